@@ -1,2 +1,47 @@
-//! x
-fn main(){}
+//! `cargo xtask`: what a contributor runs. One file a subcommand, and no dependency on the project's own crates:
+//! it runs cargo, and what cargo built.
+//!
+//! Exit codes: 0 done; 1 something failed (for `bench` and `run`: what `qdiscope` itself returned); 2 wrong
+//! usage; 3 root is needed and could not be had; cargo's own code where cargo failed (101 as a rule).
+
+mod bench;
+mod cargo;
+mod error;
+mod privilege;
+mod run;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// Builds, runs, measures and tests qdiscope.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    task: Option<Task>,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    Bench(bench::Options),
+    Run(run::Options),
+    Test(test::Options),
+}
+
+fn main() -> ExitCode {
+    let Some(task) = Cli::parse().task else {
+        print!("{}", Cli::command().render_help());
+        return ExitCode::SUCCESS;
+    };
+    let outcome = match task {
+        Task::Bench(options) => bench::run(options).map(|never| match never {}),
+        Task::Run(options) => run::run(options).map(|never| match never {}),
+        Task::Test(options) => test::run(&options),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("cargo xtask: {error}");
+        ExitCode::from(error.exit_code())
+    })
+}
