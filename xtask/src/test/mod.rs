@@ -132,7 +132,8 @@ impl Suite<'_> {
         let command = cargo::shown(wanted.args(filter));
         eprintln!("\nSKIPPED: {name}: {} tests: root is needed and {reason}.", self.tests.len());
         eprintln!("         As root, run: {command}\n");
-        Row::not_run(name, self.tests, &format!("root is needed and {reason}; as root, run: {command}"))
+        let reason = format!("root is needed and {reason}; as root, run: cargo xtask test");
+        Row::not_run(name, self.tests, &reason)
     }
 }
 

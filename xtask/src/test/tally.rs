@@ -78,12 +78,17 @@ impl Tally {
             row(name, &passed, &failed, &skipped, &fault);
         }
         row("total", &passed.to_string(), &failed.to_string(), &skipped.to_string(), "");
+        out.push('\n');
+        let before = out.len();
         self.render_names(&mut out);
+        if out.len() > before {
+            out.push('\n');
+        }
         let verdict = if self.passed() { "ok" } else { "FAILED" };
         let faults = self.rows.iter().filter(|row| row.fault.is_some()).count();
         let _ = writeln!(
             out,
-            "\ntests: {verdict}. {} ran, {passed} passed, {failed} failed, {skipped} skipped, {faults} faults",
+            "tests: {verdict}. {} ran, {passed} passed, {failed} failed, {skipped} skipped, {faults} faults",
             passed + failed
         );
         out
