@@ -1,0 +1,136 @@
+//! Qdiscs and classes as the kernel reports them.
+
+use netlink_packet_route::tc::TcHeader;
+
+use crate::attribute::{each, text};
+use crate::handle::Handle;
+use crate::htb::{self, HtbClass, HtbQdiscStatus, HtbXstats};
+use crate::message::TC_HEADER;
+use crate::reply::Malformed;
+use crate::stats::Stats;
+
+/// One line of `tc -s qdisc show`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QdiscEntry {
+    /// Index of its device.
+    pub device: u32,
+    /// Its name; [`Handle::UNSPEC`] (printed `0:` by `tc`) for one that the kernel made by default.
+    pub handle: Handle,
+    /// What it hangs on: [`Handle::ROOT`] or a class.
+    pub parent: Handle,
+    /// `htb`, `pfifo`, `noqueue`, …
+    pub kind: String,
+    /// Settings and state, when `kind` is `htb`.
+    pub htb: Option<HtbQdiscStatus>,
+    /// Its counters.
+    pub stats: Stats,
+}
+
+/// One entry of `tc -s class show`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassEntry {
+    /// Index of its device.
+    pub device: u32,
+    /// Its name.
+    pub classid: Handle,
+    /// What it hangs on: a class, or [`Handle::ROOT`] for a class directly under its qdisc.
+    pub parent: Handle,
+    /// The handle of the qdisc that its packets wait in; `None` for an inner class, and for the queue that the kernel
+    /// makes by default, which has no handle.
+    pub leaf: Option<Handle>,
+    /// `htb`, …
+    pub kind: String,
+    /// Settings, when `kind` is `htb`.
+    pub htb: Option<HtbClass>,
+    /// Its counters.
+    pub stats: Stats,
+    /// HTB's own counters.
+    pub xstats: Option<HtbXstats>,
+}
+
+const TCA_KIND: u16 = 1;
+const TCA_OPTIONS: u16 = 2;
+const TCA_STATS2: u16 = 7;
+
+/// The header and the attributes that both kinds of entries have.
+struct Parts<'a> {
+    header: TcHeader,
+    kind: String,
+    options: Option<&'a [u8]>,
+    stats: Stats,
+    app_stats: Option<&'a [u8]>,
+}
+
+impl<'a> Parts<'a> {
+    fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
+        let header = TcHeader::parse(payload).map_err(|_| Malformed("a message shorter than its header"))?;
+        let mut parts =
+            Self { header, kind: String::new(), options: None, stats: Stats::default(), app_stats: None };
+        for attribute in each(payload.get(TC_HEADER..).unwrap_or_default()) {
+            match attribute? {
+                (TCA_KIND, value) => parts.kind = text(value),
+                (TCA_OPTIONS, value) => parts.options = Some(value),
+                (TCA_STATS2, value) => (parts.stats, parts.app_stats) = Stats::decode(value)?,
+                _ => {}
+            }
+        }
+        Ok(parts)
+    }
+
+    /// The options, when they are HTB's.
+    fn htb_options(&self) -> Option<&'a [u8]> {
+        self.options.filter(|_| self.kind == htb::KIND)
+    }
+}
+
+impl QdiscEntry {
+    /// Reads what follows the netlink header in an `RTM_NEWQDISC` message.
+    pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
+        let parts = Parts::decode(payload)?;
+        let handle = Handle::from_raw(parts.header.handle.into());
+        Ok(Self {
+            device: parts.header.index.cast_unsigned(),
+            handle,
+            parent: Handle::from_raw(parts.header.parent.into()),
+            htb: parts
+                .htb_options()
+                .map(|options| HtbQdiscStatus::decode_options(handle, options))
+                .transpose()?,
+            kind: parts.kind,
+            stats: parts.stats,
+        })
+    }
+}
+
+impl ClassEntry {
+    /// Reads what follows the netlink header in an `RTM_NEWTCLASS` message.
+    pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
+        let parts = Parts::decode(payload)?;
+        let xstats =
+            parts.app_stats.filter(|_| parts.kind == htb::KIND).map(HtbXstats::decode).transpose()?;
+        Ok(Self {
+            device: parts.header.index.cast_unsigned(),
+            classid: Handle::from_raw(parts.header.handle.into()),
+            parent: Handle::from_raw(parts.header.parent.into()),
+            leaf: Some(Handle::from_raw(parts.header.info)).filter(|leaf| *leaf != Handle::UNSPEC),
+            htb: parts.htb_options().map(HtbClass::decode_options).transpose()?,
+            kind: parts.kind,
+            stats: parts.stats,
+            xstats,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn decoders_never_panic(bytes: Vec<u8>) {
+            let _ = QdiscEntry::decode(&bytes);
+            let _ = ClassEntry::decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Everything that can go wrong.
+
+use std::io;
+use std::time::Duration;
+
+use crate::handle::Handle;
+use crate::message::MessageType;
+use crate::reply::Malformed;
+use crate::validate::InvalidRequest;
+
+/// Why a request did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The kernel refused; nothing was changed.
+    #[error("{operation} {handle} on device {device}: {}{}", io::Error::from_raw_os_error(*errno), suffix(ext_ack.as_deref()))]
+    Kernel {
+        /// The message that was sent.
+        operation: MessageType,
+        /// The index of the device it was about.
+        device: u32,
+        /// The qdisc or class it was about.
+        handle: Handle,
+        /// The error number, positive, such as `EEXIST`.
+        errno: i32,
+        /// The kernel's explanation (`NLMSGERR_ATTR_MSG`), where it gave one.
+        ext_ack: Option<String>,
+    },
+    /// The parent class does not exist. The kernel would have made the class a root class, silently; nothing was sent.
+    #[error("class {classid} on device {device}: its parent {parent} does not exist{}", suffix(ext_ack.as_deref()))]
+    MissingParent {
+        /// The index of the device.
+        device: u32,
+        /// The class that was to be added.
+        classid: Handle,
+        /// The parent that is missing.
+        parent: Handle,
+        /// What the kernel said when asked for the parent.
+        ext_ack: Option<String>,
+    },
+    /// The kernel reported success, and the class has the new settings, but it hangs on another parent than was asked:
+    /// HTB never moves a class, and hangs it on the root when its parent vanished between the check and the request.
+    #[error(
+        "class {classid} on device {device} is under {actual}, not under {asked}: HTB does not move classes"
+    )]
+    ParentNotApplied {
+        /// The index of the device.
+        device: u32,
+        /// The class.
+        classid: Handle,
+        /// The parent in the request.
+        asked: Handle,
+        /// The parent that the class has.
+        actual: Handle,
+    },
+    /// There is no such device in the network namespace.
+    #[error("no such device: {device}")]
+    NoSuchDevice {
+        /// The name, or `index <number>`.
+        device: String,
+    },
+    /// The request was sent but its answer did not come, so whether it was carried out is *unknown*. Ask the kernel
+    /// ([`Request::GetClass`](crate::Request::GetClass), a dump) before trying again. The connection remains usable.
+    #[error("{operation} {handle} on device {device} (sequence {sequence}): outcome unknown, {loss}")]
+    AnswerLost {
+        /// The message that was sent.
+        operation: MessageType,
+        /// The index of the device.
+        device: u32,
+        /// The qdisc or class.
+        handle: Handle,
+        /// The sequence number of the request.
+        sequence: u32,
+        /// How it was lost.
+        loss: Loss,
+    },
+    /// Other changes kept interrupting a dump (`NLM_F_DUMP_INTR`), so that no attempt gave a consistent list.
+    #[error("{operation}: interrupted by changes in each of {attempts} attempts")]
+    DumpInterrupted {
+        /// The dump.
+        operation: MessageType,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// A system call on the socket failed; no request was carried out.
+    #[error("{operation}: {source}")]
+    Socket {
+        /// The system call.
+        operation: &'static str,
+        /// Its error.
+        source: io::Error,
+    },
+    /// An answer could not be understood. The request itself may have been carried out.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The request makes no sense to HTB; nothing was sent.
+    #[error(transparent)]
+    Invalid(#[from] InvalidRequest),
+}
+
+/// How an answer was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Loss {
+    /// The receive buffer was full (`ENOBUFS`).
+    #[error("the socket's receive buffer overran (ENOBUFS)")]
+    Overrun,
+    /// Nothing came within [`SocketOptions::deadline`](crate::SocketOptions::deadline).
+    #[error("no answer within {0:?}")]
+    Deadline(Duration),
+    /// The answer was larger than the buffer it was read into.
+    #[error("the answer of {0} bytes was cut off")]
+    Truncated(usize),
+}
+
+fn suffix(ext_ack: Option<&str>) -> String {
+    ext_ack.map(|text| format!(": {text}")).unwrap_or_default()
+}
+
+impl Error {
+    /// The kernel's error number, positive, where the kernel gave one.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Kernel { errno, .. } => Some(*errno),
+            Self::MissingParent { .. } => Some(libc::ENOENT),
+            Self::NoSuchDevice { .. } => Some(libc::ENODEV),
+            Self::Socket { source, .. } => source.raw_os_error(),
+            _ => None,
+        }
+    }
+
+    /// The kernel's explanation (extended acknowledgement), where it gave one.
+    pub fn ext_ack(&self) -> Option<&str> {
+        match self {
+            Self::Kernel { ext_ack, .. } | Self::MissingParent { ext_ack, .. } => ext_ack.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_as_a_sentence() {
+        let mut error = Error::Kernel {
+            operation: MessageType::NewClass,
+            device: 3,
+            handle: Handle::new(1, 16),
+            errno: libc::EINVAL,
+            ext_ack: Some("HTB: something".to_owned()),
+        };
+        let plain = "RTM_NEWTCLASS 1:10 on device 3: Invalid argument (os error 22)";
+        assert_eq!(error.to_string(), format!("{plain}: HTB: something"));
+        assert_eq!((error.errno(), error.ext_ack()), (Some(libc::EINVAL), Some("HTB: something")));
+        if let Error::Kernel { ext_ack, .. } = &mut error {
+            *ext_ack = None;
+        }
+        assert_eq!(error.to_string(), plain);
+    }
+}

@@ -1,0 +1,289 @@
+//! Requests as data, and their bytes.
+
+use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_EXCL, NLM_F_REPLACE};
+
+use crate::attribute::{nest, put};
+use crate::handle::Handle;
+use crate::htb::{HtbClass, HtbQdisc, KIND};
+use crate::message::{self, Envelope, MessageType};
+
+const TCA_KIND: u16 = 1;
+const TCA_OPTIONS: u16 = 2;
+
+/// One traffic-control request: what a single `tc` command does.
+///
+/// `device` is an interface index, see [`Device`](crate::Device). Each is one netlink message; only adding or replacing
+/// a class under another *class* is preceded by a [`Request::GetClass`] of that parent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// `tc qdisc add dev … root handle 1: htb …`. `EEXIST` when the parent has a qdisc (the kernel's default ones
+    /// do not count).
+    AddQdisc {
+        /// Interface index.
+        device: u32,
+        /// [`Handle::ROOT`], or a leaf class of another qdisc.
+        parent: Handle,
+        /// Its name and settings.
+        qdisc: HtbQdisc,
+    },
+    /// `tc qdisc replace …`. Under a *new* handle this destroys the old qdisc with all its classes; under the handle
+    /// that is there, HTB has no change operation and the kernel refuses with text.
+    ReplaceQdisc {
+        /// Interface index.
+        device: u32,
+        /// [`Handle::ROOT`], or a leaf class of another qdisc.
+        parent: Handle,
+        /// Its name and settings.
+        qdisc: HtbQdisc,
+    },
+    /// `tc qdisc del dev … root handle 1:`. Its classes go with it.
+    DeleteQdisc {
+        /// Interface index.
+        device: u32,
+        /// What it hangs on.
+        parent: Handle,
+        /// Its name; [`Handle::UNSPEC`]: whichever hangs there.
+        handle: Handle,
+    },
+    /// `tc class add …`. `EEXIST` when there is such a class. The first child of a class destroys that class's leaf qdisc.
+    AddClass {
+        /// Interface index.
+        device: u32,
+        /// The qdisc, or the class to be under (eight levels at most).
+        parent: Handle,
+        /// Its name.
+        classid: Handle,
+        /// Its settings.
+        class: HtbClass,
+    },
+    /// `tc class change …`. `ENOENT` when there is no such class.
+    ChangeClass {
+        /// Interface index.
+        device: u32,
+        /// [`Handle::UNSPEC`]: wherever it is, the cheapest. Any other parent is compared with the one that the kernel echoes
+        /// ([`Error::ParentNotApplied`](crate::Error::ParentNotApplied)), since HTB ignores it.
+        parent: Handle,
+        /// Its name.
+        classid: Handle,
+        /// Its new settings, all of them: nothing is kept from before.
+        class: HtbClass,
+    },
+    /// `tc class replace …`: adds it, or changes it when it is there.
+    ReplaceClass {
+        /// Interface index.
+        device: u32,
+        /// The qdisc or the class to be under. An existing class under another is changed but not moved, and that is
+        /// reported as [`Error::ParentNotApplied`](crate::Error::ParentNotApplied).
+        parent: Handle,
+        /// Its name.
+        classid: Handle,
+        /// Its settings.
+        class: HtbClass,
+    },
+    /// `tc class del …`. `EBUSY` while it has children.
+    DeleteClass {
+        /// Interface index.
+        device: u32,
+        /// Its name.
+        classid: Handle,
+    },
+    /// One class with its statistics; `tc` can only list and filter. `ENOENT` when there is no such class.
+    GetClass {
+        /// Interface index.
+        device: u32,
+        /// Its name.
+        classid: Handle,
+    },
+}
+
+impl Request {
+    /// The netlink message type that it is sent as.
+    pub fn message_type(&self) -> MessageType {
+        match self {
+            Self::AddQdisc { .. } | Self::ReplaceQdisc { .. } => MessageType::NewQdisc,
+            Self::DeleteQdisc { .. } => MessageType::DelQdisc,
+            Self::AddClass { .. } | Self::ChangeClass { .. } | Self::ReplaceClass { .. } => {
+                MessageType::NewClass
+            }
+            Self::DeleteClass { .. } => MessageType::DelClass,
+            Self::GetClass { .. } => MessageType::GetClass,
+        }
+    }
+
+    /// The interface index that it is about.
+    pub fn device(&self) -> u32 {
+        match self {
+            Self::AddQdisc { device, .. }
+            | Self::ReplaceQdisc { device, .. }
+            | Self::DeleteQdisc { device, .. }
+            | Self::AddClass { device, .. }
+            | Self::ChangeClass { device, .. }
+            | Self::ReplaceClass { device, .. }
+            | Self::DeleteClass { device, .. }
+            | Self::GetClass { device, .. } => *device,
+        }
+    }
+
+    /// The qdisc or class that it is about.
+    pub fn handle(&self) -> Handle {
+        match self {
+            Self::AddQdisc { qdisc, .. } | Self::ReplaceQdisc { qdisc, .. } => qdisc.handle,
+            Self::DeleteQdisc { handle, .. } => *handle,
+            Self::AddClass { classid, .. }
+            | Self::ChangeClass { classid, .. }
+            | Self::ReplaceClass { classid, .. }
+            | Self::DeleteClass { classid, .. }
+            | Self::GetClass { classid, .. } => *classid,
+        }
+    }
+
+    /// The parent in the request; [`Handle::UNSPEC`] where it has none.
+    pub fn parent(&self) -> Handle {
+        match self {
+            Self::AddQdisc { parent, .. }
+            | Self::ReplaceQdisc { parent, .. }
+            | Self::DeleteQdisc { parent, .. }
+            | Self::AddClass { parent, .. }
+            | Self::ChangeClass { parent, .. }
+            | Self::ReplaceClass { parent, .. } => *parent,
+            Self::DeleteClass { .. } | Self::GetClass { .. } => Handle::UNSPEC,
+        }
+    }
+
+    /// The class that must exist for this request to mean what it says.
+    pub(crate) fn parent_to_check(&self) -> Option<Handle> {
+        match self {
+            Self::AddClass { parent, .. } | Self::ReplaceClass { parent, .. } => {
+                Some(*parent).filter(|parent| parent.minor() != 0 && *parent != Handle::ROOT)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the kernel is to echo the class it made, so that its parent can be compared with the one asked for.
+    /// Adding directly under the qdisc cannot go wrong; for the rest the echo is the only proof that has no race.
+    pub(crate) fn verifies_parent(&self) -> bool {
+        match self {
+            Self::AddClass { .. } => self.parent_to_check().is_some(),
+            Self::ReplaceClass { .. } => true,
+            Self::ChangeClass { parent, .. } => *parent != Handle::UNSPEC,
+            _ => false,
+        }
+    }
+
+    /// The flags, as `tc` sets them, but for `NLM_F_ECHO`. A `RTM_GETTCLASS` without it is acknowledged and no more.
+    fn flags(&self) -> u16 {
+        let action = match self {
+            Self::AddQdisc { .. } | Self::AddClass { .. } => NLM_F_CREATE | NLM_F_EXCL,
+            Self::ReplaceQdisc { .. } => NLM_F_CREATE | NLM_F_REPLACE,
+            Self::ReplaceClass { .. } => NLM_F_CREATE,
+            Self::GetClass { .. } => NLM_F_ECHO,
+            Self::ChangeClass { .. } | Self::DeleteQdisc { .. } | Self::DeleteClass { .. } => 0,
+        };
+        NLM_F_ACK | action | if self.verifies_parent() { NLM_F_ECHO } else { 0 }
+    }
+
+    /// Replaces the content of `buffer` by the message that is sent, `struct nlmsghdr` first. Pure, and never inlined, so
+    /// that profilers show encoding under its name. `sequence` and `port` (of the sending socket) go into the header.
+    #[inline(never)]
+    pub fn encode(&self, sequence: u32, port: u32, buffer: &mut Vec<u8>) {
+        let envelope = Envelope {
+            message_type: self.message_type(),
+            flags: self.flags(),
+            sequence,
+            port,
+            device: self.device(),
+            handle: self.handle(),
+            parent: self.parent(),
+        };
+        message::write(buffer, envelope, |buffer| match self {
+            Self::AddQdisc { qdisc, .. } | Self::ReplaceQdisc { qdisc, .. } => {
+                put(buffer, TCA_KIND, b"htb\0");
+                nest(buffer, TCA_OPTIONS, |buffer| qdisc.encode_options(buffer));
+            }
+            Self::AddClass { class, .. }
+            | Self::ChangeClass { class, .. }
+            | Self::ReplaceClass { class, .. } => {
+                put(buffer, TCA_KIND, b"htb\0");
+                nest(buffer, TCA_OPTIONS, |buffer| class.encode_options(buffer));
+            }
+            Self::DeleteQdisc { .. } | Self::DeleteClass { .. } | Self::GetClass { .. } => {}
+        });
+        debug_assert_eq!(KIND, "htb");
+    }
+}
+
+/// A dump request: every qdisc of every device (`tc qdisc show`), or the classes of one (`tc class show dev …`).
+pub(crate) fn encode_dump(
+    message_type: MessageType,
+    device: u32,
+    sequence: u32,
+    port: u32,
+    buffer: &mut Vec<u8>,
+) {
+    let (handle, parent) = (Handle::UNSPEC, Handle::UNSPEC);
+    let envelope = Envelope { message_type, flags: NLM_F_DUMP, sequence, port, device, handle, parent };
+    message::write(buffer, envelope, |_| {});
+}
+
+/// Whether a device exists: `ip link show`, by index.
+pub(crate) fn encode_get_link(device: u32, sequence: u32, port: u32, buffer: &mut Vec<u8>) {
+    buffer.clear();
+    // struct nlmsghdr, then struct ifinfomsg: family, padding, type, index at 4, flags, change
+    buffer.resize(message::NETLINK_HEADER + 16, 0);
+    buffer[message::NETLINK_HEADER + 4..][..4].copy_from_slice(&device.to_ne_bytes());
+    message::finish(buffer, MessageType::GetLink, NLM_F_ACK, sequence, port);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class(parent: Handle) -> (Request, Request, Request) {
+        let (device, classid, class) = (1, Handle::new(1, 2), HtbClass::new("1mbit".parse().unwrap()));
+        (
+            Request::AddClass { device, parent, classid, class: class.clone() },
+            Request::ChangeClass { device, parent, classid, class: class.clone() },
+            Request::ReplaceClass { device, parent, classid, class },
+        )
+    }
+
+    #[test]
+    fn adding_directly_under_the_qdisc_is_one_message_without_echo() {
+        for parent in [Handle::qdisc(1), Handle::ROOT] {
+            let (add, ..) = class(parent);
+            assert_eq!((add.parent_to_check(), add.verifies_parent()), (None, false));
+        }
+        let parent = Handle::new(1, 1);
+        let (add, change, replace) = class(parent);
+        assert_eq!((add.parent_to_check(), add.verifies_parent()), (Some(parent), true));
+        assert_eq!((replace.parent_to_check(), replace.verifies_parent()), (Some(parent), true));
+        assert_eq!((change.parent_to_check(), change.verifies_parent()), (None, true));
+        assert!(!class(Handle::UNSPEC).1.verifies_parent());
+    }
+
+    #[test]
+    fn encoding_forgets_what_the_buffer_held() {
+        let (add, ..) = class(Handle::qdisc(1));
+        let (mut fresh, mut reused) = (Vec::new(), vec![0xFF; 4000]);
+        add.encode(7, 9, &mut fresh);
+        add.encode(7, 9, &mut reused);
+        assert_eq!(fresh, reused);
+        assert_eq!(fresh[..4], 96_u32.to_ne_bytes());
+        assert_eq!(fresh[8..16], [7_u32, 9].map(u32::to_ne_bytes).concat());
+    }
+
+    /// `tc` has no single get, so there is nothing to compare with: the bytes by the letter of `rtnetlink(7)`.
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn getting_a_class_by_the_letter() {
+        let mut buffer = Vec::new();
+        Request::GetClass { device: 3, classid: Handle::new(1, 0x10) }.encode(5, 6, &mut buffer);
+        #[rustfmt::skip]
+        let expected = [
+            36, 0, 0, 0, 42, 0, 0x0d, 0, 5, 0, 0, 0, 6, 0, 0, 0, // length, type, REQUEST | ACK | ECHO, sequence, port
+            0, 0, 0, 0, 3, 0, 0, 0, 0x10, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, // family, index, handle, parent, info
+        ];
+        assert_eq!(buffer, expected);
+    }
+}

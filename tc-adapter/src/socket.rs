@@ -1,0 +1,120 @@
+//! The netlink socket: one datagram out, datagrams in, never for ever.
+
+use std::io;
+use std::mem::size_of;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket as NetlinkSocket, SocketAddr};
+
+use crate::error::Error;
+
+/// How a [`Connection`](crate::Connection)'s socket is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// Bytes of the receive buffer (`SO_RCVBUFFORCE`, or `SO_RCVBUF` without `CAP_NET_ADMIN` over the host, which
+    /// `net.core.rmem_max` limits). 1 MiB by default: one request's answers need a few KiB, and dumps are produced as they
+    /// are read, so this only has to be more than enough. Too small a buffer shows as
+    /// [`Error::AnswerLost`](crate::Error::AnswerLost).
+    pub receive_buffer: u32,
+    /// How long to wait for an answer, 5 s by default. The kernel answers before `sendto(2)` returns, whatever time that
+    /// call takes, so that this limits only the wait for an answer that was lost. At least 1 ms.
+    pub deadline: Duration,
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        Self { receive_buffer: 1 << 20, deadline: Duration::from_secs(5) }
+    }
+}
+
+/// What came of waiting for a datagram.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// One from the kernel is in the buffer.
+    Datagram,
+    /// One of so many bytes, more than the buffer takes; what fitted is in it.
+    Truncated(usize),
+    /// A signal came, or a datagram that is not from the kernel: look at the clock, try again.
+    Nothing,
+    /// Nothing came before the deadline, or nothing was there and no waiting was asked for.
+    TimedOut,
+    /// The kernel had to drop at least one answer.
+    Overrun,
+}
+
+pub(crate) struct Socket {
+    inner: NetlinkSocket,
+    port: u32,
+    kernel: SocketAddr,
+}
+
+/// Largest dump datagram that the kernel builds (`netlink_dump` allocates what the reader's buffer takes, up to this),
+/// and far more than any single answer.
+pub(crate) const DATAGRAM: usize = 32 * 1024;
+
+impl Socket {
+    /// Opens a socket in the calling thread's network namespace, where it stays.
+    pub(crate) fn open(options: SocketOptions) -> Result<Self, Error> {
+        let failed = |operation| move |source| Error::Socket { operation, source };
+        let mut socket = NetlinkSocket::new(NETLINK_ROUTE).map_err(failed("socket"))?;
+        let port = socket.bind_auto().map_err(failed("bind"))?.port_number();
+        socket.set_ext_ack(true).map_err(failed("setsockopt NETLINK_EXT_ACK"))?;
+        socket.set_cap_ack(true).map_err(failed("setsockopt NETLINK_CAP_ACK"))?;
+        let bytes = libc::c_int::try_from(options.receive_buffer).unwrap_or(libc::c_int::MAX);
+        set_option(&socket, libc::SO_RCVBUFFORCE, &bytes)
+            .or_else(|_| set_option(&socket, libc::SO_RCVBUF, &bytes))
+            .map_err(failed("setsockopt SO_RCVBUF"))?;
+        let deadline = options.deadline.max(Duration::from_millis(1)); // zero would mean for ever
+        let deadline = libc::timeval {
+            tv_sec: libc::time_t::try_from(deadline.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_usec: libc::suseconds_t::from(deadline.subsec_micros()),
+        };
+        set_option(&socket, libc::SO_RCVTIMEO, &deadline).map_err(failed("setsockopt SO_RCVTIMEO"))?;
+        Ok(Self { inner: socket, port, kernel: SocketAddr::new(0, 0) })
+    }
+
+    pub(crate) fn port(&self) -> u32 {
+        self.port
+    }
+
+    /// One `sendto(2)` of one message, in which the kernel carries it out. A signal before that is waited out; once it has
+    /// begun there is no interruption.
+    pub(crate) fn send(&self, message: &[u8]) -> Result<(), Error> {
+        loop {
+            match self.inner.send_to(message, &self.kernel, 0) {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(Error::Socket { operation: "sendto", source }),
+            }
+        }
+    }
+
+    /// Waits up to the deadline (or, `at_once`, not at all) for a datagram, which replaces the buffer's content.
+    pub(crate) fn receive(&self, buffer: &mut Vec<u8>, at_once: bool) -> Result<Received, Error> {
+        buffer.clear();
+        buffer.reserve(DATAGRAM);
+        let flags = libc::MSG_TRUNC | if at_once { libc::MSG_DONTWAIT } else { 0 };
+        match self.inner.recv_from(buffer, flags) {
+            Ok((_, sender)) if sender.port_number() != 0 => Ok(Received::Nothing),
+            Ok((length, _)) if length > buffer.len() => Ok(Received::Truncated(length)),
+            Ok(_) => Ok(Received::Datagram),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::ENOBUFS) => Ok(Received::Overrun),
+                Some(libc::EAGAIN) => Ok(Received::TimedOut),
+                Some(libc::EINTR) => Ok(Received::Nothing),
+                _ => Err(Error::Socket { operation: "recvfrom", source: error }),
+            },
+        }
+    }
+}
+
+fn set_option<T>(socket: &NetlinkSocket, name: libc::c_int, value: &T) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of::<T>()).unwrap_or(0);
+    // SAFETY: the descriptor is open, and `value` points to `length` readable bytes for the duration of the call.
+    let result = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, name, std::ptr::from_ref(value).cast(), length)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

@@ -1,0 +1,202 @@
+//! What the kernel would take in silence, or refuse without a word, is refused here with one.
+
+use crate::handle::Handle;
+use crate::htb::{HtbClass, HtbQdisc, transmit_ticks};
+use crate::rate::Rate;
+use crate::request::Request;
+use crate::size::Size;
+
+/// A request that makes no sense to HTB.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidRequest {
+    /// A class needs a major and a minor of 1 to ffff. The kernel would create `1:0`, which then becomes the parent of
+    /// the classes added under `1:`.
+    #[error("{0} cannot name a class: major and minor must both be from 1 to ffff")]
+    NotAClass(Handle),
+    /// A qdisc is named by a major alone.
+    #[error("{0} cannot name a qdisc: it must be like 1:, without a minor")]
+    NotAQdisc(Handle),
+    /// The parent must be `root`, a qdisc or a class, with a major (only a change may leave it out, as `none`).
+    #[error("{0} cannot be the parent here")]
+    NotAParent(Handle),
+    /// `ceil` below `rate`: the guarantee would exceed the limit.
+    #[error("ceil {ceil} is below rate {rate}")]
+    CeilBelowRate {
+        /// The rate.
+        rate: Rate,
+        /// The ceil.
+        ceil: Rate,
+    },
+    /// The kernel would clamp it to 7.
+    #[error("priority {0} is above 7")]
+    Priority(u32),
+    /// With a burst of 0 the class could never send. Leave it out for the default.
+    #[error("a burst of 0 would block the class")]
+    BurstZero,
+    /// The burst would take 274.9 s or longer, more than the kernel's 32-bit tick count holds.
+    #[error("a burst of {burst} takes too long at {rate}: 274 s at most")]
+    BurstTooLong {
+        /// The burst.
+        burst: Size,
+        /// The rate that it goes with.
+        rate: Rate,
+    },
+    /// 0 means "compute it" to the kernel (leave it out for that), and from 2^31 on it would be negative.
+    #[error("quantum {0} is not from 1 to 2147483647")]
+    Quantum(u32),
+    /// The kernel would take an r2q of 0 for 1.
+    #[error("r2q must be at least 1")]
+    R2qZero,
+    /// Device index 0 is no device.
+    #[error("the device index is 0")]
+    NoDevice,
+}
+
+impl Request {
+    /// Checks what the kernel does not check or does not explain. [`Client`](crate::Client) does this before sending.
+    pub fn validate(&self) -> Result<(), InvalidRequest> {
+        if self.device() == 0 {
+            return Err(InvalidRequest::NoDevice);
+        }
+        match self {
+            Self::AddQdisc { parent, qdisc, .. } | Self::ReplaceQdisc { parent, qdisc, .. } => {
+                check_qdisc(qdisc)?;
+                check_parent(*parent)
+            }
+            Self::DeleteQdisc { parent, handle, .. } => {
+                if handle.minor() != 0 {
+                    return Err(InvalidRequest::NotAQdisc(*handle));
+                }
+                check_parent(*parent)
+            }
+            Self::AddClass { parent, classid, class, .. }
+            | Self::ReplaceClass { parent, classid, class, .. } => {
+                check_classid(*classid)?;
+                check_parent(*parent)?;
+                check_class(class)
+            }
+            Self::ChangeClass { parent, classid, class, .. } => {
+                check_classid(*classid)?;
+                if *parent != Handle::UNSPEC {
+                    check_parent(*parent)?;
+                }
+                check_class(class)
+            }
+            Self::DeleteClass { classid, .. } | Self::GetClass { classid, .. } => check_classid(*classid),
+        }
+    }
+}
+
+fn check_classid(classid: Handle) -> Result<(), InvalidRequest> {
+    if classid.major() == 0 || classid.minor() == 0 || classid == Handle::ROOT {
+        return Err(InvalidRequest::NotAClass(classid));
+    }
+    Ok(())
+}
+
+fn check_parent(parent: Handle) -> Result<(), InvalidRequest> {
+    if parent.major() == 0 { Err(InvalidRequest::NotAParent(parent)) } else { Ok(()) }
+}
+
+fn check_qdisc(qdisc: &HtbQdisc) -> Result<(), InvalidRequest> {
+    if qdisc.handle.minor() != 0 {
+        return Err(InvalidRequest::NotAQdisc(qdisc.handle));
+    }
+    if qdisc.r2q == 0 { Err(InvalidRequest::R2qZero) } else { Ok(()) }
+}
+
+fn check_class(class: &HtbClass) -> Result<(), InvalidRequest> {
+    let (rate, ceil) = (class.rate, class.ceil);
+    if ceil < rate {
+        return Err(InvalidRequest::CeilBelowRate { rate, ceil });
+    }
+    if class.prio > 7 {
+        return Err(InvalidRequest::Priority(class.prio));
+    }
+    if let Some(quantum) = class.quantum.filter(|quantum| *quantum == 0 || i32::try_from(*quantum).is_err()) {
+        return Err(InvalidRequest::Quantum(quantum));
+    }
+    for (burst, rate) in [(class.effective_burst(), rate), (class.effective_cburst(), ceil)] {
+        if burst.bytes() == 0 {
+            return Err(InvalidRequest::BurstZero);
+        }
+        if transmit_ticks(burst, rate).is_none() {
+            return Err(InvalidRequest::BurstTooLong { burst, rate });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(class: HtbClass) -> Request {
+        Request::AddClass { device: 1, parent: Handle::qdisc(1), classid: Handle::new(1, 1), class }
+    }
+
+    fn base() -> HtbClass {
+        HtbClass::new("10mbit".parse().unwrap())
+    }
+
+    #[test]
+    fn classes_that_make_no_sense() {
+        let slow: Rate = "1mbit".parse().unwrap();
+        let tiny: Rate = "8bit".parse().unwrap();
+        assert_eq!(add(base()).validate(), Ok(()));
+        for (class, expected) in [
+            (
+                HtbClass { ceil: slow, ..base() },
+                InvalidRequest::CeilBelowRate { rate: base().rate, ceil: slow },
+            ),
+            (HtbClass { prio: 8, ..base() }, InvalidRequest::Priority(8)),
+            (HtbClass { burst: Some(Size::from_bytes(0)), ..base() }, InvalidRequest::BurstZero),
+            (HtbClass { cburst: Some(Size::from_bytes(0)), ..base() }, InvalidRequest::BurstZero),
+            (HtbClass { quantum: Some(0), ..base() }, InvalidRequest::Quantum(0)),
+            (HtbClass { quantum: Some(1 << 31), ..base() }, InvalidRequest::Quantum(1 << 31)),
+            (HtbClass::new(tiny), InvalidRequest::BurstTooLong { burst: Size::from_bytes(1600), rate: tiny }),
+        ] {
+            assert_eq!(add(class).validate(), Err(expected));
+        }
+    }
+
+    #[test]
+    fn handles_that_name_the_wrong_thing() {
+        let (qdisc, class) = (Handle::qdisc(1), Handle::new(1, 1));
+        for classid in [qdisc, Handle::new(0, 1), Handle::ROOT, Handle::UNSPEC] {
+            let expected = Err(InvalidRequest::NotAClass(classid));
+            for request in [
+                Request::AddClass { device: 1, parent: qdisc, classid, class: base() },
+                Request::ChangeClass { device: 1, parent: qdisc, classid, class: base() },
+                Request::ReplaceClass { device: 1, parent: qdisc, classid, class: base() },
+                Request::DeleteClass { device: 1, classid },
+                Request::GetClass { device: 1, classid },
+            ] {
+                assert_eq!(request.validate(), expected);
+            }
+        }
+        let named = HtbQdisc::new(class);
+        let expected = Err(InvalidRequest::NotAQdisc(class));
+        assert_eq!(Request::AddQdisc { device: 1, parent: Handle::ROOT, qdisc: named }.validate(), expected);
+        assert_eq!(
+            Request::DeleteQdisc { device: 1, parent: Handle::ROOT, handle: class }.validate(),
+            expected
+        );
+    }
+
+    #[test]
+    fn only_a_change_may_leave_the_parent_out() {
+        let (device, parent, classid) = (1, Handle::UNSPEC, Handle::new(1, 1));
+        let refused = Err(InvalidRequest::NotAParent(parent));
+        assert_eq!(Request::AddClass { device, parent, classid, class: base() }.validate(), refused);
+        assert_eq!(Request::ReplaceClass { device, parent, classid, class: base() }.validate(), refused);
+        assert_eq!(Request::ChangeClass { device, parent, classid, class: base() }.validate(), Ok(()));
+        let qdisc = HtbQdisc { r2q: 0, ..HtbQdisc::new(Handle::qdisc(1)) };
+        assert_eq!(
+            Request::AddQdisc { device, parent: Handle::ROOT, qdisc }.validate(),
+            Err(InvalidRequest::R2qZero)
+        );
+        assert_eq!(Request::GetClass { device: 0, classid }.validate(), Err(InvalidRequest::NoDevice));
+    }
+}
