@@ -1,2 +1,27 @@
 #![no_std]
-//! placeholder
+//! What the probes and their loader must agree on, byte for byte: the event, the counters, the control block and the
+//! layout of the tracepoint records which the probes read.
+//!
+//! Both sides are built by different compilers for different machines. Every layout is therefore `repr(C)`, has no
+//! padding that the compiler chooses, and is held by asserts that are evaluated when either side is built.
+//!
+//! Times are nanoseconds of `CLOCK_MONOTONIC` (`bpf_ktime_get_ns()`, which is what `clock_gettime(2)` reads), so they can be
+//! compared with those that user space takes itself.
+
+mod control;
+mod counters;
+mod event;
+pub mod tracepoint;
+
+pub use control::{Control, PHASE_CALIBRATE, PHASE_RECORD, PHASE_SILENT};
+pub use counters::Counters;
+pub use event::{RequestEvent, TRAFFIC_CONTROL_TYPES};
+
+/// Bit of the `flags` of `lock:contention_begin` that marks a mutex (`LCB_F_MUTEX`, include/trace/events/lock.h).
+pub const LCB_F_MUTEX: u32 = 1 << 5;
+
+/// Buckets of the stack map, and entries of the counts beside it, which are indexed by stack id.
+pub const STACK_BUCKETS: u32 = 16_384;
+
+/// How many different contended mutexes calibration can tell apart.
+pub const CALIBRATION_LOCKS: u32 = 64;

@@ -1,0 +1,30 @@
+//! The compiled probes, and the shared layouts as what aya can copy in and out of maps.
+
+use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
+
+/// Built by `cargo xtask ebpf` from `ebpf/programs`; the text file beside it says with what.
+static PROGRAMS: &[u8] = aya::include_bytes_aligned!("../programs.bpf.o");
+
+/// [`ebpf_common::Control`]
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub(crate) struct Control(pub(crate) ebpf_common::Control);
+
+// SAFETY: `repr(C)` of integers without padding, which the asserts in ebpf-common hold.
+unsafe impl Pod for Control {}
+
+/// [`ebpf_common::Counters`]
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub(crate) struct ProbeCounters(pub(crate) ebpf_common::Counters);
+
+// SAFETY: as above.
+unsafe impl Pod for ProbeCounters {}
+
+/// Creates the maps and readies the programs for loading.
+pub(crate) fn load(ring_buffer_bytes: u32, cookie: u64) -> Result<Ebpf, EbpfError> {
+    EbpfLoader::new()
+        .override_global("HANDSHAKE_COOKIE", &cookie, true)
+        .map_max_entries("EVENTS", ring_buffer_bytes)
+        .load(PROGRAMS)
+}

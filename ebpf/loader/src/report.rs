@@ -1,0 +1,109 @@
+//! What was attached, and what was not and why.
+
+use std::fmt;
+
+use crate::rtnl::RtnlLock;
+
+/// How the probes that follow requests are attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ProbeKind {
+    /// The kernel's own trace events: works wherever tracefs does, and sees RTNL only while it is contended.
+    Tracepoint,
+}
+
+impl fmt::Display for ProbeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tracepoint => f.write_str("tracepoint"),
+        }
+    }
+}
+
+/// One attach point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeState {
+    /// `category:name`, as `perf list` shows it.
+    pub name: String,
+    /// Whether the probe is attached. For `perf_event:cpu-clock`: whether sampling can be started.
+    pub attached: bool,
+    /// Why not.
+    pub reason: Option<String>,
+}
+
+/// The result of attaching.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachReport {
+    /// How requests are followed.
+    pub kind: ProbeKind,
+    /// Every attach point that was tried.
+    pub probes: Vec<ProbeState>,
+    /// How RTNL is told from other locks.
+    pub rtnl_lock: RtnlLock,
+}
+
+impl AttachReport {
+    /// Whether `name` is attached.
+    pub fn attached(&self, name: &str) -> bool {
+        self.probes.iter().any(|probe| probe.name == name && probe.attached)
+    }
+
+    /// Whether an event's `rtnl_wait_ns` is measured. Where it is not, the field is 0 and must not be shown as a time, and
+    /// `off_cpu_ns` includes what was slept for RTNL.
+    pub fn measures_rtnl_wait(&self) -> bool {
+        self.attached("lock:contention_begin") && self.attached("lock:contention_end")
+    }
+
+    /// Whether an event's `off_cpu_ns` is measured. Where it is not, the field is 0 and must not be shown as a time.
+    pub fn measures_off_cpu(&self) -> bool {
+        self.attached("sched:sched_switch")
+    }
+}
+
+impl fmt::Display for AttachReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} probes;", self.kind)?;
+        for probe in &self.probes {
+            match &probe.reason {
+                None => write!(f, " {},", probe.name)?,
+                Some(reason) => write!(f, " not {} ({reason}),", probe.name)?,
+            }
+        }
+        write!(f, " RTNL: {}", self.rtnl_lock)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> AttachReport {
+        let probe = |name: &str, reason: Option<&str>| ProbeState {
+            name: name.to_owned(),
+            attached: reason.is_none(),
+            reason: reason.map(str::to_owned),
+        };
+        AttachReport {
+            kind: ProbeKind::Tracepoint,
+            probes: vec![
+                probe("lock:contention_begin", None),
+                probe("lock:contention_end", Some("this kernel has no such tracepoint")),
+                probe("sched:sched_switch", None),
+            ],
+            rtnl_lock: RtnlLock::NotMeasured,
+        }
+    }
+
+    #[test]
+    fn half_a_pair_measures_nothing() {
+        assert!(!report().measures_rtnl_wait());
+        assert!(report().measures_off_cpu());
+    }
+
+    #[test]
+    fn the_report_is_one_line_and_names_reasons() {
+        let line = report().to_string();
+        assert!(!line.contains('\n'));
+        assert!(line.contains("not lock:contention_end (this kernel has no such tracepoint)"), "{line}");
+    }
+}

@@ -1,0 +1,140 @@
+//! Kernel stacks of this process, sampled by a timer on each CPU.
+
+use aya::{
+    Ebpf,
+    maps::{Map, MapData, PerCpuArray, PerCpuValues, StackTraceMap},
+    programs::{
+        PerfEvent, ProgramError,
+        perf_event::{PerfEventConfig, PerfEventLinkId, PerfEventScope, SamplePolicy, SoftwareEvent},
+    },
+    util::{nr_cpus, online_cpus},
+};
+use ebpf_common::Counters;
+
+use crate::error::Error;
+
+/// One kernel stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelStack {
+    /// Return addresses, leaf first; 127 at most.
+    pub frames: Vec<u64>,
+    /// In how many samples it was seen.
+    pub count: u64,
+}
+
+/// What sampling saw between its start and its stop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SampleSet {
+    /// Each different stack, the most frequent first.
+    pub stacks: Vec<KernelStack>,
+    /// Samples that hit this process in user mode.
+    pub user_mode: u64,
+    /// Samples in kernel mode whose stack could not be stored.
+    pub lost: u64,
+    /// Samples a second of CPU time.
+    pub hz: u64,
+}
+
+/// The sampling program and its maps.
+pub(crate) struct Sampler {
+    hz: u64,
+    stacks: StackTraceMap<MapData>,
+    counts: PerCpuArray<MapData, u64>,
+    running: Option<Running>,
+}
+
+struct Running {
+    links: Vec<PerfEventLinkId>,
+    before: Counters,
+}
+
+impl Sampler {
+    /// Loads the program and makes sure, on one CPU, that the kernel takes it.
+    pub(crate) fn prepare(ebpf: &mut Ebpf, hz: u64) -> Result<Self, Error> {
+        let stacks = StackTraceMap::try_from(take(ebpf, "STACKS")?)?;
+        let counts = PerCpuArray::try_from(take(ebpf, "STACK_COUNTS")?)?;
+        let program = program(ebpf)?;
+        program.load()?;
+        let cpu = cpus()?.first().copied().unwrap_or(0);
+        let link = open(program, cpu, hz)?;
+        program.detach(link)?;
+        Ok(Self { hz, stacks, counts, running: None })
+    }
+
+    /// Starts on every CPU. `before` are the probes' counters now.
+    pub(crate) fn start(&mut self, ebpf: &mut Ebpf, before: Counters) -> Result<(), Error> {
+        if self.running.is_some() {
+            return Err(Error::Sampling("it is running".to_owned()));
+        }
+        let program = program(ebpf)?;
+        let mut links = Vec::new();
+        for cpu in cpus()? {
+            match open(program, cpu, self.hz) {
+                Ok(link) => links.push(link),
+                Err(error) => {
+                    detach(program, links)?;
+                    return Err(error.into());
+                }
+            }
+        }
+        self.running = Some(Running { links, before });
+        Ok(())
+    }
+
+    /// Detaches the timers. The counters that were read before the start are returned.
+    pub(crate) fn stop(&mut self, ebpf: &mut Ebpf) -> Result<Counters, Error> {
+        let Some(running) = self.running.take() else {
+            return Err(Error::Sampling("it is not running".to_owned()));
+        };
+        detach(program(ebpf)?, running.links)?;
+        Ok(running.before)
+    }
+
+    /// Takes the stacks out of the maps, which are empty afterwards.
+    pub(crate) fn collect(&mut self, before: Counters, after: Counters) -> Result<SampleSet, Error> {
+        let ids = self.stacks.stack_ids().collect::<Result<Vec<u32>, _>>()?;
+        let cpus = nr_cpus().map_err(|(path, error)| Error::Cpus(path, error))?;
+        let mut stacks = Vec::with_capacity(ids.len());
+        for id in ids {
+            let count = self.counts.get(&id, 0)?.iter().sum();
+            let trace = self.stacks.get(&id, 0)?;
+            stacks.push(KernelStack { frames: trace.frames().iter().map(|frame| frame.ip).collect(), count });
+            let zeros =
+                PerCpuValues::try_from(vec![0; cpus]).map_err(|error| Error::Cpus("possible", error))?;
+            self.counts.set(id, zeros, 0)?;
+            self.stacks.remove(&id)?;
+        }
+        stacks.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.frames.cmp(&b.frames)));
+        Ok(SampleSet {
+            stacks,
+            user_mode: after.samples_user - before.samples_user,
+            lost: after.samples_lost - before.samples_lost,
+            hz: self.hz,
+        })
+    }
+}
+
+fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, Error> {
+    ebpf.take_map(name).ok_or(Error::Missing(name))
+}
+
+fn program(ebpf: &mut Ebpf) -> Result<&mut PerfEvent, Error> {
+    Ok(ebpf.program_mut("sample").ok_or(Error::Missing("sample"))?.try_into()?)
+}
+
+fn cpus() -> Result<Vec<u32>, Error> {
+    online_cpus().map_err(|(path, error)| Error::Cpus(path, error))
+}
+
+fn open(program: &mut PerfEvent, cpu: u32, hz: u64) -> Result<PerfEventLinkId, ProgramError> {
+    program.attach(
+        PerfEventConfig::Software(SoftwareEvent::CpuClock),
+        PerfEventScope::AllProcessesOneCpu { cpu },
+        SamplePolicy::Frequency(hz),
+        false,
+    )
+}
+
+fn detach(program: &mut PerfEvent, links: Vec<PerfEventLinkId>) -> Result<(), ProgramError> {
+    links.into_iter().try_for_each(|link| program.detach(link))
+}

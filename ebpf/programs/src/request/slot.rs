@@ -1,0 +1,101 @@
+//! Where an open request is kept: an array indexed by thread id, which costs a third of a hash map.
+//!
+//! Two threads whose ids differ by a multiple of the array's length share a slot. The slot belongs to the one that
+//! claimed it first; the other's request is counted as lost and never mixed up with it.
+
+use core::arch::asm;
+
+use aya_ebpf::{macros::map, maps::Array};
+
+const SLOTS: u32 = 8192;
+
+/// An open request of one thread. Only that thread's system call and the scheduler, when it switches that thread, touch the
+/// fields, so only claiming needs to be atomic. 128 bytes keep neighbouring threads off each other's cache lines.
+#[repr(C)]
+pub(crate) struct Slot {
+    /// Thread id of the owner, 0 when free.
+    owner: u64,
+    pub(super) start_ns: u64,
+    pub(super) rtnl_wait_ns: u64,
+    pub(super) off_cpu_ns: u64,
+    /// The lock that is being waited for, 0 when none.
+    pub(super) wait_lock: u64,
+    pub(super) wait_start_ns: u64,
+    /// When the thread left the CPU, 0 while it is on one.
+    pub(super) off_start_ns: u64,
+    pub(super) sequence: u32,
+    pub(super) port_id: u32,
+    pub(super) fd: i32,
+    pub(super) message_type: u16,
+    pub(super) flags: u16,
+    pub(super) off_cpu_switches: u16,
+    pub(super) rtnl_contentions: u16,
+    _unused: [u8; 52],
+}
+
+const _: () = assert!(size_of::<Slot>() == 128);
+
+#[map]
+static SLOTS_BY_TID: Array<Slot> = Array::with_max_entries(SLOTS, 0);
+
+/// How claiming a slot went.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// The slot was free.
+    Fresh,
+    /// The thread's own earlier request was still open: its end was never reported.
+    Reopened,
+    /// Another thread's request is in the slot.
+    Taken { by: u32 },
+}
+
+#[inline(always)]
+fn at(tid: u32) -> Option<&'static mut Slot> {
+    // SAFETY: the map's values live as long as the program. See `Slot` on who writes what.
+    SLOTS_BY_TID.get_ptr_mut(tid & (SLOTS - 1)).map(|slot| unsafe { &mut *slot })
+}
+
+/// Claims the slot of `tid`.
+#[inline(always)]
+pub(super) fn claim(tid: u32) -> (Option<&'static mut Slot>, Claim) {
+    let Some(slot) = at(tid) else { return (None, Claim::Taken { by: 0 }) };
+    match compare_exchange(&mut slot.owner, 0, u64::from(tid)) {
+        0 => (Some(slot), Claim::Fresh),
+        owner if owner == u64::from(tid) => (Some(slot), Claim::Reopened),
+        #[expect(clippy::cast_possible_truncation, reason = "a thread id was stored")]
+        owner => (None, Claim::Taken { by: owner as u32 }),
+    }
+}
+
+/// Stores `new` if `expected` is there, and returns what was there: the kernel's `BPF_CMPXCHG` (since 5.12), which
+/// rustc does not offer for this target.
+#[inline(always)]
+fn compare_exchange(place: &mut u64, expected: u64, new: u64) -> u64 {
+    let found: u64;
+    // SAFETY: a valid, aligned pointer, and the instruction touches nothing else.
+    unsafe {
+        asm!(
+            "r0 = cmpxchg_64({place} + 0, r0, {new})",
+            place = in(reg) core::ptr::from_mut(place),
+            new = in(reg) new,
+            inout("r0") expected => found,
+        );
+    }
+    found
+}
+
+/// The slot of `tid` if it has an open request.
+#[inline(always)]
+pub(super) fn find(tid: u32) -> Option<&'static mut Slot> {
+    // The idle task's id is 0, which is also what a free slot holds.
+    if tid == 0 {
+        return None;
+    }
+    at(tid).filter(|slot| slot.owner == u64::from(tid))
+}
+
+/// Frees a slot.
+#[inline(always)]
+pub(super) fn release(slot: &mut Slot) {
+    slot.owner = 0;
+}
