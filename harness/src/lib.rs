@@ -1,1 +1,21 @@
-//! placeholder
+//! qdiscope drives Linux traffic control over netlink under concurrent load, sees with eBPF and pprof
+//! where each request spent its time, and holds the result against a budget.
+//!
+//! A folder is a role: [`cli`] parses, [`session`] orchestrates, [`workload`] yields requests, [`load`]
+//! times them, [`record`] keeps figures, [`profile`] stacks, [`budget`] judges, [`report`] renders and
+//! [`store`] saves. Only `session` knows all of them.
+
+pub mod budget;
+pub mod cli;
+pub mod environment;
+pub mod exit;
+pub mod isolation;
+pub mod load;
+pub mod plan;
+pub mod probes;
+pub mod profile;
+pub mod record;
+pub mod report;
+pub mod session;
+pub mod store;
+pub mod workload;

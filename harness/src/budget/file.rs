@@ -1,0 +1,203 @@
+//! The budget file: TOML, unknown keys refused.
+
+use serde::Deserialize;
+
+use super::Metric;
+use crate::report::model::Mode;
+
+const DEFAULT: &str = include_str!("default.toml");
+const SCHEMA_VERSION: u32 = 1;
+
+/// A set of targets.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    /// The targets, in the file's order.
+    pub targets: Vec<Target>,
+    /// True for the built-in budget, whose targets speak only of the workloads that were asked for. A file
+    /// that somebody names must be measured whole.
+    pub built_in: bool,
+}
+
+/// One target.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Target {
+    /// What it is set on.
+    pub metric: Metric,
+    /// Only workloads in this mode.
+    pub mode: Option<Mode>,
+    /// What the value must keep.
+    pub limit: Limit,
+}
+
+/// A bound and which side of it is good.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Limit {
+    /// Value > limit.
+    Above(f64),
+    /// Value < limit.
+    Below(f64),
+    /// Value ≤ limit.
+    AtMost(f64),
+}
+
+impl Limit {
+    /// The bound.
+    pub fn bound(self) -> f64 {
+        match self {
+            Self::Above(bound) | Self::Below(bound) | Self::AtMost(bound) => bound,
+        }
+    }
+
+    /// As people write it.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::Above(_) => ">",
+            Self::Below(_) => "<",
+            Self::AtMost(_) => "<=",
+        }
+    }
+
+    /// Whether `value` keeps it.
+    pub fn holds(self, value: f64) -> bool {
+        match self {
+            Self::Above(bound) => value > bound,
+            Self::Below(bound) => value < bound,
+            Self::AtMost(bound) => value <= bound,
+        }
+    }
+}
+
+/// Why a budget file was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ParseError {
+    /// Not TOML, an unknown key or metric.
+    #[error("{}", one_line(.0))]
+    Toml(#[from] toml::de::Error),
+    /// Another layout.
+    #[error("schema_version {0} is not known; this qdiscope reads {SCHEMA_VERSION}")]
+    Version(u32),
+    /// No target at all would always pass.
+    #[error("it has no [[target]]")]
+    Empty,
+    /// None or several of the limits.
+    #[error("target {metric}: give exactly one of `above`, `below` and `at_most`")]
+    Limits {
+        /// The target's metric.
+        metric: String,
+    },
+    /// NaN, infinite or negative.
+    #[error("target {metric}: the limit must be a finite number, not negative")]
+    Bound {
+        /// The target's metric.
+        metric: String,
+    },
+}
+
+/// toml's message without the excerpt that spans lines.
+fn one_line(error: &toml::de::Error) -> String {
+    error.message().lines().collect::<Vec<_>>().join(" ")
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    schema_version: u32,
+    #[serde(default)]
+    target: Vec<RawTarget>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTarget {
+    metric: Metric,
+    mode: Option<Mode>,
+    above: Option<f64>,
+    below: Option<f64>,
+    at_most: Option<f64>,
+}
+
+impl Budget {
+    /// The targets of README's table.
+    pub fn built_in() -> Self {
+        let mut budget = Self::parse(DEFAULT).expect("the built-in budget is parsed by a test");
+        budget.built_in = true;
+        budget
+    }
+
+    /// Reads a budget file's text.
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        let file: File = toml::from_str(text)?;
+        if file.schema_version != SCHEMA_VERSION {
+            return Err(ParseError::Version(file.schema_version));
+        }
+        if file.target.is_empty() {
+            return Err(ParseError::Empty);
+        }
+        let targets = file.target.iter().map(Target::try_from).collect::<Result<_, _>>()?;
+        Ok(Self { targets, built_in: false })
+    }
+}
+
+impl TryFrom<&RawTarget> for Target {
+    type Error = ParseError;
+
+    fn try_from(raw: &RawTarget) -> Result<Self, ParseError> {
+        let limit = match (raw.above, raw.below, raw.at_most) {
+            (Some(bound), None, None) => Limit::Above(bound),
+            (None, Some(bound), None) => Limit::Below(bound),
+            (None, None, Some(bound)) => Limit::AtMost(bound),
+            _ => return Err(ParseError::Limits { metric: raw.metric.name() }),
+        };
+        if !limit.bound().is_finite() || limit.bound() < 0.0 {
+            return Err(ParseError::Bound { metric: raw.metric.name() });
+        }
+        Ok(Self { metric: raw.metric, mode: raw.mode, limit })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_budget_parses_and_names_every_target_of_the_seeds() {
+        let budget = Budget::built_in();
+        for metric in [
+            Metric::ThroughputWorstSecondOpsPerS,
+            Metric::LatencyP95Us,
+            Metric::LatencyP99Us,
+            Metric::PeakRssBytes,
+            Metric::CpuPercentOfOneCore,
+            Metric::LeakedSockets,
+            Metric::LeakedFds,
+            Metric::ClassesLeftAfterTeardown,
+        ] {
+            assert!(budget.targets.iter().any(|target| target.metric == metric), "{metric:?}");
+        }
+    }
+
+    #[test]
+    fn bad_files_are_refused_in_one_line() {
+        for text in [
+            "",
+            "schema_version = 1",
+            "schema_version = 2\n[[target]]\nmetric = \"latency_p95_us\"\nbelow = 1",
+            "schema_version = 1\n[[target]]\nmetric = \"latency_p95_us\"",
+            "schema_version = 1\n[[target]]\nmetric = \"latency_p95_us\"\nbelow = 1\nabove = 1",
+            "schema_version = 1\n[[target]]\nmetric = \"latency_p95_us\"\nbelow = nan",
+            "schema_version = 1\n[[target]]\nmetric = \"latency_p95_ms\"\nbelow = 1",
+            "schema_version = 1\n[[target]]\nmetric = \"latency_p95_us\"\nbelwo = 1",
+            "not toml at all",
+        ] {
+            let error = Budget::parse(text).expect_err(text).to_string();
+            assert!(!error.is_empty() && !error.contains('\n'), "{text:?} → {error:?}");
+        }
+    }
+
+    #[test]
+    fn limits_are_strict_where_they_say_so() {
+        assert!(!Limit::Above(1000.0).holds(1000.0));
+        assert!(!Limit::Below(10.0).holds(10.0));
+        assert!(Limit::AtMost(0.0).holds(0.0));
+    }
+}

@@ -1,0 +1,107 @@
+//! The command line: one file a subcommand.
+
+mod bench;
+mod doctor;
+mod overhead;
+mod progress;
+
+use std::io::{IsTerminal as _, Write as _};
+use std::panic::catch_unwind;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::exit::{Exit, Failure};
+use crate::load::Stop;
+
+const EXIT_CODES: &str = "Exit codes:
+    0  every target holds
+    1  internal error
+    2  usage: the command line or a file given on it is wrong
+    3  this environment cannot run it
+    4  a target is violated
+    6  inconclusive: something that a target needs was not measured
+  130  interrupted; what was measured until then is saved";
+
+/// An eBPF-backed traffic-control harness and profiler.
+#[derive(Parser)]
+#[command(name = "qdiscope", version, about, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Drive HTB under concurrent load in a network namespace of its own, and hold the result against a budget
+    #[command(after_help = EXIT_CODES)]
+    Bench(bench::Arguments),
+    /// Say what this machine can measure, and what to do about the rest
+    #[command(after_help = EXIT_CODES)]
+    Doctor(doctor::Arguments),
+    /// Measure what the probes cost: the same load with and without them, interleaved
+    #[command(after_help = EXIT_CODES)]
+    Overhead(overhead::Arguments),
+}
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_env_filter(EnvFilter::try_from_env("RUST_LOG").unwrap_or_else(|_| EnvFilter::new("warn")))
+        .init();
+    let outcome = catch_unwind(|| match cli.command {
+        Command::Bench(arguments) => bench::run(arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Overhead(arguments) => overhead::run(&arguments),
+    })
+    // The panic's own message is on stderr already.
+    .unwrap_or_else(|_| Err(Failure::internal("this is a defect of qdiscope; please report the lines above")));
+    let exit = outcome.unwrap_or_else(|failure| {
+        let _ = writeln!(std::io::stderr(), "qdiscope: {failure}");
+        failure.exit
+    });
+    exit.into()
+}
+
+/// Prints to stdout; a reader that has gone (`| head`) is no error.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// tokio with as many threads as help: requests are serial in the kernel.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("qdiscope-worker")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::environment(format!("start threads: {error}")))
+}
+
+/// The first SIGINT or SIGTERM asks the run to stop and save what it has; the second ends the process at once.
+fn stop_on_signal(stop: &Stop) -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |error: std::io::Error| Failure::internal(format!("listen for signals: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if stop.is_set() {
+                std::process::exit(i32::from(Exit::Interrupted as u8));
+            }
+            let _ = writeln!(std::io::stderr(), "qdiscope: stopping; what was measured will be saved");
+            stop.set();
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! The machine that a run's figures belong to.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::thread;
+
+use nix::sched::{CloneFlags, setns};
+use procfs::{Current, CurrentSI};
+use tc_adapter::Connection;
+
+use crate::report::model::{Environment, Probes};
+
+/// What must be read before the run, partly from the host's namespaces.
+#[derive(Debug)]
+pub struct Before {
+    foreign_htb_classes: Option<u64>,
+    load_average: Option<f64>,
+    cpu: Option<CpuTime>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct CpuTime {
+    total: u64,
+    steal: u64,
+}
+
+impl Before {
+    /// Looks at the host. Called before the process leaves the host's network namespace.
+    pub fn observe() -> Self {
+        Self { foreign_htb_classes: foreign_htb_classes(), load_average: load_average(), cpu: cpu_time() }
+    }
+
+    /// HTB classes that others hold.
+    pub fn foreign_htb_classes(&self) -> Option<u64> {
+        self.foreign_htb_classes
+    }
+
+    /// The environment, now that the run is over.
+    pub fn finish(&self, probes: Probes) -> Environment {
+        Environment {
+            kernel: kernel_release(),
+            cpu: cpu_model(),
+            cores: thread::available_parallelism().map_or(1, usize::from),
+            virtualised: virtualised(),
+            probes,
+            foreign_htb_classes: self.foreign_htb_classes,
+            load_average_before: self.load_average,
+            load_average_after: load_average(),
+            steal_percent: steal_percent(self.cpu, cpu_time()),
+        }
+    }
+}
+
+fn steal_percent(before: Option<CpuTime>, after: Option<CpuTime>) -> Option<f64> {
+    let (before, after) = (before?, after?);
+    let total = after.total.checked_sub(before.total).filter(|&total| total > 0)?;
+    Some(after.steal.saturating_sub(before.steal) as f64 / total as f64 * 100.0)
+}
+
+fn cpu_time() -> Option<CpuTime> {
+    let cpu = procfs::KernelStats::current().ok()?.total;
+    let steal = cpu.steal?;
+    // guest time is contained in user time already.
+    let parts = [
+        Some(cpu.user),
+        Some(cpu.nice),
+        Some(cpu.system),
+        Some(cpu.idle),
+        cpu.iowait,
+        cpu.irq,
+        cpu.softirq,
+        Some(steal),
+    ];
+    Some(CpuTime { total: parts.into_iter().flatten().sum(), steal })
+}
+
+fn load_average() -> Option<f64> {
+    procfs::LoadAverage::current().ok().map(|load| f64::from(load.one))
+}
+
+/// The running kernel, as `uname -r`.
+pub fn kernel_release() -> String {
+    nix::sys::utsname::uname()
+        .map_or_else(|_| "unknown".into(), |names| names.release().to_string_lossy().into_owned())
+}
+
+/// The CPU's own name.
+pub fn cpu_model() -> Option<String> {
+    procfs::CpuInfo::current().ok()?.model_name(0).map(str::to_owned)
+}
+
+/// CPUID's hypervisor bit, which KVM, Hyper-V, VMware, Xen HVM and QEMU all set. Arm has no such bit.
+pub fn virtualised() -> Option<bool> {
+    let info = procfs::CpuInfo::current().ok()?;
+    Some(info.flags(0)?.contains(&"hypervisor"))
+}
+
+/// Counts HTB classes in every network namespace that a process or a name under /run/netns holds. Creating a class
+/// walks one system-wide list (`flow_indr_dev_setup_offload`), so that other people's classes slow ours.
+/// `None` where a namespace could not be looked into.
+pub fn foreign_htb_classes() -> Option<u64> {
+    let mut seen = HashSet::new();
+    let mut total = 0;
+    for path in namespace_paths() {
+        // A process that has ended meanwhile holds nothing any more.
+        let Ok(file) = File::open(&path) else { continue };
+        let Ok(metadata) = file.metadata() else { continue };
+        if seen.insert((metadata.dev(), metadata.ino())) {
+            total += htb_classes_in(file)?;
+        }
+    }
+    (!seen.is_empty()).then_some(total)
+}
+
+fn namespace_paths() -> impl Iterator<Item = PathBuf> {
+    let entries = |path: &str| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_process = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit))
+    };
+    entries("/proc").filter(is_process).map(|process| process.join("ns/net")).chain(entries("/run/netns"))
+}
+
+/// On a thread of its own, for a thread that has changed its namespace is of no use to anybody else.
+fn htb_classes_in(namespace: File) -> Option<u64> {
+    let count = move || -> Option<u64> {
+        setns(namespace, CloneFlags::CLONE_NEWNET).ok()?;
+        let mut connection = Connection::connect().ok()?;
+        let mut devices: Vec<u32> = connection
+            .qdiscs(None)
+            .ok()?
+            .into_iter()
+            .filter(|qdisc| qdisc.kind == "htb")
+            .map(|qdisc| qdisc.device)
+            .collect();
+        devices.sort_unstable();
+        devices.dedup();
+        let mut count = 0;
+        for device in devices {
+            let classes = connection.classes(device).ok()?;
+            count += classes.iter().filter(|class| class.kind == "htb").count() as u64;
+        }
+        Some(count)
+    };
+    thread::spawn(count).join().ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steal_is_a_share_of_the_time_between() {
+        let at = |total, steal| Some(CpuTime { total, steal });
+        assert_eq!(steal_percent(at(100, 0), at(300, 50)), Some(25.0));
+        assert_eq!(steal_percent(at(100, 0), at(100, 0)), None);
+        assert_eq!(steal_percent(None, at(100, 0)), None);
+    }
+}

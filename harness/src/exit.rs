@@ -1,0 +1,55 @@
+//! How the process ends: one line on stderr and a documented exit code.
+
+use std::process::ExitCode;
+
+/// Exit codes, a contract with scripts. 5 is kept for regressions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Every target holds.
+    Pass = 0,
+    /// A defect of qdiscope.
+    Internal = 1,
+    /// The command line or a file given on it is wrong.
+    Usage = 2,
+    /// This environment cannot run it.
+    Environment = 3,
+    /// A target is violated.
+    BudgetViolated = 4,
+    /// Something that a target needs was not measured.
+    Inconclusive = 6,
+    /// A signal ended the run.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// An error on its way to the user: what was wrong, what to do, and how to exit.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// How the process is to end.
+    pub exit: Exit,
+    message: String,
+}
+
+impl Failure {
+    /// The command line or a file given on it is wrong.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Usage, message: message.into() }
+    }
+
+    /// This machine, or what it allows, is not enough.
+    pub fn environment(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Environment, message: message.into() }
+    }
+
+    /// A defect of ours.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Internal, message: message.into() }
+    }
+}

@@ -1,0 +1,5 @@
+//! `qdiscope`: see the library.
+
+fn main() -> std::process::ExitCode {
+    qdiscope::cli::main()
+}

@@ -1,0 +1,92 @@
+//! What a run is to do, as data.
+
+use std::time::Duration;
+
+use crate::report::model::Mode;
+use crate::workload::{Kind, Weights};
+
+/// Workloads in order, and what they share.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Run one after another.
+    pub workloads: Vec<Workload>,
+    /// Veth devices that carry HTB.
+    pub devices: u32,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Operations of each workload that are sent before measuring begins.
+    pub warmup: u64,
+}
+
+impl Plan {
+    /// How many devices carry `workload`. `htb-qdisc` gives each worker one of its own at least: two workers on one
+    /// device would only refuse each other's requests.
+    pub fn devices_of(&self, workload: &Workload) -> u32 {
+        match workload.kind {
+            Kind::HtbQdisc => self.devices.max(workload.workers),
+            Kind::HtbClass | Kind::Lifecycle => self.devices,
+        }
+    }
+
+    /// How many devices the whole plan needs.
+    pub fn devices_needed(&self) -> u32 {
+        self.workloads.iter().map(|workload| self.devices_of(workload)).max().unwrap_or(self.devices)
+    }
+}
+
+/// One workload under one load.
+#[derive(Debug, Clone)]
+pub struct Workload {
+    /// What is asked of the kernel.
+    pub kind: Kind,
+    /// How it is offered.
+    pub load: Load,
+    /// Concurrent callers, at least one.
+    pub workers: u32,
+    /// `htb-class`: classes a round creates. `lifecycle`: classes held in the kernel.
+    pub classes: u64,
+    /// `lifecycle`: how often each operation is chosen.
+    pub weights: Weights,
+}
+
+/// How requests are offered, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Load {
+    /// Each worker sends when its last request was answered.
+    Closed {
+        /// At least this long. `htb-class` repeats whole rounds until it is reached.
+        duration: Duration,
+    },
+    /// On a schedule.
+    Open {
+        /// Operations per second, positive and finite.
+        rate: f64,
+        /// Length of the schedule.
+        duration: Duration,
+    },
+}
+
+impl Load {
+    /// The mode's name in results.
+    pub fn mode(self) -> Mode {
+        match self {
+            Self::Closed { .. } => Mode::Closed,
+            Self::Open { .. } => Mode::Open,
+        }
+    }
+
+    /// How long it is to run.
+    pub fn duration(self) -> Duration {
+        match self {
+            Self::Closed { duration } | Self::Open { duration, .. } => duration,
+        }
+    }
+
+    /// The offered rate, where one is offered.
+    pub fn rate(self) -> Option<f64> {
+        match self {
+            Self::Closed { .. } => None,
+            Self::Open { rate, .. } => Some(rate),
+        }
+    }
+}

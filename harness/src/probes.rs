@@ -1,0 +1,85 @@
+//! Which probes watch the kernel side, and what a result says of them.
+
+use clap::ValueEnum;
+use ebpf_loader::{Options, Probes};
+
+use crate::exit::Failure;
+use crate::profile::SAMPLE_HZ;
+use crate::record::KernelCollector;
+use crate::report::model;
+
+/// `--probes`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Choice {
+    /// The best kind that this kernel lets us attach; none, with the reason, where it lets us attach none.
+    Auto,
+    /// Tracepoints; exit 3 where they do not attach.
+    Tracepoint,
+    /// No kernel figures at all.
+    Off,
+}
+
+impl Choice {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Tracepoint => "tracepoint",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// The kernel's observer, if there is one, and the words for the result.
+pub struct Attached {
+    /// Reads the probes' events.
+    pub collector: Option<KernelCollector>,
+    /// What is attached and why.
+    pub report: model::Probes,
+}
+
+/// Attaches what was chosen. Must run inside the run's own namespaces: RTNL is found by making it contended.
+pub fn attach(choice: Choice) -> Result<Attached, Failure> {
+    if choice == Choice::Off {
+        return Ok(Attached { collector: None, report: off("--probes off") });
+    }
+    let options = Options { sample_hz: Some(u64::from(SAMPLE_HZ)), ..Options::default() };
+    match Probes::attach(&options) {
+        Ok(probes) => {
+            let report = describe(&probes, choice);
+            let collector = KernelCollector::start(probes)
+                .map_err(|error| Failure::internal(format!("start the event reader: {error}")))?;
+            Ok(Attached { collector: Some(collector), report })
+        }
+        Err(unavailable) if choice == Choice::Auto => {
+            Ok(Attached { collector: None, report: off(&unavailable.to_string()) })
+        }
+        Err(unavailable) => Err(Failure::environment(format!("--probes {}: {unavailable}", choice.name()))),
+    }
+}
+
+fn off(reason: &str) -> model::Probes {
+    model::Probes { kind: "off".into(), reason: reason.into(), rtnl_lock: None, attached: Vec::new() }
+}
+
+fn describe(probes: &Probes, choice: Choice) -> model::Probes {
+    let report = probes.report();
+    let attached = report
+        .probes
+        .iter()
+        .map(|probe| model::ProbeState {
+            name: probe.name.clone(),
+            attached: probe.attached,
+            reason: probe.reason.clone(),
+        })
+        .collect();
+    model::Probes {
+        kind: report.kind.to_string(),
+        reason: match choice {
+            Choice::Auto => "the first kind, in order of preference, that attached and fired".into(),
+            _ => format!("--probes {}", choice.name()),
+        },
+        rtnl_lock: Some(report.rtnl_lock.to_string()),
+        attached,
+    }
+}

@@ -1,0 +1,37 @@
+//! Stacks: the kernel's from the probes, ours from pprof; flamegraphs of both.
+
+mod kernel;
+mod user;
+
+pub use kernel::KernelProfile;
+pub use user::{UserProfile, UserProfiler};
+
+use inferno::flamegraph::{self, Options};
+
+/// Samples a second: prime, so as not to march in step with anything that happens a thousand times a second.
+pub const SAMPLE_HZ: u16 = 997;
+
+/// A profile could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation}: {reason}")]
+pub struct ProfileError {
+    operation: &'static str,
+    reason: String,
+}
+
+impl ProfileError {
+    fn new(operation: &'static str, reason: &dyn std::fmt::Display) -> Self {
+        Self { operation, reason: reason.to_string() }
+    }
+}
+
+/// Draws folded stacks.
+fn flamegraph(title: &str, subtitle: &str, folded: &str) -> Result<Vec<u8>, ProfileError> {
+    let mut options = Options::default();
+    title.clone_into(&mut options.title);
+    options.subtitle = Some(subtitle.to_owned());
+    let mut svg = Vec::new();
+    flamegraph::from_lines(&mut options, folded.lines(), &mut svg)
+        .map_err(|error| ProfileError::new("draw a flamegraph", &error))?;
+    Ok(svg)
+}

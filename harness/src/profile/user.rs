@@ -1,0 +1,55 @@
+//! pprof in our own process: `cpu.pb.gz` and `user.svg`.
+
+use std::io::Write as _;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use pprof::protos::Message as _;
+use pprof::{ProfilerGuard, ProfilerGuardBuilder};
+
+use super::{ProfileError, SAMPLE_HZ};
+
+/// Samples CPU time by SIGPROF until it is finished.
+pub struct UserProfiler(ProfilerGuard<'static>);
+
+impl UserProfiler {
+    /// Starts sampling all threads.
+    pub fn start() -> Result<Self, ProfileError> {
+        ProfilerGuardBuilder::default()
+            .frequency(i32::from(SAMPLE_HZ))
+            .build()
+            .map(Self)
+            .map_err(|error| ProfileError::new("start pprof", &error))
+    }
+
+    /// Stops, and puts names to the addresses. This reads the binary's line tables and takes memory: it comes after
+    /// everything that is measured.
+    pub fn finish(self) -> Result<UserProfile, ProfileError> {
+        let report =
+            self.0.report().build().map_err(|error| ProfileError::new("finish pprof", &error))?;
+        if report.data.is_empty() {
+            return Err(ProfileError::new("finish pprof", &"no sample was taken"));
+        }
+        let failed = |error: &dyn std::fmt::Display| ProfileError::new("encode the CPU profile", error);
+        let profile = report.pprof().map_err(|error| failed(&error))?;
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        gzip.write_all(&profile.encode_to_vec()).map_err(|error| failed(&error))?;
+        let protobuf_gz = gzip.finish().map_err(|error| failed(&error))?;
+        let mut flamegraph = Vec::new();
+        let mut options = pprof::flamegraph::Options::default();
+        "qdiscope: its own CPU time".clone_into(&mut options.title);
+        options.subtitle = Some(format!("SIGPROF at {SAMPLE_HZ} Hz; a system call counts for its caller"));
+        report
+            .flamegraph_with_options(&mut flamegraph, &mut options)
+            .map_err(|error| ProfileError::new("draw a flamegraph", &error))?;
+        Ok(UserProfile { protobuf_gz, flamegraph })
+    }
+}
+
+/// A finished profile.
+pub struct UserProfile {
+    /// pprof's protobuf, gzipped.
+    pub protobuf_gz: Vec<u8>,
+    /// SVG.
+    pub flamegraph: Vec<u8>,
+}

@@ -1,0 +1,59 @@
+//! Records: latency as callers see it, phases as the kernel's probes see them, and what the process used.
+
+mod hdr_log;
+mod kernel;
+mod recorder;
+mod resources;
+
+pub use hdr_log::HdrLog;
+pub use kernel::{KernelCollector, KernelFigures, Window};
+pub use recorder::{Interval, Recorder, Totals};
+pub use resources::{Descriptors, ResourceMeter, Usage};
+
+use hdrhistogram::{Counter, Histogram};
+
+use crate::report::model::Percentiles;
+
+/// Three significant digits: a tenth of a percent, far below what these machines repeat.
+const SIGNIFICANT_DIGITS: u8 = 3;
+
+/// A histogram of nanoseconds that grows with its largest value.
+fn nanoseconds<C: Counter>() -> Histogram<C> {
+    Histogram::new(SIGNIFICANT_DIGITS).expect("three digits are within HdrHistogram's 0 to 5")
+}
+
+/// The distribution in microseconds; `None` without a value.
+fn percentiles<C: Counter>(histogram: &Histogram<C>) -> Option<Percentiles> {
+    let at = |quantile: f64| histogram.value_at_quantile(quantile).min(histogram.max()) as f64 / 1e3;
+    (!histogram.is_empty()).then(|| Percentiles {
+        p50: at(0.5),
+        p90: at(0.9),
+        p95: at(0.95),
+        p99: at(0.99),
+        p99_9: at(0.999),
+        max: histogram.max() as f64 / 1e3,
+        mean: histogram.mean() / 1e3,
+        count: histogram.len(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_microseconds_and_absent_without_values() {
+        let mut histogram = nanoseconds::<u64>();
+        assert_eq!(percentiles(&histogram), None);
+        for micros in 1..=1_000_u64 {
+            histogram.record(micros * 1_000).unwrap();
+        }
+        let figures = percentiles(&histogram).unwrap();
+        assert_eq!(figures.count, 1_000);
+        for (value, expected) in
+            [(figures.p50, 500.0), (figures.p95, 950.0), (figures.p99, 990.0), (figures.max, 1_000.0)]
+        {
+            assert!((value - expected).abs() <= expected * 0.002, "{value} for {expected}");
+        }
+    }
+}

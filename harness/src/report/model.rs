@@ -1,0 +1,418 @@
+//! `result.json`, as types: the contract with everybody's scripts.
+//!
+//! A field that was not measured is `null` or absent, never zero. Times are microseconds
+//! (`_us`), sizes bytes, rates operations per second. A breaking change raises [`SCHEMA_VERSION`].
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The version of this layout. Readers refuse what they do not know.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// One run of `qdiscope bench`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct RunResult {
+    /// Version of this document's layout.
+    pub schema_version: u32,
+    /// Identifies the run; also the name of its folder.
+    pub run_id: String,
+    /// When the run began, UTC, RFC 3339.
+    pub started_at: String,
+    /// Version of qdiscope that measured.
+    pub qdiscope_version: String,
+    /// The verdict over all targets.
+    pub verdict: State,
+    /// True when a signal ended the run early: what is here is partial.
+    pub interrupted: bool,
+    /// What was asked for.
+    pub settings: Settings,
+    /// Where it ran.
+    pub environment: Environment,
+    /// One entry a workload, in the order in which they ran.
+    pub workloads: Vec<WorkloadResult>,
+    /// What the process used, over the whole run.
+    pub resources: RunResources,
+    /// Each target with its value.
+    pub budget: Vec<Judgement>,
+    /// Targets of the default budget that do not apply to the workloads asked for.
+    pub not_judged: Vec<NotJudged>,
+    /// What the figures mean where they need words: findings, not verdicts.
+    pub explanations: Vec<String>,
+    /// Files saved beside this one: role → file name. A file that could not be made is absent.
+    pub artifacts: BTreeMap<String, String>,
+}
+
+/// Settings that a comparison of two runs must hold equal.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Settings {
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Operations sent before measuring begins, for each workload.
+    pub warmup_operations: u64,
+    /// Number of veth devices that carry HTB.
+    pub devices: u32,
+    /// `auto`, `tracepoint` or `off`, as asked for.
+    pub probes: String,
+    /// The budget's file, or `default`.
+    pub budget: String,
+}
+
+/// The machine, as seen before and after the run.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Environment {
+    /// Kernel release, as `uname -r`.
+    pub kernel: String,
+    /// CPU model, or null where /proc/cpuinfo names none.
+    pub cpu: Option<String>,
+    /// Logical CPUs that this process may use.
+    pub cores: usize,
+    /// Whether a hypervisor runs beneath (CPUID's hypervisor bit), null where it cannot be told.
+    pub virtualised: Option<bool>,
+    /// Which probes saw the kernel side, and why those.
+    pub probes: Probes,
+    /// HTB classes that other network namespaces hold; they slow the kernel's creation of classes
+    /// for everybody (`flow_indr_dev_setup_offload`). Null where it cannot be told.
+    pub foreign_htb_classes: Option<u64>,
+    /// 1-minute load average before the run.
+    pub load_average_before: Option<f64>,
+    /// 1-minute load average after the run.
+    pub load_average_after: Option<f64>,
+    /// Share of CPU time that the hypervisor gave to others during the run, percent.
+    pub steal_percent: Option<f64>,
+}
+
+/// The kernel side's observers.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Probes {
+    /// Kind in use, or `off`.
+    pub kind: String,
+    /// Why this kind.
+    pub reason: String,
+    /// How RTNL's lock was recognised; null without probes.
+    pub rtnl_lock: Option<String>,
+    /// Each probe tried.
+    pub attached: Vec<ProbeState>,
+}
+
+/// One probe.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct ProbeState {
+    /// Attach point, e.g. `lock:contention_begin`.
+    pub name: String,
+    /// Whether it is attached.
+    pub attached: bool,
+    /// Why it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// How load was offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Each worker sends its next request when the last was answered. Latency counts from the
+    /// send, so a stall delays the requests behind it without being counted for them.
+    Closed,
+    /// Requests are due on a schedule. Latency counts from the intended start.
+    Open,
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+        })
+    }
+}
+
+/// What one workload measured.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct WorkloadResult {
+    /// `htb-qdisc`, `htb-class` or `lifecycle`.
+    pub name: String,
+    /// Closed or open loop.
+    pub mode: Mode,
+    /// Concurrent callers.
+    pub workers: u32,
+    /// Offered rate, operations per second; null in a closed loop, which offers none.
+    pub rate: Option<f64>,
+    /// Devices that carried it.
+    pub devices: u32,
+    /// Most classes that were in the kernel at once.
+    pub population_max: u64,
+    /// Requests sent and answered while measuring, errors included. One netlink message each.
+    pub operations: u64,
+    /// Scheduled requests that were never sent because the run had to end. Their latency is unknown and
+    /// above every one recorded.
+    pub unsent: u64,
+    /// Errors by errno and the kernel's text.
+    pub errors: Vec<ErrorCount>,
+    /// Time over which the operations ran, seconds; set-up, warm-up and tear-down excluded.
+    pub measured_seconds: f64,
+    /// Successful operations per second.
+    pub throughput_ops_per_s: Throughput,
+    /// Successful operations in each whole second, in order.
+    pub timeline_ops: Vec<u64>,
+    /// Latency by operation, microseconds, successful operations only.
+    pub latency_us: BTreeMap<String, Percentiles>,
+    /// Latency over all operations, microseconds.
+    pub latency_all_us: Option<Percentiles>,
+    /// Kernel time by netlink message type. Absent without probes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel_us: Option<BTreeMap<String, KernelPhases>>,
+    /// Requests that were sent and are not in `kernel_us`. Null without probes.
+    pub lost_events: Option<u64>,
+    /// How many the probes' own counters account for, at most. A larger `lost_events` is a defect. Null without probes.
+    pub lost_events_accounted: Option<u64>,
+    /// What the process used while this workload was measured.
+    pub resources: WorkloadResources,
+    /// HTB classes and qdiscs found after teardown, by asking the kernel. Null where it could not be asked.
+    pub left_after_teardown: Option<u64>,
+    /// True when a signal ended it early.
+    pub interrupted: bool,
+}
+
+/// A sustained rate is the worst second's, so both are given.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+pub struct Throughput {
+    /// Successful operations over the measured time. Null when nothing was measured.
+    pub mean: Option<f64>,
+    /// The fewest in any whole second. Null when the run was shorter than a second.
+    pub worst_second: Option<f64>,
+}
+
+/// One kind of failure.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct ErrorCount {
+    /// The kernel's error number, null where the adapter itself refused.
+    pub errno: Option<i32>,
+    /// The kernel's ext-ack text, or the adapter's words.
+    pub text: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// A latency distribution, microseconds. Exact to three significant digits (`HdrHistogram`).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Percentiles {
+    /// Median.
+    pub p50: f64,
+    /// 90th percentile.
+    pub p90: f64,
+    /// 95th percentile.
+    pub p95: f64,
+    /// 99th percentile.
+    pub p99: f64,
+    /// 99.9th percentile.
+    pub p99_9: f64,
+    /// Largest value.
+    pub max: f64,
+    /// Arithmetic mean.
+    pub mean: f64,
+    /// Values in the distribution.
+    pub count: u64,
+}
+
+/// Where requests of one message type spent their time in the kernel.
+/// For each request, `syscall = rtnl_wait + off_cpu + on_cpu`.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+pub struct KernelPhases {
+    /// From the entry of `sendto` to its return.
+    pub syscall: Percentiles,
+    /// Waiting for RTNL, spinning or asleep. Null where no probe tells.
+    pub rtnl_wait: Option<Percentiles>,
+    /// Off the CPU for another reason: RCU, memory, preemption. Null where no probe tells.
+    pub off_cpu: Option<Percentiles>,
+    /// The rest. Null where one of the others is.
+    pub on_cpu: Option<Percentiles>,
+}
+
+/// Resources of one workload.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+pub struct WorkloadResources {
+    /// Peak resident set while measuring (`VmHWM`, reset at its start). Null where the kernel does not tell.
+    pub peak_rss_bytes: Option<u64>,
+    /// User and system time over wall time; 100 is one core kept busy.
+    pub cpu_percent_of_one_core: Option<f64>,
+    /// Most file descriptors open at once, sampled.
+    pub fds_max: Option<u64>,
+    /// Most of them that were sockets, sampled.
+    pub sockets_max: Option<u64>,
+}
+
+/// Resources of the run.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct RunResources {
+    /// Peak resident set over all workloads; making the reports afterwards is not counted.
+    pub peak_rss_bytes: Option<u64>,
+    /// CPU use at the target load (the open-loop workload), where there was one; else over all workloads.
+    pub cpu_percent_of_one_core: Option<f64>,
+    /// Which workload `cpu_percent_of_one_core` speaks of: `target load` or `all workloads`.
+    pub cpu_measured_at: String,
+    /// Descriptors open before the first workload.
+    pub fds_before: Option<u64>,
+    /// Descriptors open after the last one's teardown.
+    pub fds_after: Option<u64>,
+    /// Sockets open before the first workload.
+    pub sockets_before: Option<u64>,
+    /// Sockets open after the last one's teardown.
+    pub sockets_after: Option<u64>,
+}
+
+/// What became of a target, or of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Measured, and within the limit.
+    Pass,
+    /// Measured, and beyond the limit.
+    Fail,
+    /// Not measured, or not measured well enough to say.
+    Inconclusive,
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Inconclusive => "inconclusive",
+        })
+    }
+}
+
+/// One target, judged.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Judgement {
+    /// The budget's name for what was measured, with its unit.
+    pub metric: String,
+    /// Workload and mode that it was measured in, or `run`.
+    pub workload: String,
+    /// `>`, `<` or `<=`: how the value must stand to the limit.
+    pub comparison: String,
+    /// The limit.
+    pub limit: f64,
+    /// The value, null when it was not measured.
+    pub value: Option<f64>,
+    /// Verdict.
+    pub state: State,
+    /// Why, where the state alone does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A target left out.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct NotJudged {
+    /// The metric.
+    pub metric: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A run for the tests of everything that reads one.
+#[cfg(test)]
+#[expect(missing_docs, reason = "tests only")]
+pub mod fixtures {
+    use super::*;
+
+    pub fn percentiles(p50: f64, count: u64) -> Percentiles {
+        Percentiles {
+            p50,
+            p90: p50 * 2.0,
+            p95: p50 * 3.0,
+            p99: p50 * 4.0,
+            p99_9: p50 * 5.0,
+            max: p50 * 6.0,
+            mean: p50,
+            count,
+        }
+    }
+
+    pub fn workload() -> WorkloadResult {
+        let phases = KernelPhases {
+            syscall: percentiles(80.0, 20_000),
+            rtnl_wait: Some(percentiles(0.0, 20_000)),
+            off_cpu: Some(percentiles(1.0, 20_000)),
+            on_cpu: Some(percentiles(79.0, 20_000)),
+        };
+        WorkloadResult {
+            name: "htb-class".into(),
+            mode: Mode::Closed,
+            workers: 8,
+            rate: None,
+            devices: 10,
+            population_max: 10_100,
+            operations: 20_000,
+            unsent: 0,
+            errors: Vec::new(),
+            measured_seconds: 2.5,
+            throughput_ops_per_s: Throughput { mean: Some(8_000.0), worst_second: Some(7_900.0) },
+            timeline_ops: vec![8_100, 7_900],
+            latency_us: BTreeMap::from([("class-create".into(), percentiles(640.0, 20_000))]),
+            latency_all_us: Some(percentiles(640.0, 20_000)),
+            kernel_us: Some(BTreeMap::from([("RTM_NEWTCLASS".into(), phases)])),
+            lost_events: Some(0),
+            lost_events_accounted: Some(0),
+            resources: WorkloadResources {
+                peak_rss_bytes: Some(20_000_000),
+                cpu_percent_of_one_core: Some(98.0),
+                fds_max: Some(30),
+                sockets_max: Some(3),
+            },
+            left_after_teardown: Some(0),
+            interrupted: false,
+        }
+    }
+
+    pub fn run() -> RunResult {
+        RunResult {
+            schema_version: SCHEMA_VERSION,
+            run_id: "20261123T120000Z-abc123".into(),
+            started_at: "2026-11-23T12:00:00Z".into(),
+            qdiscope_version: "0.1.0".into(),
+            verdict: State::Inconclusive,
+            interrupted: false,
+            settings: Settings {
+                seed: 1,
+                warmup_operations: 100,
+                devices: 10,
+                probes: "auto".into(),
+                budget: "default".into(),
+            },
+            environment: Environment {
+                kernel: "6.18.0".into(),
+                cpu: Some("CPU".into()),
+                cores: 2,
+                virtualised: Some(true),
+                probes: Probes {
+                    kind: "tracepoint".into(),
+                    reason: "the first kind that attached".into(),
+                    rtnl_lock: Some("kallsyms".into()),
+                    attached: Vec::new(),
+                },
+                foreign_htb_classes: Some(0),
+                load_average_before: Some(0.1),
+                load_average_after: Some(1.0),
+                steal_percent: Some(0.0),
+            },
+            workloads: vec![workload()],
+            resources: RunResources {
+                peak_rss_bytes: Some(20_000_000),
+                cpu_percent_of_one_core: Some(98.0),
+                cpu_measured_at: "all workloads".into(),
+                fds_before: Some(20),
+                fds_after: Some(20),
+                sockets_before: Some(1),
+                sockets_after: Some(1),
+            },
+            budget: Vec::new(),
+            not_judged: Vec::new(),
+            explanations: Vec::new(),
+            artifacts: BTreeMap::new(),
+        }
+    }
+}

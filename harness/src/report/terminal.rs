@@ -1,0 +1,204 @@
+//! The report that a person reads at the end of a run.
+
+use std::fmt::Write as _;
+
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table};
+
+use super::model::{Judgement, Percentiles, RunResult, State};
+
+/// Renders a run. `color` is for terminals.
+pub fn render(run: &RunResult, color: bool) -> String {
+    let mut text = String::new();
+    let environment = &run.environment;
+    let _ = writeln!(
+        text,
+        "\nkernel {} on {} ({} cores{}), probes: {}",
+        environment.kernel,
+        environment.cpu.as_deref().unwrap_or("an unnamed CPU"),
+        environment.cores,
+        match environment.virtualised {
+            Some(true) => ", virtualised",
+            Some(false) => ", bare metal",
+            None => "",
+        },
+        environment.probes.kind,
+    );
+    let _ = writeln!(text, "\nWhat callers saw (latency in µs; a closed loop's is blind to the requests that a stall held back)\n{}", callers(run));
+    if run.workloads.iter().any(|workload| workload.kernel_us.is_some()) {
+        let _ = writeln!(
+            text,
+            "\nWhere the kernel spent it (µs, p50 / p95; system call = RTNL wait + off CPU + on CPU)\n{}",
+            kernel(run)
+        );
+    }
+    let _ = writeln!(text, "\nTargets\n{}", targets(&run.budget, color));
+    for left_out in &run.not_judged {
+        let _ = writeln!(text, "not judged: {} ({})", left_out.metric, left_out.reason);
+    }
+    for finding in &run.explanations {
+        let _ = writeln!(text, "\n{finding}");
+    }
+    let _ = writeln!(text, "\nverdict: {}", run.verdict);
+    text
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header.iter().enumerate().map(|(column, name)| {
+        let alignment = if column == 0 { CellAlignment::Left } else { CellAlignment::Right };
+        Cell::new(name).set_alignment(alignment)
+    }));
+    table
+}
+
+fn right(text: impl ToString) -> Cell {
+    Cell::new(text.to_string()).set_alignment(CellAlignment::Right)
+}
+
+fn callers(run: &RunResult) -> Table {
+    let mut table =
+        table(&["workload", "load", "operation", "count", "ops/s", "worst s", "p50", "p95", "p99", "max"]);
+    for workload in &run.workloads {
+        let load = match workload.rate {
+            Some(rate) => format!("open, {rate}/s"),
+            None => format!("closed, {} workers", workload.workers),
+        };
+        let errors: u64 = workload.errors.iter().map(|error| error.count).sum();
+        let throughput = workload.throughput_ops_per_s;
+        let mut row = vec![
+            Cell::new(&workload.name),
+            right(load),
+            right("all"),
+            right(workload.operations),
+            right(number(throughput.mean)),
+            right(number(throughput.worst_second)),
+        ];
+        row.extend(latency(workload.latency_all_us.as_ref()));
+        table.add_row(row);
+        for (operation, figures) in &workload.latency_us {
+            let mut row = vec![Cell::new(""), right(""), right(operation), right(figures.count), right(""), right("")];
+            row.extend(latency(Some(figures)));
+            table.add_row(row);
+        }
+        if errors > 0 {
+            table.add_row(vec![Cell::new(""), right(""), right("errors"), right(errors)]);
+        }
+    }
+    table
+}
+
+fn latency(figures: Option<&Percentiles>) -> Vec<Cell> {
+    let value = |pick: fn(&Percentiles) -> f64| right(figures.map_or_else(|| "–".into(), |f| micros(pick(f))));
+    vec![value(|f| f.p50), value(|f| f.p95), value(|f| f.p99), value(|f| f.max)]
+}
+
+fn kernel(run: &RunResult) -> Table {
+    let mut table = table(&["workload", "message", "count", "system call", "RTNL wait", "off CPU", "on CPU"]);
+    for workload in &run.workloads {
+        for (message, phases) in workload.kernel_us.iter().flatten() {
+            let pair = |figures: &Percentiles| format!("{} / {}", micros(figures.p50), micros(figures.p95));
+            let both = |figures: Option<&Percentiles>| right(figures.map_or_else(|| "not measured".into(), pair));
+            table.add_row(vec![
+                Cell::new(format!("{} ({})", workload.name, workload.mode)),
+                right(message),
+                right(phases.syscall.count),
+                both(Some(&phases.syscall)),
+                both(phases.rtnl_wait.as_ref()),
+                both(phases.off_cpu.as_ref()),
+                both(phases.on_cpu.as_ref()),
+            ]);
+        }
+    }
+    table
+}
+
+fn targets(judgements: &[Judgement], color: bool) -> Table {
+    let mut table = table(&["target", "in", "limit", "value", "state"]);
+    for judgement in judgements {
+        let state = Cell::new(judgement.state).set_alignment(CellAlignment::Right);
+        let state = match (color, judgement.state) {
+            (true, State::Pass) => state.fg(Color::Green),
+            (true, State::Fail) => state.fg(Color::Red),
+            (true, State::Inconclusive) => state.fg(Color::Yellow),
+            (false, _) => state,
+        };
+        table.add_row(vec![
+            Cell::new(&judgement.metric),
+            right(&judgement.workload),
+            right(format!("{} {}", judgement.comparison, judgement.limit)),
+            right(number(judgement.value)),
+            state,
+        ]);
+    }
+    table
+}
+
+/// One line for each target that does not hold or could not be judged.
+pub fn violations(run: &RunResult) -> Vec<String> {
+    run.budget
+        .iter()
+        .filter(|judgement| judgement.state != State::Pass)
+        .map(|judgement| {
+            let value = number(judgement.value);
+            let reason = judgement.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+            format!(
+                "{}: {} in {} is {value}, must be {} {}{reason}",
+                judgement.state, judgement.metric, judgement.workload, judgement.comparison, judgement.limit
+            )
+        })
+        .collect()
+}
+
+fn number(value: Option<f64>) -> String {
+    match value {
+        None => "not measured".into(),
+        Some(value) if value.fract() == 0.0 || value.abs() >= 1_000.0 => format!("{value:.0}"),
+        Some(value) => micros(value),
+    }
+}
+
+/// Three digits or so, which is what was measured.
+fn micros(value: f64) -> String {
+    if value == 0.0 {
+        "0".into()
+    } else if value < 10.0 {
+        format!("{value:.2}")
+    } else if value < 100.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.0}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::model::fixtures;
+
+    #[test]
+    fn a_violation_names_metric_limit_and_value() {
+        let mut run = fixtures::run();
+        run.budget = vec![Judgement {
+            metric: "latency_p95_us".into(),
+            workload: "lifecycle (open)".into(),
+            comparison: "<".into(),
+            limit: 1.0,
+            value: Some(97.34),
+            state: State::Fail,
+            reason: None,
+        }];
+        let expected = "fail: latency_p95_us in lifecycle (open) is 97.3, must be < 1";
+        assert_eq!(violations(&run), [expected]);
+        assert!(render(&run, false).contains("97.3"));
+    }
+
+    #[test]
+    fn what_was_not_measured_is_not_shown_as_a_number() {
+        assert_eq!(number(None), "not measured");
+        let mut run = fixtures::run();
+        run.workloads[0].kernel_us = None;
+        assert!(!render(&run, false).contains("RTNL wait"));
+    }
+}

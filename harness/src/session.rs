@@ -1,0 +1,355 @@
+//! The orchestrator: runs a plan, workload by workload, and returns what was measured. It prints nothing.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tc_adapter::{Client, Handle, HtbQdisc, Request};
+use tokio::time::{MissedTickBehavior, interval_at};
+
+use crate::exit::Failure;
+use crate::load::{Crew, Driven, Schedule, Stop, Until, closed, open};
+use crate::plan::{Load, Plan, Workload};
+use crate::profile::KernelProfile;
+use crate::record::{
+    Descriptors, HdrLog, Interval, KernelCollector, KernelFigures, Recorder, ResourceMeter, Totals, Usage, Window,
+};
+use crate::report::model::{Mode, RunResources, WorkloadResources, WorkloadResult};
+use crate::workload::{Kind, ROOT_QDISC, scene};
+
+/// How often latencies are moved to the log and progress is told.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Hears how a run goes on.
+pub trait Observer {
+    /// A workload's preparation begins.
+    fn begins(&self, workload: &Workload);
+    /// Once a second while measuring.
+    fn progress(&self, measured: Duration, succeeded: u64, last_interval: &Interval);
+    /// A workload is over.
+    fn ended(&self, result: &WorkloadResult);
+}
+
+/// What a run is done with.
+pub struct Session<'a> {
+    /// Interface indices, as many as [`Plan::devices_needed`] says.
+    pub devices: &'a [u32],
+    /// The kernel's side, unless probes are off.
+    pub collector: Option<&'a KernelCollector>,
+    /// Set by a signal.
+    pub stop: &'a Stop,
+    /// Told of progress.
+    pub observer: &'a dyn Observer,
+}
+
+/// What came of a plan.
+pub struct Measured {
+    /// In the plan's order; a workload that a signal prevented is absent.
+    pub workloads: Vec<WorkloadResult>,
+    /// The process over all workloads.
+    pub resources: RunResources,
+    /// Every second's latencies.
+    pub hdr: HdrLog,
+    /// Kernel stacks, where probes took them.
+    pub kernel_profile: KernelProfile,
+}
+
+/// One workload's figures in the making.
+struct Course {
+    recorder: Arc<Recorder>,
+    latency: Interval,
+    usage: Option<Usage>,
+    unsent: u64,
+    population_max: u64,
+}
+
+impl Session<'_> {
+    /// Runs the plan to its end, or until it is stopped.
+    pub async fn run(&self, plan: &Plan) -> Result<Measured, Failure> {
+        self.check_htb().await?;
+        let before = Descriptors::now();
+        let mut hdr = HdrLog::new().map_err(|error| Failure::internal(error.to_string()))?;
+        let mut kernel_profile = KernelProfile::default();
+        let mut workloads = Vec::new();
+        let mut usages = Vec::new();
+        for workload in &plan.workloads {
+            if self.stop.is_set() {
+                break;
+            }
+            self.observer.begins(workload);
+            let (result, usage) = self.measure(plan, workload, &mut hdr, &mut kernel_profile).await?;
+            self.observer.ended(&result);
+            usages.push((result.mode, usage));
+            workloads.push(result);
+        }
+        let resources = run_resources(&usages, before, Descriptors::now());
+        Ok(Measured { workloads, resources, hdr, kernel_profile })
+    }
+
+    /// One qdisc, created and deleted: a kernel without HTB is told apart from everything that may fail later.
+    async fn check_htb(&self) -> Result<(), Failure> {
+        let client = connect()?;
+        let device = self.devices[0];
+        let qdisc = HtbQdisc::new(ROOT_QDISC);
+        client.request(&Request::AddQdisc { device, parent: Handle::ROOT, qdisc }).await.map_err(|error| {
+            Failure::environment(format!(
+                "this kernel creates no HTB qdisc: {error}; it needs CONFIG_NET_SCH_HTB (modprobe sch_htb)"
+            ))
+        })?;
+        client.request(&delete_root(device)).await.map(drop).map_err(|error| unprepared(&error))
+    }
+
+    async fn measure(
+        &self,
+        plan: &Plan,
+        workload: &Workload,
+        hdr: &mut HdrLog,
+        kernel_profile: &mut KernelProfile,
+    ) -> Result<(WorkloadResult, Usage), Failure> {
+        let setup = connect()?;
+        if let Some(collector) = self.collector {
+            collector.begin().map_err(|error| probes_failed(&error))?;
+        }
+        let mut course: Option<Course> = None;
+        for round in 0.. {
+            self.round(plan, workload, round, &setup, &mut course, hdr, kernel_profile).await?;
+            self.tear_down(&setup).await?;
+            let measured = course.as_ref().map_or(Duration::ZERO, |course| course.recorder.measured());
+            let fills = workload.kind == Kind::HtbClass && workload.load.rate().is_none();
+            if !fills || measured >= workload.load.duration() || self.stop.is_set() {
+                break;
+            }
+        }
+        let course = course.ok_or_else(|| Failure::internal("a workload without a round"))?;
+        let interrupted = self.stop.is_set();
+        let at_least = match workload.load {
+            Load::Open { duration, .. } if !interrupted => duration,
+            _ => Duration::ZERO,
+        };
+        let usage = course.usage.ok_or_else(|| Failure::internal("a round without usage"))?;
+        let totals = course.recorder.totals(course.latency, at_least);
+        let kernel = self
+            .collector
+            .map(KernelCollector::figures)
+            .transpose()
+            .map_err(|error| probes_failed(&error))?;
+        let result = WorkloadResult {
+            unsent: course.unsent,
+            population_max: course.population_max,
+            left_after_teardown: left(&setup, self.devices).await,
+            interrupted,
+            ..result(workload, self.devices_of(plan, workload).len(), &totals, &usage, kernel)
+        };
+        Ok((result, usage))
+    }
+
+    /// Sets the scene, warms up, measures.
+    #[expect(clippy::too_many_arguments, reason = "one call, and what it changes is spelt out")]
+    async fn round(
+        &self,
+        plan: &Plan,
+        workload: &Workload,
+        round: u64,
+        setup: &Client,
+        course: &mut Option<Course>,
+        hdr: &mut HdrLog,
+        kernel_profile: &mut KernelProfile,
+    ) -> Result<(), Failure> {
+        let seed = plan.seed.wrapping_add(round);
+        let scene = scene(workload, self.devices_of(plan, workload), seed, plan.warmup);
+        for request in &scene.setup {
+            setup.request(request).await.map_err(|error| unprepared(&error))?;
+        }
+        let client = connect()?;
+        let mut crew = Crew { client: client.clone(), recorder: None, stop: self.stop.clone() };
+        let warm = closed(&crew, scene.sources, Until::Operations(plan.warmup)).await;
+
+        if let Some(collector) = self.collector {
+            collector.watch(Window { port_id: client.port_id(), after_sequence: client.last_sequence() });
+            collector.start_sampling().map_err(|error| probes_failed(&error))?;
+        }
+        let meter =
+            ResourceMeter::start().map_err(|error| Failure::internal(format!("start the meter: {error}")))?;
+        let start = Instant::now();
+        let course = match course {
+            Some(course) => {
+                course.recorder.next_round(start);
+                course
+            }
+            None => course.insert(Course {
+                recorder: Arc::new(Recorder::new(warm.sources.len(), start)),
+                latency: Interval::default(),
+                usage: None,
+                unsent: 0,
+                population_max: scene.population_max,
+            }),
+        };
+        crew.recorder = Some(Arc::clone(&course.recorder));
+        let driven = self.drive(&crew, workload, warm, start, course, hdr).await?;
+        let usage = meter.stop();
+        course.unsent += driven.unsent;
+        course.usage = Some(course.usage.map_or(usage, |before| before.and(usage)));
+        if let Some(collector) = self.collector {
+            let samples = collector.stop_sampling().map_err(|error| probes_failed(&error))?;
+            kernel_profile.add(tag(workload), samples);
+        }
+        Ok(())
+    }
+
+    /// Drives the load, and moves the latencies to the log each second.
+    async fn drive(
+        &self,
+        crew: &Crew,
+        workload: &Workload,
+        warm: Driven,
+        start: Instant,
+        course: &mut Course,
+        hdr: &mut HdrLog,
+    ) -> Result<Driven, Failure> {
+        let load = async {
+            match workload.load {
+                Load::Open { rate, duration } => open(crew, warm.sources, Schedule::new(rate, duration), start)
+                    .await
+                    .map_err(|error| Failure::internal(format!("start the pacer: {error}"))),
+                // A fill ends when its classes are there.
+                Load::Closed { .. } if workload.kind == Kind::HtbClass => {
+                    Ok(closed(crew, warm.sources, Until::Operations(u64::MAX)).await)
+                }
+                Load::Closed { duration } => {
+                    Ok(closed(crew, warm.sources, Until::Deadline(start + duration)).await)
+                }
+            }
+        };
+        tokio::pin!(load);
+        let mut ticker = interval_at((start + TICK).into(), TICK);
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut last = start;
+        loop {
+            let driven = tokio::select! {
+                driven = &mut load => Some(driven?),
+                _ = ticker.tick() => None,
+            };
+            let now = Instant::now();
+            let interval = course.recorder.take_interval();
+            hdr.push(&tag(workload), now - last, &interval)
+                .map_err(|error| Failure::internal(error.to_string()))?;
+            last = now;
+            let recorder = &course.recorder;
+            self.observer.progress(recorder.measured(), recorder.succeeded_so_far(), &interval);
+            course.latency.add(&interval);
+            if let Some(driven) = driven {
+                return Ok(driven);
+            }
+        }
+    }
+
+    fn devices_of(&self, plan: &Plan, workload: &Workload) -> &[u32] {
+        &self.devices[..plan.devices_of(workload) as usize]
+    }
+
+    /// Deletes every root HTB qdisc, and with it its classes. Whatever a stopped workload left behind too.
+    async fn tear_down(&self, client: &Client) -> Result<(), Failure> {
+        let qdiscs = client.qdiscs(None).await.map_err(|error| unprepared(&error))?;
+        for qdisc in qdiscs.iter().filter(|qdisc| qdisc.kind == "htb" && qdisc.parent == Handle::ROOT) {
+            client.request(&delete_root(qdisc.device)).await.map_err(|error| unprepared(&error))?;
+        }
+        Ok(())
+    }
+}
+
+fn tag(workload: &Workload) -> String {
+    format!("{}-{}", workload.kind.name(), workload.load.mode())
+}
+
+fn connect() -> Result<Client, Failure> {
+    Client::connect().map_err(|error| Failure::environment(error.to_string()))
+}
+
+fn unprepared(error: &tc_adapter::Error) -> Failure {
+    Failure::environment(format!("cannot prepare the workload: {error}"))
+}
+
+fn probes_failed(error: &ebpf_loader::Error) -> Failure {
+    Failure::internal(format!("read the probes: {error}; --probes off runs without them"))
+}
+
+fn delete_root(device: u32) -> Request {
+    Request::DeleteQdisc { device, parent: Handle::ROOT, handle: ROOT_QDISC }
+}
+
+/// HTB qdiscs and classes that still stand, by asking the kernel.
+async fn left(client: &Client, devices: &[u32]) -> Option<u64> {
+    let mut count = 0;
+    for qdisc in client.qdiscs(None).await.ok()? {
+        count += u64::from(qdisc.kind == "htb");
+    }
+    for &device in devices {
+        let classes = client.classes(device).await.ok()?;
+        count += classes.iter().filter(|class| class.kind == "htb").count() as u64;
+    }
+    Some(count)
+}
+
+fn result(
+    workload: &Workload,
+    devices: usize,
+    totals: &Totals,
+    usage: &Usage,
+    kernel: Option<KernelFigures>,
+) -> WorkloadResult {
+    let lost_events = kernel.as_ref().map(|figures| totals.operations().saturating_sub(figures.seen));
+    WorkloadResult {
+        name: workload.kind.name().into(),
+        mode: workload.load.mode(),
+        workers: workload.workers,
+        rate: workload.load.rate(),
+        devices: u32::try_from(devices).unwrap_or(u32::MAX),
+        population_max: 0,
+        operations: totals.operations(),
+        unsent: 0,
+        errors: totals.errors.clone(),
+        measured_seconds: totals.measured.as_secs_f64(),
+        throughput_ops_per_s: totals.throughput(),
+        timeline_ops: totals.timeline.clone(),
+        latency_us: totals.latency_by_operation(),
+        latency_all_us: totals.latency_all(),
+        lost_events,
+        lost_events_accounted: kernel.as_ref().map(|figures| figures.lost_at_most),
+        kernel_us: kernel.map(|figures| figures.phases),
+        resources: WorkloadResources {
+            peak_rss_bytes: usage.peak_rss_bytes,
+            cpu_percent_of_one_core: usage.cpu_percent_of_one_core(),
+            fds_max: usage.fds_max,
+            sockets_max: usage.sockets_max,
+        },
+        left_after_teardown: None,
+        interrupted: false,
+    }
+}
+
+/// The whole run's resources. CPU is judged at the target load, which is the open loop's.
+fn run_resources(
+    usages: &[(Mode, Usage)],
+    before: Option<Descriptors>,
+    after: Option<Descriptors>,
+) -> RunResources {
+    let over = |only: Option<Mode>| {
+        usages
+            .iter()
+            .filter(|(mode, _)| only.is_none_or(|only| only == *mode))
+            .map(|(_, usage)| *usage)
+            .reduce(Usage::and)
+    };
+    let (cpu_measured_at, judged) = match over(Some(Mode::Open)) {
+        Some(usage) => ("target load", Some(usage)),
+        None => ("all workloads", over(None)),
+    };
+    RunResources {
+        peak_rss_bytes: over(None).and_then(|usage| usage.peak_rss_bytes),
+        cpu_percent_of_one_core: judged.and_then(|usage| usage.cpu_percent_of_one_core()),
+        cpu_measured_at: cpu_measured_at.into(),
+        fds_before: before.map(|open| open.fds),
+        fds_after: after.map(|open| open.fds),
+        sockets_before: before.map(|open| open.sockets),
+        sockets_after: after.map(|open| open.sockets),
+    }
+}

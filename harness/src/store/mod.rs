@@ -1,0 +1,5 @@
+//! Saved runs.
+
+mod run_dir;
+
+pub use run_dir::RunDir;

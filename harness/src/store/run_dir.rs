@@ -1,0 +1,184 @@
+//! A run's folder. `result.json` appears last and whole, or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{chown, symlink};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{FallocateFlags, fallocate};
+use tempfile::NamedTempFile;
+
+use crate::exit::Failure;
+
+/// The document that makes a folder a run.
+const RESULT: &str = "result.json";
+
+/// Room for a run's files, taken before the run: a full disk is reported before the minute of work, not after.
+const RESERVE_BYTES: i64 = 8 << 20;
+const RESERVE: &str = ".reserve";
+
+/// Everything that a run may leave in its folder. An earlier run's files are removed, so that none of them is
+/// taken for this one's.
+const FILES: [&str; 8] = [
+    RESULT,
+    "latency.hdr",
+    "cpu.pb.gz",
+    "user.svg",
+    "kernel.svg",
+    "kernel.folded",
+    "result.json.tmp",
+    RESERVE,
+];
+
+/// Where a run is saved.
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    run_id: String,
+    /// The folder in which `latest` points here; only for runs in the default place.
+    parent: Option<PathBuf>,
+    /// The user behind sudo, to whom the files are given.
+    owner: Option<(u32, u32)>,
+}
+
+impl RunDir {
+    /// Prepares `out`, or a folder named `run_id` among those of earlier runs.
+    pub fn create(out: Option<&Path>, run_id: String) -> Result<Self, Failure> {
+        let (path, parent) = match out {
+            Some(out) => (out.to_path_buf(), None),
+            None => {
+                let target = std::env::var_os("QDISCOPE_TARGET_DIR").unwrap_or_else(|| "target".into());
+                let parent = Path::new(&target).join("qdiscope");
+                (parent.join(&run_id), Some(parent))
+            }
+        };
+        if path.exists() && !path.is_dir() {
+            return Err(Failure::usage(format!("--out {}: is a file; name a folder", path.display())));
+        }
+        let dir = Self { path, run_id, parent, owner: sudo_user() };
+        dir.prepare().map_err(|error| dir.failure("prepare", &error))?;
+        Ok(dir)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The run's name.
+    pub fn run_id(&self) -> &str {
+        &self.run_id
+    }
+
+    fn prepare(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.path)?;
+        for name in FILES {
+            match fs::remove_file(self.path.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        let reserve = File::create(self.path.join(RESERVE))?;
+        match fallocate(&reserve, FallocateFlags::empty(), 0, RESERVE_BYTES) {
+            // A file system that cannot promise room will tell when it is written to.
+            Ok(()) | Err(nix::errno::Errno::EOPNOTSUPP) => Ok(()),
+            Err(errno) => {
+                let _ = fs::remove_file(self.path.join(RESERVE));
+                Err(errno.into())
+            }
+        }
+    }
+
+    /// Writes `bytes` under `name`: whole, or not at all.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let _ = fs::remove_file(self.path.join(RESERVE));
+        self.write_atomically(name, bytes).map_err(|error| self.failure(&format!("write {name} in"), &error))
+    }
+
+    fn write_atomically(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut file = NamedTempFile::new_in(&self.path)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        file.as_file().set_permissions(permissions)?;
+        file.persist(self.path.join(name))?;
+        Ok(())
+    }
+
+    /// After the last file: the `latest` link, and ownership.
+    pub fn finish(&self) -> Result<(), Failure> {
+        self.link_latest().map_err(|error| self.failure("link `latest` to", &error))?;
+        if let Some((user, group)) = self.owner {
+            let mut mine = vec![self.path.clone()];
+            mine.extend(FILES.iter().map(|name| self.path.join(name)).filter(|file| file.exists()));
+            mine.extend(self.parent.clone());
+            for path in mine {
+                // The run is saved; who owns it is a courtesy.
+                let _ = chown(path, Some(user), Some(group));
+            }
+        }
+        Ok(())
+    }
+
+    fn link_latest(&self) -> io::Result<()> {
+        let Some(parent) = &self.parent else { return Ok(()) };
+        // A link cannot be replaced, but it can be renamed over.
+        let fresh = parent.join(format!(".latest-{}", self.run_id));
+        symlink(&self.run_id, &fresh)?;
+        fs::rename(fresh, parent.join("latest"))
+    }
+
+    fn failure(&self, what: &str, error: &io::Error) -> Failure {
+        Failure::environment(format!(
+            "cannot {what} {}: {error}; free some space or name another folder with --out",
+            self.path.display()
+        ))
+    }
+}
+
+impl Drop for RunDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.path.join(RESERVE));
+    }
+}
+
+fn sudo_user() -> Option<(u32, u32)> {
+    let id = |name: &str| std::env::var(name).ok()?.parse().ok();
+    nix::unistd::geteuid().is_root().then_some(())?;
+    Some((id("SUDO_UID")?, id("SUDO_GID")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+
+    #[test]
+    fn files_appear_whole_and_the_reserve_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("run");
+        let dir = RunDir::create(Some(&out), "id".into()).unwrap();
+        assert!(out.join(RESERVE).exists());
+        dir.write(RESULT, b"{}").unwrap();
+        dir.finish().unwrap();
+        let names: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, [RESULT]);
+    }
+
+    #[test]
+    fn an_earlier_runs_files_are_not_mistaken_for_this_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("kernel.svg"), "old").unwrap();
+        fs::write(folder.path().join("notes.txt"), "mine").unwrap();
+        RunDir::create(Some(folder.path()), "id".into()).unwrap();
+        assert!(!folder.path().join("kernel.svg").exists());
+        assert!(folder.path().join("notes.txt").exists());
+    }
+
+    #[test]
+    fn a_file_is_no_folder() {
+        let file = NamedTempFile::new().unwrap();
+        let failure = RunDir::create(Some(file.path()), "id".into()).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+    }
+}

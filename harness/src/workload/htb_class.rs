@@ -1,0 +1,83 @@
+//! `htb-class`: workers fill the qdiscs of all devices with classes at once.
+
+use rand_chacha::ChaCha8Rng;
+use tc_adapter::Request;
+
+use super::parameters::random_class;
+use super::{Operation, OperationKind, ROOT_QDISC, Scene, Source, class_place, root_qdiscs, worker_rng};
+use crate::plan::Workload;
+
+struct Classes {
+    devices: Vec<u32>,
+    next: u64,
+    step: u64,
+    end: u64,
+    rng: ChaCha8Rng,
+}
+
+/// The warm-up's classes come on top: `workload.classes` are measured.
+pub(super) fn scene(workload: &Workload, devices: &[u32], seed: u64, warmup: u64) -> Scene {
+    let end = workload.classes + warmup;
+    let sources = (0..workload.workers)
+        .map(|worker| {
+            Box::new(Classes {
+                devices: devices.to_vec(),
+                next: u64::from(worker),
+                step: u64::from(workload.workers),
+                end,
+                rng: worker_rng(seed, worker),
+            }) as Box<dyn Source>
+        })
+        .collect();
+    Scene { setup: root_qdiscs(devices).collect(), sources, population_max: end }
+}
+
+impl Source for Classes {
+    fn next(&mut self) -> Option<Operation> {
+        if self.next >= self.end {
+            return None;
+        }
+        let (device, classid) = class_place(&self.devices, self.next);
+        self.next += self.step;
+        let class = random_class(&mut self.rng);
+        Some(Operation {
+            kind: OperationKind::ClassCreate,
+            request: Request::AddClass { device, parent: ROOT_QDISC, classid, class },
+        })
+    }
+
+    fn settle(&mut self, _succeeded: bool) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::plan::Load;
+    use crate::workload::{Kind, Weights};
+
+    #[test]
+    fn all_workers_together_create_each_class_once_evenly_over_the_devices() {
+        let workload = Workload {
+            kind: Kind::HtbClass,
+            load: Load::Closed { duration: Duration::ZERO },
+            workers: 3,
+            classes: 90,
+            weights: Weights::default(),
+        };
+        let mut seen = HashSet::new();
+        for mut source in scene(&workload, &[5, 6, 7, 8], 1, 10).sources {
+            while let Some(operation) = source.next() {
+                let Request::AddClass { device, classid, .. } = operation.request else { panic!() };
+                assert!(seen.insert((device, classid)));
+                source.settle(true);
+            }
+        }
+        assert_eq!(seen.len(), 100);
+        for device in [5, 6, 7, 8] {
+            assert_eq!(seen.iter().filter(|place| place.0 == device).count(), 25);
+        }
+    }
+}

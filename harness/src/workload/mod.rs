@@ -1,0 +1,145 @@
+//! Workloads: who asks the kernel for what. Pure: they yield requests and are told the outcome.
+
+mod htb_class;
+mod htb_qdisc;
+mod lifecycle;
+mod parameters;
+mod weights;
+
+use clap::ValueEnum;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use tc_adapter::{Handle, HtbQdisc, Request};
+
+pub use weights::Weights;
+
+use crate::plan::Workload;
+
+/// The handle of every qdisc that a workload creates: `1:`.
+pub const ROOT_QDISC: Handle = Handle::qdisc(1);
+
+/// The workloads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// Create and delete the root HTB qdisc of many devices, half of them up (`tc qdisc add|del dev D root htb`).
+    HtbQdisc,
+    /// Create classes with random valid parameters, concurrently (`tc class add dev D parent 1: … htb rate …`).
+    HtbClass,
+    /// Create, change, read and delete classes by weight, around a constant population.
+    Lifecycle,
+}
+
+impl Kind {
+    /// The name on the command line and in results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HtbQdisc => "htb-qdisc",
+            Self::HtbClass => "htb-class",
+            Self::Lifecycle => "lifecycle",
+        }
+    }
+}
+
+/// What an operation is to its caller; latency is kept apart for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(usize)]
+pub enum OperationKind {
+    /// Create a root qdisc.
+    QdiscCreate,
+    /// Delete a root qdisc.
+    QdiscDelete,
+    /// Create a class.
+    ClassCreate,
+    /// Change a class's parameters.
+    ClassChange,
+    /// Read one class with its statistics.
+    ClassRead,
+    /// Delete a class.
+    ClassDelete,
+}
+
+impl OperationKind {
+    /// All of them, in the order of their discriminants.
+    pub const ALL: [Self; 6] = [
+        Self::QdiscCreate,
+        Self::QdiscDelete,
+        Self::ClassCreate,
+        Self::ClassChange,
+        Self::ClassRead,
+        Self::ClassDelete,
+    ];
+
+    /// The name in results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::QdiscCreate => "qdisc-create",
+            Self::QdiscDelete => "qdisc-delete",
+            Self::ClassCreate => "class-create",
+            Self::ClassChange => "class-change",
+            Self::ClassRead => "class-read",
+            Self::ClassDelete => "class-delete",
+        }
+    }
+}
+
+/// One request on its way, with what its caller calls it.
+#[derive(Debug, Clone)]
+pub struct Operation {
+    /// What it is.
+    pub kind: OperationKind,
+    /// What is sent: exactly one netlink message.
+    pub request: Request,
+}
+
+/// One worker's stream of operations. Workers own disjoint devices or classes, so that the outcome of a
+/// request never depends on how they interleave.
+pub trait Source: Send {
+    /// The next operation, or `None` when the work is done.
+    fn next(&mut self) -> Option<Operation>;
+
+    /// The outcome of the operation last yielded.
+    fn settle(&mut self, succeeded: bool);
+}
+
+/// What stands in the kernel before the first operation, and who then works on it.
+pub struct Scene {
+    /// Requests that prepare it.
+    pub setup: Vec<Request>,
+    /// One for each worker.
+    pub sources: Vec<Box<dyn Source>>,
+    /// Most classes that will be in the kernel at once.
+    pub population_max: u64,
+}
+
+/// The scene of one round of `workload` on `devices` (interface indices).
+pub fn scene(workload: &Workload, devices: &[u32], seed: u64, warmup: u64) -> Scene {
+    match workload.kind {
+        Kind::HtbQdisc => htb_qdisc::scene(workload, devices),
+        Kind::HtbClass => htb_class::scene(workload, devices, seed, warmup),
+        Kind::Lifecycle => lifecycle::scene(workload, devices, seed),
+    }
+}
+
+/// Each worker draws from a stream of its own, so that the same seed gives the same requests on any machine.
+fn worker_rng(seed: u64, worker: u32) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(u64::from(worker));
+    rng
+}
+
+/// `tc qdisc add dev D root handle 1: htb default 0`, on each device.
+fn root_qdiscs(devices: &[u32]) -> impl Iterator<Item = Request> + '_ {
+    devices.iter().map(|&device| Request::AddQdisc {
+        device,
+        parent: Handle::ROOT,
+        qdisc: HtbQdisc::new(ROOT_QDISC),
+    })
+}
+
+/// Where the `index`-th class of a workload lives: classes are dealt to the devices in turn.
+fn class_place(devices: &[u32], index: u64) -> (u32, Handle) {
+    let devices_count = devices.len() as u64;
+    let device = devices[usize::try_from(index % devices_count).expect("below a slice's length")];
+    let minor = u16::try_from(index / devices_count + 1).expect("the plan keeps minors within 16 bits");
+    (device, Handle::new(ROOT_QDISC.major(), minor))
+}
