@@ -9,7 +9,7 @@ use crate::exchange::{Outcome, Sent};
 use crate::handle::Handle;
 use crate::message::MessageType;
 use crate::reply::Malformed;
-use crate::request::{self, Request};
+use crate::request::{self, Dump, Request};
 use crate::socket::{DATAGRAM, Socket, SocketOptions};
 
 /// A connection to the traffic control of one network namespace, for one thread at a time.
@@ -131,7 +131,7 @@ impl Connection {
     /// Every qdisc of the namespace, or of one device: `tc -s qdisc show [dev …]`. Qdiscs that the kernel hides from
     /// `tc` without `invisible` are not among them.
     pub fn qdiscs(&mut self, device: Option<u32>) -> Result<Vec<QdiscEntry>, Error> {
-        let list = self.dump(MessageType::GetQdisc, device.unwrap_or(0), |message_type, payload, list| {
+        let list = self.dump(Dump::Qdiscs { device }, |message_type, payload, list| {
             if message_type == RTM_NEWQDISC {
                 let entry = QdiscEntry::decode(payload)?;
                 // The kernel has no filter by device here.
@@ -152,7 +152,7 @@ impl Connection {
     /// The list is put together from datagrams of 32 KiB, and the kernel flags no change in between (it fills no
     /// generation number for classes): while others add or delete, a class may be missing or listed twice.
     pub fn classes(&mut self, device: u32) -> Result<Vec<ClassEntry>, Error> {
-        let list = self.dump(MessageType::GetClass, device, |message_type, payload, list| {
+        let list = self.dump(Dump::Classes { device }, |message_type, payload, list| {
             if message_type == RTM_NEWTCLASS {
                 list.push(ClassEntry::decode(payload)?);
             }
@@ -166,13 +166,12 @@ impl Connection {
 
     fn dump<T>(
         &mut self,
-        message_type: MessageType,
-        device: u32,
+        dump: Dump,
         mut read: impl FnMut(u16, &[u8], &mut Vec<T>) -> Result<(), Malformed>,
     ) -> Result<Vec<T>, Error> {
         for _ in 0..DUMP_ATTEMPTS {
-            let sent = self.subject(message_type, device, Handle::UNSPEC);
-            request::encode_dump(message_type, device, sent.sequence, sent.port, &mut self.outgoing);
+            let sent = self.subject(dump.message_type(), dump.device(), Handle::UNSPEC);
+            dump.encode(sent.sequence, sent.port, &mut self.outgoing);
             let mut list = Vec::new();
             let outcome =
                 self.send_and_collect(&sent, |message_type, payload| read(message_type, payload, &mut list))?;
@@ -182,7 +181,7 @@ impl Connection {
                 Outcome { .. } => return Ok(list),
             }
         }
-        Err(Error::DumpInterrupted { operation: message_type, attempts: DUMP_ATTEMPTS })
+        Err(Error::DumpInterrupted { operation: dump.message_type(), attempts: DUMP_ATTEMPTS })
     }
 
     /// To a dump, a device that does not exist is one without qdiscs and classes.

@@ -75,7 +75,7 @@ pub use htb::{HtbClass, HtbQdisc, HtbQdiscStatus, HtbXstats};
 pub use message::MessageType;
 pub use rate::{Rate, RateError};
 pub use reply::Malformed;
-pub use request::Request;
+pub use request::{Dump, Request};
 pub use size::{ParseSizeError, Size};
 pub use socket::SocketOptions;
 pub use stats::{RateEstimate, Stats};

@@ -4,7 +4,7 @@ use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F
 
 use crate::attribute::{nest, put};
 use crate::handle::Handle;
-use crate::htb::{HtbClass, HtbQdisc, KIND};
+use crate::htb::{HtbClass, HtbQdisc};
 use crate::message::{self, Envelope, MessageType};
 
 const TCA_KIND: u16 = 1;
@@ -209,21 +209,48 @@ impl Request {
             }
             Self::DeleteQdisc { .. } | Self::DeleteClass { .. } | Self::GetClass { .. } => {}
         });
-        debug_assert_eq!(KIND, "htb");
     }
 }
 
-/// A dump request: every qdisc of every device (`tc qdisc show`), or the classes of one (`tc class show dev …`).
-pub(crate) fn encode_dump(
-    message_type: MessageType,
-    device: u32,
-    sequence: u32,
-    port: u32,
-    buffer: &mut Vec<u8>,
-) {
-    let (handle, parent) = (Handle::UNSPEC, Handle::UNSPEC);
-    let envelope = Envelope { message_type, flags: NLM_F_DUMP, sequence, port, device, handle, parent };
-    message::write(buffer, envelope, |_| {});
+/// A request for a list, answered by many messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dump {
+    /// `tc qdisc show [dev …]`. The kernel ignores the device and lists the whole namespace.
+    Qdiscs {
+        /// Interface index.
+        device: Option<u32>,
+    },
+    /// `tc class show dev …`
+    Classes {
+        /// Interface index.
+        device: u32,
+    },
+}
+
+impl Dump {
+    /// The netlink message type that it is sent as.
+    pub fn message_type(&self) -> MessageType {
+        match self {
+            Self::Qdiscs { .. } => MessageType::GetQdisc,
+            Self::Classes { .. } => MessageType::GetClass,
+        }
+    }
+
+    /// The interface index in the message; 0 for all.
+    pub fn device(&self) -> u32 {
+        match self {
+            Self::Qdiscs { device } => device.unwrap_or(0),
+            Self::Classes { device } => *device,
+        }
+    }
+
+    /// Replaces the content of `buffer` by the message that is sent, as [`Request::encode`] does.
+    pub fn encode(&self, sequence: u32, port: u32, buffer: &mut Vec<u8>) {
+        let (message_type, device) = (self.message_type(), self.device());
+        let (handle, parent) = (Handle::UNSPEC, Handle::UNSPEC);
+        let envelope = Envelope { message_type, flags: NLM_F_DUMP, sequence, port, device, handle, parent };
+        message::write(buffer, envelope, |_| {});
+    }
 }
 
 /// Whether a device exists: `ip link show`, by index.

@@ -1,1 +1,9 @@
-//! What the privileged tests share.
+//! What the privileged tests share: a network namespace for each test, devices in it, commands, and honest skips.
+
+mod command;
+mod namespace;
+mod skip;
+
+pub use command::run;
+pub use namespace::{in_namespace, veth};
+pub use skip::{NO_SKIP, Need, Skip, require, trial, trial_with};

@@ -6,12 +6,13 @@
 
 mod bench;
 mod cargo;
+mod ebpf;
 mod error;
 mod privilege;
 mod run;
 mod test;
 
-use std::process::ExitCode;
+use std::{fmt::Display, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -26,6 +27,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Task {
     Bench(bench::Options),
+    Ebpf(ebpf::Options),
     Run(run::Options),
     Test(test::Options),
 }
@@ -37,11 +39,16 @@ fn main() -> ExitCode {
     };
     let outcome = match task {
         Task::Bench(options) => bench::run(options).map(|never| match never {}),
+        Task::Ebpf(options) => {
+            return ebpf::run(options).map_or_else(|error| failure(&error, 1), |()| ExitCode::SUCCESS);
+        }
         Task::Run(options) => run::run(options).map(|never| match never {}),
         Task::Test(options) => test::run(&options),
     };
-    outcome.unwrap_or_else(|error| {
-        eprintln!("cargo xtask: {error}");
-        ExitCode::from(error.exit_code())
-    })
+    outcome.unwrap_or_else(|error| failure(&error, error.exit_code()))
+}
+
+fn failure(error: &impl Display, code: u8) -> ExitCode {
+    eprintln!("cargo xtask: {error}");
+    ExitCode::from(code)
 }

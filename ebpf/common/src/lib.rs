@@ -20,8 +20,11 @@ pub use event::{RequestEvent, TRAFFIC_CONTROL_TYPES};
 /// Bit of the `flags` of `lock:contention_begin` that marks a mutex (`LCB_F_MUTEX`, include/trace/events/lock.h).
 pub const LCB_F_MUTEX: u32 = 1 << 5;
 
-/// Buckets of the stack map, and entries of the counts beside it, which are indexed by stack id.
-pub const STACK_BUCKETS: u32 = 16_384;
+/// Buckets of the stack map. A bucket holds one stack, so of two stacks with one hash the second goes to the overflow map.
+pub const STACK_BUCKETS: u32 = 8192;
+
+/// Buckets of the overflow map.
+pub const OVERFLOW_BUCKETS: u32 = 2048;
 
 /// How many different contended mutexes calibration can tell apart.
 pub const CALIBRATION_LOCKS: u32 = 64;

@@ -50,10 +50,12 @@ pub struct Probes {
     // Dropped first: the programs and their links.
     ebpf: Ebpf,
     events: RingBuf<MapData>,
+    /// How many one drain reads at most.
     max_events: u64,
     counters: PerCpuArray<MapData, ProbeCounters>,
     endpoints: Vec<ProgramFd>,
-    missed_before: Option<u64>,
+    /// What was counted before recording began.
+    before: (ebpf_common::Counters, Option<u64>),
     control: Array<MapData, Control>,
     sampler: Result<Sampler, String>,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
@@ -101,6 +103,12 @@ const SWITCH: Tracepoint = Tracepoint {
 
 /// All, in the order in which they are attached: what looks into requests first, then what opens and closes them.
 pub(crate) const TRACEPOINTS: [Tracepoint; 5] = [CONTENTION_BEGIN, CONTENTION_END, SWITCH, EXIT, ENTER];
+
+/// An event in the ring buffer, with the buffer's own header.
+const EVENT_BYTES: u64 = size_of::<RequestEvent>() as u64 + 8;
+
+/// The least that a ring buffer can have on most machines; a larger page only makes the limit of one drain too strict.
+const PAGE: u64 = 4096;
 
 /// The name under which sampling is reported.
 pub(crate) const CPU_CLOCK: &str = "perf_event:cpu-clock";
@@ -164,19 +172,21 @@ impl Probes {
                 return Err(unavailable(format!("{}: {reason}", probe.name)));
             }
         }
-        let mut probes =
-            Self::assemble(ebpf, sampler, logger, report).map_err(|error| unavailable(error.to_string()))?;
+        let mut probes = Self::assemble(ebpf, max_events, sampler, logger, report)
+            .map_err(|error| unavailable(error.to_string()))?;
         probes.begin(cookie)?;
         Ok(probes)
     }
 
     fn assemble(
         mut ebpf: Ebpf,
+        max_events: u64,
         sampler: Result<Sampler, String>,
         logger: Option<EbpfLogger<&'static dyn log::Log>>,
         report: AttachReport,
     ) -> Result<Self, Error> {
-        let events = RingBuf::try_from(ebpf.take_map("EVENTS").ok_or(Error::Missing("EVENTS"))?)?;
+        let events = ebpf.take_map("EVENTS").ok_or(Error::Missing("EVENTS"))?;
+        let events: RingBuf<MapData> = events.try_into()?;
         let counters = PerCpuArray::try_from(ebpf.take_map("COUNTERS").ok_or(Error::Missing("COUNTERS"))?)?;
         let control = Array::try_from(ebpf.take_map("CONTROL").ok_or(Error::Missing("CONTROL"))?)?;
         let endpoints = [&ENTER, &EXIT]
@@ -189,10 +199,10 @@ impl Probes {
         Ok(Self {
             ebpf,
             events,
-            max_events: u64::MAX,
+            max_events,
             counters,
             endpoints,
-            missed_before: None,
+            before: (ebpf_common::Counters::default(), None),
             control,
             sampler,
             logger,
@@ -219,10 +229,27 @@ impl Probes {
         }
         control.rtnl_lock = self.report.rtnl_lock.address();
         control.phase = PHASE_RECORD;
-        self.missed_before = self.missed_runs();
         self.set_control(control).map_err(failed)?;
+        self.rehearse()?;
+        self.before =
+            (counters::sum(&self.counters).map_err(|error| failed(error.into()))?, self.missed_runs());
         self.flush_diagnostics();
         Ok(())
+    }
+
+    /// Sends one harmless request and wants its event: that a probe is attached does not say that it works.
+    fn rehearse(&mut self) -> Result<(), Unavailable> {
+        let sent = calibration::ask_once().map_err(|error| {
+            unavailable(format!("cannot open a netlink socket to try the probes: {error}"))
+        })?;
+        let mut seen = false;
+        self.drain(|event| seen |= event.sequence == sent);
+        if seen {
+            return Ok(());
+        }
+        Err(unavailable(
+            "the probes are attached and a request that was sent to try them gave no event".to_owned(),
+        ))
     }
 
     fn calibrate(&mut self, control: &mut ebpf_common::Control) -> Result<RtnlLock, Error> {
@@ -256,14 +283,14 @@ impl Probes {
         let mut read = 0;
         while read < self.max_events {
             let Some(item) = self.events.next() else { break };
+            read += 1;
             if item.len() != size_of::<RequestEvent>() {
+                // The object is embedded and the layout asserted: only a programming mistake comes here.
                 log::error!("an event of {} bytes was skipped", item.len());
                 continue;
             }
             // SAFETY: as many bytes as the event has, all of which the probe wrote; any bytes are valid integers.
-            let event = unsafe { item.as_ptr().cast::<RequestEvent>().read_unaligned() };
-            each(&event);
-            read += 1;
+            each(&unsafe { item.as_ptr().cast::<RequestEvent>().read_unaligned() });
         }
         read
     }
@@ -275,6 +302,7 @@ impl Probes {
     /// [`Error::Map`] when the kernel does not show the counters.
     pub fn counters(&self) -> Result<Counters, Error> {
         let sum = counters::sum(&self.counters)?;
+        let (before, missed_before) = self.before;
         Ok(Counters {
             emitted: sum.emitted,
             lost_ring_full: sum.lost_ring_full,

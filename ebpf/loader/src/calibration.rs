@@ -20,6 +20,8 @@ const THREADS: usize = 2;
 
 const RTM_DELTCLASS: u16 = 41;
 const NLM_F_REQUEST: u16 = 1;
+/// By which the request's event is known.
+const SEQUENCE: u32 = 0x7164_6973;
 /// `struct nlmsghdr` and `struct tcmsg`.
 const MESSAGE_LENGTH: usize = 16 + 20;
 
@@ -45,6 +47,12 @@ pub(crate) fn contend(mut waits: impl FnMut() -> u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Sends the request once and returns its sequence number.
+pub(crate) fn ask_once() -> io::Result<u32> {
+    ask(&open()?);
+    Ok(SEQUENCE)
+}
+
 fn open() -> io::Result<OwnedFd> {
     // SAFETY: no pointers.
     let fd =
@@ -61,6 +69,7 @@ fn message() -> [u8; MESSAGE_LENGTH] {
     message[0..4].copy_from_slice(&36_u32.to_ne_bytes());
     message[4..6].copy_from_slice(&RTM_DELTCLASS.to_ne_bytes());
     message[6..8].copy_from_slice(&NLM_F_REQUEST.to_ne_bytes());
+    message[8..12].copy_from_slice(&SEQUENCE.to_ne_bytes());
     // tcm_ifindex: the kernel hands out indices from 1 upwards and does not come here.
     message[20..24].copy_from_slice(&i32::MAX.to_ne_bytes());
     message

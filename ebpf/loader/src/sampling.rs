@@ -9,7 +9,7 @@ use aya::{
     },
     util::{nr_cpus, online_cpus},
 };
-use ebpf_common::Counters;
+use ebpf_common::{Counters, STACK_BUCKETS};
 
 use crate::error::Error;
 
@@ -38,7 +38,8 @@ pub struct SampleSet {
 /// The sampling program and its maps.
 pub(crate) struct Sampler {
     hz: u64,
-    stacks: StackTraceMap<MapData>,
+    /// The stacks, and those that found their bucket taken.
+    stacks: [StackTraceMap<MapData>; 2],
     counts: PerCpuArray<MapData, u64>,
     running: Option<Running>,
 }
@@ -51,7 +52,10 @@ struct Running {
 impl Sampler {
     /// Loads the program and makes sure, on one CPU, that the kernel takes it.
     pub(crate) fn prepare(ebpf: &mut Ebpf, hz: u64) -> Result<Self, Error> {
-        let stacks = StackTraceMap::try_from(take(ebpf, "STACKS")?)?;
+        let stacks = [
+            StackTraceMap::try_from(take(ebpf, "STACKS")?)?,
+            StackTraceMap::try_from(take(ebpf, "OVERFLOW")?)?,
+        ];
         let counts = PerCpuArray::try_from(take(ebpf, "STACK_COUNTS")?)?;
         let program = program(ebpf)?;
         program.load()?;
@@ -92,17 +96,22 @@ impl Sampler {
 
     /// Takes the stacks out of the maps, which are empty afterwards.
     pub(crate) fn collect(&mut self, before: Counters, after: Counters) -> Result<SampleSet, Error> {
-        let ids = self.stacks.stack_ids().collect::<Result<Vec<u32>, _>>()?;
         let cpus = nr_cpus().map_err(|(path, error)| Error::Cpus(path, error))?;
-        let mut stacks = Vec::with_capacity(ids.len());
-        for id in ids {
-            let count = self.counts.get(&id, 0)?.iter().sum();
-            let trace = self.stacks.get(&id, 0)?;
-            stacks.push(KernelStack { frames: trace.frames().iter().map(|frame| frame.ip).collect(), count });
-            let zeros =
-                PerCpuValues::try_from(vec![0; cpus]).map_err(|error| Error::Cpus("possible", error))?;
-            self.counts.set(id, zeros, 0)?;
-            self.stacks.remove(&id)?;
+        let mut stacks = Vec::new();
+        for (map, first_count) in self.stacks.iter_mut().zip([0, STACK_BUCKETS]) {
+            let ids = map.stack_ids().collect::<Result<Vec<u32>, _>>()?;
+            for id in ids {
+                let trace = map.get(&id, 0)?;
+                let count = self.counts.get(&(first_count + id), 0)?.iter().sum();
+                stacks.push(KernelStack {
+                    frames: trace.frames().iter().map(|frame| frame.ip).collect(),
+                    count,
+                });
+                let zeros =
+                    PerCpuValues::try_from(vec![0; cpus]).map_err(|error| Error::Cpus("possible", error))?;
+                self.counts.set(first_count + id, zeros, 0)?;
+                map.remove(&id)?;
+            }
         }
         stacks.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.frames.cmp(&b.frames)));
         Ok(SampleSet {

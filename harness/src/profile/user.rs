@@ -1,6 +1,7 @@
 //! pprof in our own process: `cpu.pb.gz` and `user.svg`.
 
 use std::io::Write as _;
+use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -9,17 +10,26 @@ use pprof::{ProfilerGuard, ProfilerGuardBuilder};
 
 use super::{ProfileError, SAMPLE_HZ};
 
+/// Long enough for some samples of a thread that spins.
+const FIRST_SAMPLES: Duration = Duration::from_millis(20);
+
 /// Samples CPU time by SIGPROF until it is finished.
 pub struct UserProfiler(ProfilerGuard<'static>);
 
 impl UserProfiler {
     /// Starts sampling all threads.
     pub fn start() -> Result<Self, ProfileError> {
-        ProfilerGuardBuilder::default()
+        let guard = ProfilerGuardBuilder::default()
             .frequency(i32::from(SAMPLE_HZ))
             .build()
-            .map(Self)
-            .map_err(|error| ProfileError::new("start pprof", &error))
+            .map_err(|error| ProfileError::new("start pprof", &error))?;
+        // pprof's first sample opens the pipe that it checks addresses with. It must not be counted as a leak of
+        // whatever runs next, so the first samples are provoked here.
+        let start = Instant::now();
+        while start.elapsed() < FIRST_SAMPLES {
+            std::hint::spin_loop();
+        }
+        Ok(Self(guard))
     }
 
     /// Stops, and puts names to the addresses. This reads the binary's line tables and takes memory: it comes after

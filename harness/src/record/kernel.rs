@@ -10,7 +10,7 @@ use ebpf_loader::{Probes, RequestEvent, SampleSet};
 use hdrhistogram::Histogram;
 use tc_adapter::MessageType;
 
-use super::{nanoseconds, percentiles};
+use super::{nanoseconds, percentiles, record};
 use crate::report::model::KernelPhases;
 
 /// How often the ring buffer is emptied. A reader that sleeps in poll until it is woken costs the load
@@ -82,10 +82,10 @@ impl Phases {
 
     fn record(&mut self, event: &RequestEvent) {
         let on_cpu = event.syscall_ns.saturating_sub(event.rtnl_wait_ns).saturating_sub(event.off_cpu_ns);
-        self.syscall.saturating_record(event.syscall_ns);
-        self.rtnl_wait.saturating_record(event.rtnl_wait_ns);
-        self.off_cpu.saturating_record(event.off_cpu_ns);
-        self.on_cpu.saturating_record(on_cpu);
+        record(&mut self.syscall, event.syscall_ns);
+        record(&mut self.rtnl_wait, event.rtnl_wait_ns);
+        record(&mut self.off_cpu, event.off_cpu_ns);
+        record(&mut self.on_cpu, on_cpu);
     }
 
     fn figures(&self, measures: Measures) -> Option<KernelPhases> {

@@ -118,7 +118,7 @@ impl Recorder {
         record.seconds[second] += 1;
         record.succeeded += 1;
         let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        record.interval.0[kind as usize].saturating_record(nanos);
+        super::record(&mut record.interval.0[kind as usize], nanos);
     }
 
     /// Keeps a failure. Its latency is not that of the operation, and is left out.
@@ -233,6 +233,18 @@ mod tests {
         assert_eq!(totals.throughput().worst_second, Some(1.0));
         assert_eq!(totals.operations(), 7);
         assert_eq!(totals.latency_by_operation()["class-create"].count, 7);
+    }
+
+    #[test]
+    fn latencies_of_any_size_are_kept() {
+        let start = Instant::now();
+        let recorder = Recorder::new(1, start);
+        for latency in [Duration::from_nanos(900), Duration::from_micros(80), Duration::from_secs(20)] {
+            recorder.succeeded(0, OperationKind::ClassRead, latency, start);
+        }
+        let latency = recorder.totals(recorder.take_interval(), Duration::ZERO).latency_all().unwrap();
+        assert!((latency.p50 - 80.0).abs() < 0.1, "{latency:?}");
+        assert!((latency.max - 2e7).abs() < 2e4, "{latency:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table};
+use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, LineStyle, Table};
 
 use super::model::{Judgement, Percentiles, RunResult, State};
 
@@ -45,7 +45,7 @@ pub fn render(run: &RunResult, color: bool) -> String {
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none())).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().enumerate().map(|(column, name)| {
         let alignment = if column == 0 { CellAlignment::Left } else { CellAlignment::Right };
         Cell::new(name).set_alignment(alignment)
@@ -114,9 +114,10 @@ fn kernel(run: &RunResult) -> Table {
     table
 }
 
+/// One row a target: where it was judged in several workloads, the one that stands worst.
 fn targets(judgements: &[Judgement], color: bool) -> Table {
-    let mut table = table(&["target", "in", "limit", "value", "state"]);
-    for judgement in judgements {
+    let mut table = table(&["target", "limit", "value", "in", "state"]);
+    for judgement in worst_of_each(judgements) {
         let state = Cell::new(judgement.state).set_alignment(CellAlignment::Right);
         let state = match (color, judgement.state) {
             (true, State::Pass) => state.fg(Color::Green),
@@ -126,13 +127,42 @@ fn targets(judgements: &[Judgement], color: bool) -> Table {
         };
         table.add_row(vec![
             Cell::new(&judgement.metric),
-            right(&judgement.workload),
             right(format!("{} {}", judgement.comparison, judgement.limit)),
             right(number(judgement.value)),
+            right(&judgement.workload),
             state,
         ]);
     }
     table
+}
+
+fn worst_of_each(judgements: &[Judgement]) -> Vec<&Judgement> {
+    let severity = |judgement: &Judgement| match judgement.state {
+        State::Fail => 2,
+        State::Inconclusive => 1,
+        State::Pass => 0,
+    };
+    let mut worst: Vec<&Judgement> = Vec::new();
+    for judgement in judgements {
+        let same = |other: &&mut &Judgement| {
+            (&other.metric, &other.comparison) == (&judgement.metric, &judgement.comparison)
+                && other.limit.total_cmp(&judgement.limit).is_eq()
+        };
+        match worst.iter_mut().find(same) {
+            None => worst.push(judgement),
+            Some(other) => {
+                let closer = match (judgement.value, other.value) {
+                    (Some(value), Some(best)) if judgement.comparison == ">" => value < best,
+                    (Some(value), Some(best)) => value > best,
+                    _ => false,
+                };
+                if severity(judgement) > severity(other) || severity(judgement) == severity(other) && closer {
+                    *other = judgement;
+                }
+            }
+        }
+    }
+    worst
 }
 
 /// One line for each target that does not hold or could not be judged.
@@ -192,6 +222,27 @@ mod tests {
         let expected = "fail: latency_p95_us in lifecycle (open) is 97.3, must be < 1";
         assert_eq!(violations(&run), [expected]);
         assert!(render(&run, false).contains("97.3"));
+    }
+
+    #[test]
+    fn of_several_workloads_the_worst_one_is_shown() {
+        let judged = |workload: &str, value, state| Judgement {
+            metric: "throughput_mean_ops_per_s".into(),
+            workload: workload.into(),
+            comparison: ">".into(),
+            limit: 1_000.0,
+            value,
+            state,
+            reason: None,
+        };
+        let judgements = [
+            judged("a", Some(5_000.0), State::Pass),
+            judged("b", Some(2_000.0), State::Pass),
+            judged("c", None, State::Inconclusive),
+        ];
+        assert_eq!(worst_of_each(&judgements)[0].workload, "c");
+        assert_eq!(worst_of_each(&judgements[..2])[0].workload, "b");
+        assert_eq!(worst_of_each(&judgements).len(), 1);
     }
 
     #[test]
