@@ -172,6 +172,8 @@ impl Probes {
                 return Err(unavailable(format!("{}: {reason}", probe.name)));
             }
         }
+        // No more than fit into the buffer at once, rounded up as the kernel does.
+        let max_events = u64::from(options.ring_buffer_bytes).next_power_of_two().max(PAGE) / EVENT_BYTES;
         let mut probes = Self::assemble(ebpf, max_events, sampler, logger, report)
             .map_err(|error| unavailable(error.to_string()))?;
         probes.begin(cookie)?;
@@ -260,7 +262,7 @@ impl Probes {
         let waits = || map.iter().filter_map(Result::ok).collect::<Vec<(u64, u64)>>();
         Ok(match calibration::contend(|| waits().iter().map(|(_, count)| count).sum()) {
             Ok(()) => RtnlLock::from_waits(&waits()),
-            Err(error) => RtnlLock::AnyMutex { reason: format!("cannot open a netlink socket: {error}") },
+            Err(error) => RtnlLock::AnyMutex { reason: error.to_string() },
         })
     }
 
@@ -304,14 +306,14 @@ impl Probes {
         let sum = counters::sum(&self.counters)?;
         let (before, missed_before) = self.before;
         Ok(Counters {
-            emitted: sum.emitted,
-            lost_ring_full: sum.lost_ring_full,
-            lost_slot: sum.lost_slot,
-            lost_header: sum.lost_header,
-            unmatched: sum.unmatched,
+            emitted: sum.emitted.saturating_sub(before.emitted),
+            lost_ring_full: sum.lost_ring_full.saturating_sub(before.lost_ring_full),
+            lost_slot: sum.lost_slot.saturating_sub(before.lost_slot),
+            lost_header: sum.lost_header.saturating_sub(before.lost_header),
+            unmatched: sum.unmatched.saturating_sub(before.unmatched),
             missed_runs: self
                 .missed_runs()
-                .zip(self.missed_before)
+                .zip(missed_before)
                 .map(|(now, before)| now.saturating_sub(before)),
         })
     }

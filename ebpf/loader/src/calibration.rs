@@ -1,6 +1,6 @@
 //! Making requests contend for RTNL, so that the probes can see its address.
 //!
-//! Each thread asks, on a netlink socket of its own, for the deletion of a class on a device that cannot exist. The kernel
+//! Each of two threads asks, on a netlink socket of its own, for the deletion of a class on a device that cannot exist. The kernel
 //! takes RTNL, does not find the device, and answers `ENODEV` (`tc_ctl_tclass()` in `net/sched/sch_api.c`): nothing changes.
 
 use std::{
@@ -16,7 +16,6 @@ const TIME_LIMIT: Duration = Duration::from_millis(500);
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// Enough for a verdict.
 const ENOUGH_WAITS: u64 = 200;
-const THREADS: usize = 2;
 
 const RTM_DELTCLASS: u16 = 41;
 const NLM_F_REQUEST: u16 = 1;
@@ -26,13 +25,17 @@ const SEQUENCE: u32 = 0x7164_6973;
 const MESSAGE_LENGTH: usize = 16 + 20;
 
 /// Contends until `waits` has seen enough, or the time is over. `waits` returns how many waits were seen so far.
+///
+/// On one CPU for each thread: the kernel hardly ever preempts who holds RTNL, so threads on the same CPU do not meet.
 pub(crate) fn contend(mut waits: impl FnMut() -> u64) -> io::Result<()> {
-    let sockets = (0..THREADS).map(|_| open()).collect::<io::Result<Vec<_>>>()?;
+    let cpus = two_cpus()?;
+    let sockets = [open()?, open()?];
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        for socket in &sockets {
+        for (socket, cpu) in sockets.iter().zip(cpus) {
             let stop = &stop;
             scope.spawn(move || {
+                stay_on(cpu);
                 while !stop.load(Ordering::Relaxed) {
                     ask(socket);
                 }
@@ -45,6 +48,35 @@ pub(crate) fn contend(mut waits: impl FnMut() -> u64) -> io::Result<()> {
         stop.store(true, Ordering::Relaxed);
     });
     Ok(())
+}
+
+/// Two CPUs on which this thread may run.
+fn two_cpus() -> io::Result<[usize; 2]> {
+    // SAFETY: all zeros is a valid set, and its size is given.
+    let allowed = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        if libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        set
+    };
+    let size = usize::try_from(libc::CPU_SETSIZE).unwrap_or(0);
+    // SAFETY: the numbers are within the set.
+    let mut cpus = (0..size).filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &allowed) });
+    match (cpus.next(), cpus.next()) {
+        (Some(one), Some(other)) => Ok([one, other]),
+        _ => Err(io::Error::other("requests cannot contend on one CPU")),
+    }
+}
+
+/// Keeps the calling thread on one CPU. Where that fails, the scheduler may still choose well.
+fn stay_on(cpu: usize) {
+    // SAFETY: all zeros is a valid set, and the CPU is one of those the kernel named.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(0, size_of_val(&set), &raw const set);
+    }
 }
 
 /// Sends the request once and returns its sequence number.

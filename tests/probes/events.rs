@@ -1,0 +1,135 @@
+//! One event for each request, or one more in the count of lost ones.
+
+use std::{collections::HashMap, thread};
+
+use ebpf_loader::{Options, Probes, RequestEvent};
+use libtest_mimic::Failed;
+
+use crate::{
+    machine::device_with_htb,
+    requests::{RTM_DELTCLASS, RTM_NEWTCLASS, Socket},
+};
+
+/// Classes added, then deleted.
+const CLASSES: u16 = 1000;
+
+pub(crate) fn every_request_gives_one_event() -> Result<(), Failed> {
+    let device = device_with_htb()?;
+    let mut probes = Probes::attach(&Options::default())?;
+    let mut events = Vec::new();
+    let mut socket = Socket::open()?;
+    for minor in 1..=CLASSES {
+        socket.add_class(device, minor)?;
+    }
+    for minor in 1..=CLASSES {
+        socket.delete_class(device, minor)?;
+    }
+    probes.drain(|event| events.push(*event));
+    let counters = probes.counters()?;
+    assert_eq!(counters.emitted, 2 * u64::from(CLASSES), "{counters:?}");
+    assert_eq!(counters.lost(), 0, "{counters:?}");
+    assert_eq!(events.len(), 2 * usize::from(CLASSES));
+    let mut end_of_last = 0;
+    for (index, event) in events.iter().enumerate() {
+        assert_eq!((event.port_id, event.sequence as usize), (socket.port_id, index + 1));
+        let kind = if index < usize::from(CLASSES) { RTM_NEWTCLASS } else { RTM_DELTCLASS };
+        assert_eq!(event.message_type, kind);
+        check(event)?;
+        assert!(event.start_ns > end_of_last, "requests of one thread overlap");
+        end_of_last = event.start_ns + event.syscall_ns;
+    }
+    Ok(())
+}
+
+fn check(event: &RequestEvent) -> Result<(), Failed> {
+    if event.result <= 0 {
+        return Err(format!("sendto returned {}", event.result).into());
+    }
+    if event.syscall_ns < event.rtnl_wait_ns + event.off_cpu_ns {
+        return Err(format!("waited longer than it took: {event:?}").into());
+    }
+    if event.syscall_ns == 0 || event.syscall_ns > 60_000_000_000 {
+        return Err(format!("an impossible duration: {event:?}").into());
+    }
+    if event.flags & 1 == 0 {
+        return Err(format!("NLM_F_REQUEST was set, and the event does not have it: {event:?}").into());
+    }
+    Ok(())
+}
+
+pub(crate) fn a_full_ring_buffer_loses_and_counts() -> Result<(), Failed> {
+    const SENT: u64 = 2000;
+    let device = device_with_htb()?;
+    let mut probes = Probes::attach(&Options { ring_buffer_bytes: 4096, sample_hz: None })?;
+    let mut socket = Socket::open()?;
+    socket.add_class(device, 1)?;
+    for index in 1..SENT {
+        socket.change_class(device, 1, 125_000 + u32::try_from(index)?)?;
+    }
+    let counters = probes.counters()?;
+    assert_eq!(counters.emitted + counters.lost_ring_full, SENT, "{counters:?}");
+    assert!(
+        counters.emitted >= 40 && counters.emitted <= 57,
+        "4 KiB hold 56 events of 72 bytes: {counters:?}"
+    );
+    assert_eq!(counters.lost(), counters.lost_ring_full, "{counters:?}");
+    let mut sequences = Vec::new();
+    let read = probes.drain(|event| sequences.push(event.sequence));
+    assert_eq!(read, counters.emitted);
+    assert!(sequences.iter().copied().eq(1..=u32::try_from(read)?), "the first events are kept, in order");
+    // There is room again.
+    socket.change_class(device, 1, 125_000)?;
+    assert_eq!(probes.drain(|event| assert_eq!(u64::from(event.sequence), SENT + 1)), 1);
+    Ok(())
+}
+
+pub(crate) fn threads_are_not_mixed_up() -> Result<(), Failed> {
+    const THREADS: u16 = 8;
+    const EACH: u16 = 250;
+    let device = device_with_htb()?;
+    let mut probes = Probes::attach(&Options { sample_hz: None, ..Options::default() })?;
+    // All are open before the first thread ends: the kernel hands out a port id again when its socket is closed.
+    let mut sockets = (0..THREADS).map(|_| Socket::open()).collect::<Result<Vec<_>, _>>()?;
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0_u16..)
+            .zip(&mut sockets)
+            .map(|(index, socket)| {
+                scope.spawn(move || {
+                    (0..EACH).try_for_each(|minor| socket.add_class(device, 1 + index * EACH + minor))
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().map_err(|_| "a thread panicked")?.map_err(Failed::from))
+    })?;
+    let mut by_port: HashMap<u32, Vec<RequestEvent>> = HashMap::new();
+    probes.drain(|event| by_port.entry(event.port_id).or_default().push(*event));
+    let counters = probes.counters()?;
+    assert_eq!(counters.lost(), 0, "{counters:?}");
+    assert_eq!(by_port.len(), sockets.len());
+    for socket in sockets {
+        let events = &by_port[&socket.port_id];
+        assert!(events.iter().map(|event| event.sequence).eq(1..=u32::from(EACH)));
+        assert!(events.iter().all(|event| event.tid == events[0].tid), "one thread, one id");
+        events.iter().try_for_each(check)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn what_is_no_request_gives_no_event() -> Result<(), Failed> {
+    const RTM_GETLINK: u16 = 18;
+    let mut probes = Probes::attach(&Options { sample_hz: None, ..Options::default() })?;
+    let mut socket = Socket::open()?;
+    // Another type; a message longer than what is sent; too short for a header.
+    socket.send(RTM_GETLINK, 0, &[0; 16])?;
+    let mut truncated = vec![0_u8; 36];
+    truncated[0..4].copy_from_slice(&64_u32.to_ne_bytes());
+    truncated[4..6].copy_from_slice(&RTM_NEWTCLASS.to_ne_bytes());
+    socket.send_bytes(&truncated)?;
+    socket.send_bytes(&truncated[..8])?;
+    let counters = probes.counters()?;
+    assert_eq!((counters.emitted, counters.lost()), (0, 0), "{counters:?}");
+    assert_eq!(probes.drain(|event| panic!("{event:?}")), 0);
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Namespaces, devices and the other process.
+
+use std::{
+    env,
+    path::Path,
+    process::{Child, Command, ExitCode, Stdio},
+    sync::OnceLock,
+    thread,
+};
+
+use ebpf_loader::{Options, Probes};
+use libtest_mimic::Failed;
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, unshare},
+    unistd::Pid,
+};
+
+use crate::{contention, lifetime};
+
+/// The device that every test has.
+pub(crate) const DEVICE: &str = "probed0";
+
+/// Tells this executable to be something else than the tests.
+const ROLE: &str = "QDISCOPE_PROBES_ROLE";
+
+/// What another process does in a test.
+#[derive(Clone, Copy)]
+pub(crate) enum Role {
+    /// Keeps RTNL busy from another network namespace.
+    Contender,
+    /// Attaches probes and waits.
+    Attacher,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Contender => "contender",
+            Self::Attacher => "attacher",
+        }
+    }
+
+    /// What the process with this role does.
+    pub(crate) fn play(self) -> ExitCode {
+        let outcome = match self {
+            Self::Contender => contention::contend(),
+            Self::Attacher => lifetime::attach_and_wait(),
+        };
+        match outcome {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failed) => {
+                eprintln!("{}: {}", self.name(), failed.message().unwrap_or_default());
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// The role of this process, if it is not to run the tests.
+pub(crate) fn role() -> Option<Role> {
+    let wanted = env::var(ROLE).ok()?;
+    [Role::Contender, Role::Attacher].into_iter().find(|role| role.name() == wanted)
+}
+
+/// A process with a role, killed when it goes out of scope.
+pub(crate) struct Other(pub(crate) Child);
+
+impl Other {
+    /// Starts it. It inherits this thread's namespaces; its standard output is a pipe.
+    pub(crate) fn start(role: Role) -> Result<Self, Failed> {
+        let child =
+            Command::new(env::current_exe()?).env(ROLE, role.name()).stdout(Stdio::piped()).spawn()?;
+        Ok(Self(child))
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        // It may be dead already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A mount namespace of our own, with tracefs in it. Failures show in the tests, as "tracefs is not mounted".
+pub(crate) fn enter() {
+    if unshare(CloneFlags::CLONE_NEWNS).is_ok() {
+        let _ = mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>);
+        let target = "/sys/kernel/tracing";
+        if !Path::new(target).join("events").is_dir() {
+            let _ = mount(Some("tracefs"), target, Some("tracefs"), MsFlags::empty(), None::<&str>);
+        }
+    }
+}
+
+/// Why the probes cannot follow requests on this machine. Tried once.
+pub(crate) fn obstacle() -> Option<String> {
+    static OBSTACLE: OnceLock<Option<String>> = OnceLock::new();
+    OBSTACLE
+        .get_or_init(|| {
+            let tried = in_own_namespace(|| match Probes::attach(&Options::default()) {
+                Ok(_) => Ok(()),
+                Err(unavailable) => Err(Failed::from(unavailable)),
+            });
+            tried.err().map(|failed| failed.message().unwrap_or("no reason given").to_owned())
+        })
+        .clone()
+}
+
+/// Runs `body` in a new network namespace.
+pub(crate) fn in_own_namespace<T: Send>(
+    body: impl FnOnce() -> Result<T, Failed> + Send,
+) -> Result<T, Failed> {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| format!("unshare: {errno}"))?;
+            body()
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// The CPUs that the calling thread may use.
+pub(crate) fn cpus() -> Result<Vec<usize>, Failed> {
+    let allowed = sched_getaffinity(Pid::from_raw(0))?;
+    Ok((0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false)).collect())
+}
+
+/// Keeps the calling thread on the first or the second of them.
+///
+/// The kernel hardly ever preempts who holds RTNL, so two senders on the same CPU would not meet.
+pub(crate) fn stay_on_cpu(wanted: usize) -> Result<(), Failed> {
+    let mut set = CpuSet::new();
+    set.set(*cpus()?.get(wanted).ok_or("too few CPUs")?)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+}
+
+/// A veth pair whose one end has an HTB qdisc `1:`. Returns the device's index.
+pub(crate) fn device_with_htb() -> Result<i32, Failed> {
+    run("ip", &["link", "add", DEVICE, "type", "veth", "peer", "name", "probed1"])?;
+    run("tc", &["qdisc", "add", "dev", DEVICE, "root", "handle", "1:", "htb"])?;
+    let index = nix::net::if_::if_nametoindex(DEVICE)?;
+    Ok(i32::try_from(index)?)
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<(), Failed> {
+    let output =
+        Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim())
+        .into())
+}

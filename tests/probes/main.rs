@@ -1,0 +1,56 @@
+//! The probes on a real kernel: attached in a network namespace of their own, fed by raw netlink requests whose number and
+//! content are known.
+
+mod contention;
+mod events;
+mod lifetime;
+mod machine;
+mod requests;
+mod stacks;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+fn main() -> ExitCode {
+    // This executable is also the other process that some of its tests need.
+    if let Some(role) = machine::role() {
+        return role.play();
+    }
+    let mut arguments = Arguments::from_args();
+    // The probes follow a process: two tests at once would see each other's requests.
+    arguments.test_threads = Some(1);
+    if !arguments.list {
+        machine::enter();
+    }
+    let trials = vec![
+        trial("probes::every_request_gives_one_event", events::every_request_gives_one_event),
+        trial("probes::a_full_ring_buffer_loses_and_counts", events::a_full_ring_buffer_loses_and_counts),
+        trial("probes::threads_are_not_mixed_up", events::threads_are_not_mixed_up),
+        trial("probes::what_is_no_request_gives_no_event", events::what_is_no_request_gives_no_event),
+        trial_on_cpus(2, "probes::waiting_for_rtnl_is_seen", contention::waiting_for_rtnl_is_seen),
+        trial("probes::drop_detaches", lifetime::drop_detaches),
+        trial("probes::kill_leaves_nothing", lifetime::kill_leaves_nothing),
+        trial("probes::kernel_stacks_are_sampled", stacks::kernel_stacks_are_sampled),
+    ];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// A test in a thread and a network namespace of its own. Where requests cannot be followed at all it is skipped, and says why.
+fn trial(name: &str, test: fn() -> Result<(), Failed>) -> Trial {
+    trial_on_cpus(1, name, test)
+}
+
+/// A test that needs so many CPUs.
+fn trial_on_cpus(cpus: usize, name: &str, test: fn() -> Result<(), Failed>) -> Trial {
+    Trial::ignorable_test(name, move || {
+        if let Some(obstacle) = machine::obstacle() {
+            return Ok(Completion::ignored_with(obstacle));
+        }
+        let available = machine::cpus()?.len();
+        if available < cpus {
+            return Ok(Completion::ignored_with(format!("needs {cpus} CPUs and has {available}")));
+        }
+        machine::in_own_namespace(test).map(|()| Completion::Completed)
+    })
+}
