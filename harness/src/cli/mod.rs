@@ -4,6 +4,7 @@ mod bench;
 mod doctor;
 mod overhead;
 mod progress;
+mod schema;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::panic::catch_unwind;
@@ -43,6 +44,8 @@ enum Command {
     /// Measure what the probes cost: the same load with and without them, interleaved
     #[command(after_help = EXIT_CODES)]
     Overhead(overhead::Arguments),
+    /// Print the JSON Schema of result.json
+    Schema,
 }
 
 /// Runs the command line.
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Overhead(arguments) => overhead::run(&arguments),
+        Command::Schema => schema::run(),
     })
     // The panic's own message is on stderr already.
     .unwrap_or_else(|_| Err(Failure::internal("this is a defect of qdiscope; please report the lines above")));

@@ -23,6 +23,9 @@ impl UserProfiler {
             .frequency(i32::from(SAMPLE_HZ))
             .build()
             .map_err(|error| ProfileError::new("start pprof", &error))?;
+        // To be ready for samples, pprof resolves a backtrace, which reads the line tables of the whole binary.
+        // They are needed again only when measuring is over.
+        backtrace::clear_symbol_cache();
         // pprof's first sample opens the pipe that it checks addresses with. It must not be counted as a leak of
         // whatever runs next, so the first samples are provoked here.
         let start = Instant::now();
