@@ -17,6 +17,9 @@ use crate::socket::SocketOptions;
 /// waits for its turn sends nothing; once its turn has come, the request is sent and answered within one poll. That
 /// poll blocks its thread while the kernel works: microseconds for a change, longer for a dump of many classes or while
 /// another process holds RTNL. Where that would starve other tasks, use a [`Connection`] on a thread of its own.
+///
+/// The order has a price, as with every fair asynchronous mutex: a future that was polled once, and then is kept but
+/// neither polled nor dropped, holds up all behind it. Spawn it, await it or drop it.
 #[derive(Clone)]
 pub struct Client {
     connection: Arc<Mutex<Connection>>,

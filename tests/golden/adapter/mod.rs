@@ -1,0 +1,68 @@
+//! The client on a real kernel: what `tc` would not tell, and what only shows under load.
+
+mod answers;
+mod concurrency;
+mod lists;
+mod parents;
+mod qdiscs;
+mod world;
+
+use libtest_mimic::Trial;
+use support::{Need, trial};
+
+const NEEDS: &[Need] = &[Need::Root, Need::Program("ip"), Need::Htb];
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("adapter::parents::missing_parent_is_an_error", NEEDS, parents::missing_parent_is_an_error),
+        trial(
+            "adapter::parents::the_kernel_itself_would_be_silent",
+            NEEDS,
+            parents::the_kernel_itself_would_be_silent,
+        ),
+        trial(
+            "adapter::parents::a_child_lands_under_its_parent",
+            NEEDS,
+            parents::a_child_lands_under_its_parent,
+        ),
+        trial("adapter::parents::a_change_does_not_move", NEEDS, parents::a_change_does_not_move),
+        trial("adapter::parents::a_replacement_does_not_move", NEEDS, parents::a_replacement_does_not_move),
+        trial("adapter::parents::the_tree_ends_somewhere", NEEDS, parents::the_tree_ends_somewhere),
+        trial("adapter::qdiscs::refusals_come_with_text", NEEDS, qdiscs::refusals_come_with_text),
+        trial("adapter::qdiscs::a_new_handle_wipes_the_tree", NEEDS, qdiscs::a_new_handle_wipes_the_tree),
+        trial(
+            "adapter::qdiscs::a_child_destroys_the_leaf_qdisc",
+            NEEDS,
+            qdiscs::a_child_destroys_the_leaf_qdisc,
+        ),
+        trial("adapter::answers::each_request_is_one_message", NEEDS, answers::each_request_is_one_message),
+        trial("adapter::answers::warnings_are_handed_on", NEEDS, answers::warnings_are_handed_on),
+        trial("adapter::answers::what_does_not_exist", NEEDS, answers::what_does_not_exist),
+        trial(
+            "adapter::answers::invalid_requests_are_not_sent",
+            NEEDS,
+            answers::invalid_requests_are_not_sent,
+        ),
+        trial(
+            "adapter::answers::an_overrun_is_told_and_survived",
+            NEEDS,
+            answers::an_overrun_is_told_and_survived,
+        ),
+        trial("adapter::answers::strangers_are_not_believed", NEEDS, answers::strangers_are_not_believed),
+        trial("adapter::answers::settings_come_back", NEEDS, answers::settings_come_back),
+        trial("adapter::lists::three_thousand_classes", NEEDS, lists::three_thousand_classes),
+        trial("adapter::lists::qdiscs_of_one_device", NEEDS, lists::qdiscs_of_one_device),
+        trial("adapter::lists::traffic_is_counted", NEEDS, lists::traffic_is_counted),
+        trial("adapter::concurrency::two_clients_eight_tasks", NEEDS, concurrency::two_clients_eight_tasks),
+        trial(
+            "adapter::concurrency::dropped_futures_send_nothing",
+            NEEDS,
+            concurrency::dropped_futures_send_nothing,
+        ),
+        trial(
+            "adapter::concurrency::a_client_keeps_its_namespace",
+            NEEDS,
+            concurrency::a_client_keeps_its_namespace,
+        ),
+    ]
+}

@@ -1,0 +1,75 @@
+//! What happens to qdiscs.
+
+use libtest_mimic::Failed;
+use nix::libc;
+use tc_adapter::{Error, Handle, HtbQdisc, Request};
+
+use super::world::{QDISC, World, add_qdisc, class};
+
+pub(crate) fn refusals_come_with_text() -> Result<(), Failed> {
+    let mut world = World::new()?;
+    let device = world.device;
+    let qdisc = HtbQdisc::new(QDISC);
+    let same_handle = Request::ReplaceQdisc { device, parent: Handle::ROOT, qdisc: qdisc.clone() };
+    for (request, errno, text) in [
+        (add_qdisc(device, qdisc), libc::EEXIST, "Exclusivity flag on"),
+        (same_handle, libc::EINVAL, "Change operation not supported"),
+        (
+            Request::DeleteQdisc { device, parent: Handle::ROOT, handle: Handle::qdisc(9) },
+            libc::EINVAL,
+            "Invalid handle",
+        ),
+        (
+            Request::AddQdisc { device, parent: class(5), qdisc: HtbQdisc::new(Handle::qdisc(2)) },
+            libc::ENOENT,
+            "class not found",
+        ),
+    ] {
+        let error =
+            world.connection.request(&request).err().ok_or_else(|| format!("{request:?} was accepted"))?;
+        let told = matches!(&error, Error::Kernel { .. }) && error.errno() == Some(errno);
+        if !told || !error.ext_ack().unwrap_or_default().contains(text) {
+            return Err(format!("expected errno {errno} and {text:?}: {error}").into());
+        }
+        assert!(error.to_string().contains(text), "{error}");
+    }
+    Ok(())
+}
+
+pub(crate) fn a_new_handle_wipes_the_tree() -> Result<(), Failed> {
+    let mut world = World::new()?;
+    let device = world.device;
+    world.add(QDISC, 1)?;
+    world.add(class(1), 2)?;
+    let qdisc = HtbQdisc { default_class: 0x20, r2q: 100, ..HtbQdisc::new(Handle::qdisc(2)) };
+    world.connection.request(&Request::ReplaceQdisc {
+        device,
+        parent: Handle::ROOT,
+        qdisc: qdisc.clone(),
+    })?;
+    assert_eq!(world.connection.classes(device)?, []);
+    let list = world.connection.qdiscs(Some(device))?;
+    let [entry] = list.as_slice() else { return Err(format!("{list:?}").into()) };
+    assert_eq!((entry.handle, entry.parent, entry.kind.as_str()), (Handle::qdisc(2), Handle::ROOT, "htb"));
+    let status = entry.htb.as_ref().ok_or("no HTB options")?;
+    assert!(status.options.direct_qlen.is_some(), "the kernel tells what it chose");
+    assert_eq!(HtbQdisc { direct_qlen: None, ..status.options.clone() }, qdisc);
+    Ok(())
+}
+
+pub(crate) fn a_child_destroys_the_leaf_qdisc() -> Result<(), Failed> {
+    let mut world = World::new()?;
+    let device = world.device;
+    world.add(QDISC, 1)?;
+    let leaf = HtbQdisc::new(Handle::qdisc(2));
+    world.connection.request(&Request::AddQdisc { device, parent: class(1), qdisc: leaf })?;
+    assert_eq!(world.class(1)?.and_then(|entry| entry.leaf), Some(Handle::qdisc(2)));
+    let parents = |world: &mut World| -> Result<Vec<Handle>, Failed> {
+        Ok(world.connection.qdiscs(Some(device))?.into_iter().map(|entry| entry.parent).collect())
+    };
+    assert_eq!(parents(&mut world)?, [Handle::ROOT, class(1)]);
+    world.add(class(1), 2)?;
+    assert_eq!(parents(&mut world)?, [Handle::ROOT]);
+    assert_eq!(world.class(1)?.and_then(|entry| entry.leaf), None);
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! The bytes that the real `tc` hands to the kernel, read from `strace`.
+
+use std::fs;
+
+use libtest_mimic::Failed;
+use support::run;
+
+/// Traffic-control message types lie in this range (`RTM_NEWQDISC` to `RTM_GETTCLASS`); before them `tc` also asks for the
+/// device (`RTM_GETLINK`), which is no concern of ours.
+const TRAFFIC_CONTROL: std::ops::RangeInclusive<u16> = 36..=42;
+
+/// Carries out `tc <arguments>` in the calling thread's network namespace and gives the one traffic-control message it sent.
+pub(crate) fn tc_message(arguments: &str) -> Result<Vec<u8>, Failed> {
+    let trace = tempfile::NamedTempFile::new()?;
+    let path = trace.path().display();
+    run(&format!("strace -qq -o {path} -e trace=sendmsg,sendto -e write=all -s 65535 tc {arguments}"))?;
+    let mut messages = sent(&fs::read_to_string(trace.path())?)?;
+    messages.retain(|bytes| {
+        bytes.get(4..6).is_some_and(|kind| TRAFFIC_CONTROL.contains(&u16::from_ne_bytes([kind[0], kind[1]])))
+    });
+    match <[Vec<u8>; 1]>::try_from(messages) {
+        Ok([message]) => Ok(message),
+        Err(messages) => Err(format!("tc {arguments} sent {} messages, not one", messages.len()).into()),
+    }
+}
+
+/// One buffer for each system call in the trace, put together from its hexadecimal lines:
+/// ` | 00010  00 00 00 00 03 00 00 00  00 00 01 00 ff ff ff ff  ................ |`.
+fn sent(trace: &str) -> Result<Vec<Vec<u8>>, Failed> {
+    let mut messages: Vec<Vec<u8>> = Vec::new();
+    for line in trace.lines() {
+        if line.starts_with("sendmsg(") || line.starts_with("sendto(") {
+            messages.push(Vec::new());
+        } else if let Some(dump) = line.strip_prefix(" | ") {
+            // An offset of five digits and two blanks, then 16 bytes in two groups, 49 columns.
+            let bytes =
+                dump.get(7..56).ok_or_else(|| format!("a line of strace that is too short: {line}"))?;
+            let message = messages.last_mut().ok_or("strace dumps bytes of no call")?;
+            for byte in bytes.split_whitespace() {
+                message.push(u8::from_str_radix(byte, 16)?);
+            }
+        }
+    }
+    Ok(messages)
+}
