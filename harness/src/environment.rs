@@ -91,7 +91,7 @@ pub fn cpu_model() -> Option<String> {
     procfs::CpuInfo::current().ok()?.model_name(0).map(str::to_owned)
 }
 
-/// CPUID's hypervisor bit, which KVM, Hyper-V, VMware, Xen HVM and QEMU all set. Arm has no such bit.
+/// CPUID's hypervisor bit, which KVM, Hyper-V, `VMware`, Xen HVM and QEMU all set. Arm has no such bit.
 pub fn virtualised() -> Option<bool> {
     let info = procfs::CpuInfo::current().ok()?;
     Some(info.flags(0)?.contains(&"hypervisor"))

@@ -27,9 +27,7 @@ pub fn enter() -> Result<(), Failure> {
         .map_err(|errno| Failure::environment(format!("make the mounts private: {}", errno.desc())))?;
     if !Path::new(TRACEFS).join("events").is_dir() {
         // Where this fails the probes say so: a run without them is still a run.
-        if let Err(errno) =
-            mount(Some("tracefs"), TRACEFS, Some("tracefs"), MsFlags::empty(), None::<&str>)
-        {
+        if let Err(errno) = mount(Some("tracefs"), TRACEFS, Some("tracefs"), MsFlags::empty(), None::<&str>) {
             tracing::warn!("cannot mount tracefs on {TRACEFS}: {}", errno.desc());
         }
     }

@@ -11,7 +11,8 @@ use crate::load::{Crew, Driven, Schedule, Stop, Until, closed, open};
 use crate::plan::{Load, Plan, Workload};
 use crate::profile::KernelProfile;
 use crate::record::{
-    Descriptors, HdrLog, Interval, KernelCollector, KernelFigures, Recorder, ResourceMeter, Totals, Usage, Window,
+    Descriptors, HdrLog, Interval, KernelCollector, KernelFigures, Recorder, ResourceMeter, Totals, Usage,
+    Window,
 };
 use crate::report::model::{Mode, RunResources, WorkloadResources, WorkloadResult};
 use crate::workload::{Kind, ROOT_QDISC, scene};
@@ -207,9 +208,11 @@ impl Session<'_> {
     ) -> Result<Driven, Failure> {
         let load = async {
             match workload.load {
-                Load::Open { rate, duration } => open(crew, warm.sources, Schedule::new(rate, duration), start)
-                    .await
-                    .map_err(|error| Failure::internal(format!("start the pacer: {error}"))),
+                Load::Open { rate, duration } => {
+                    open(crew, warm.sources, Schedule::new(rate, duration), start)
+                        .await
+                        .map_err(|error| Failure::internal(format!("start the pacer: {error}")))
+                }
                 // A fill ends when its classes are there.
                 Load::Closed { .. } if workload.kind == Kind::HtbClass => {
                     Ok(closed(crew, warm.sources, Until::Operations(u64::MAX)).await)

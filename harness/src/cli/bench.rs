@@ -1,6 +1,7 @@
 //! `qdiscope bench`.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use super::{print, runtime, stop_on_signal};
 use crate::budget::{Budget, judge};
 use crate::environment::Before;
 use crate::exit::{Exit, Failure};
+use crate::isolation;
 use crate::load::Stop;
 use crate::plan::{Load, Plan, Workload};
 use crate::probes::{self, Attached, Choice};
@@ -23,7 +25,6 @@ use crate::report::terminal;
 use crate::session::{Measured, Session};
 use crate::store::RunDir;
 use crate::workload::{Kind, Weights};
-use crate::isolation;
 
 /// HTB minors are 16 bits; 1 is the first that a class can have.
 const MOST_CLASSES_A_DEVICE: u64 = 0xffff;
@@ -106,12 +107,11 @@ impl Arguments {
         let mut workloads = Vec::new();
         if self.workload.is_empty() {
             let kinds = [Kind::HtbQdisc, Kind::HtbClass, Kind::Lifecycle];
-            match self.rate {
-                Some(rate) => workloads.extend(kinds.map(|kind| self.open(kind, rate))),
-                None => {
-                    workloads.extend(kinds.map(|kind| self.closed(kind)));
-                    workloads.push(self.open(Kind::Lifecycle, 1_000.0));
-                }
+            if let Some(rate) = self.rate {
+                workloads.extend(kinds.map(|kind| self.open(kind, rate)));
+            } else {
+                workloads.extend(kinds.map(|kind| self.closed(kind)));
+                workloads.push(self.open(Kind::Lifecycle, 1_000.0));
             }
         } else {
             workloads.extend(self.workload.iter().map(|&kind| match self.rate {
@@ -162,9 +162,8 @@ impl Arguments {
 
     fn budget(&self) -> Result<Budget, Failure> {
         let Some(path) = &self.budget else { return Ok(Budget::built_in()) };
-        let refused = |error: &dyn std::fmt::Display| {
-            Failure::usage(format!("--budget {}: {error}", path.display()))
-        };
+        let refused =
+            |error: &dyn std::fmt::Display| Failure::usage(format!("--budget {}: {error}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| refused(&error))?;
         Budget::parse(&text).map_err(|error| refused(&error))
     }
@@ -175,7 +174,10 @@ impl Arguments {
             warmup_operations: self.warmup,
             devices: self.devices,
             probes: self.probes.name().into(),
-            budget: self.budget.as_deref().map_or_else(|| "default".into(), |path| path.display().to_string()),
+            budget: self
+                .budget
+                .as_deref()
+                .map_or_else(|| "default".into(), |path| path.display().to_string()),
         }
     }
 }
@@ -239,7 +241,11 @@ fn check_out(out: Option<&Path>) -> Result<(), Failure> {
 
 /// Sortable by time, and two runs within a second differ.
 fn run_id(started: Timestamp) -> String {
-    format!("{}-{:08x}", started.strftime("%Y%m%dT%H%M%SZ"), started.subsec_nanosecond() ^ std::process::id().cast_signed() << 8)
+    format!(
+        "{}-{:08x}",
+        started.strftime("%Y%m%dT%H%M%SZ"),
+        started.subsec_nanosecond() ^ std::process::id().cast_signed() << 8
+    )
 }
 
 type Outcome = (Measured, crate::report::model::Probes, Result<UserProfiler, ProfileError>, bool);
@@ -251,7 +257,8 @@ async fn measure(plan: &Plan, choice: Choice) -> Result<Outcome, Failure> {
     let Attached { collector, report } = probes::attach(choice)?;
     let profiler = UserProfiler::start();
     let progress = Progress::new();
-    let session = Session { devices: &devices, collector: collector.as_ref(), stop: &stop, observer: &progress };
+    let session =
+        Session { devices: &devices, collector: collector.as_ref(), stop: &stop, observer: &progress };
     let measured = session.run(plan).await?;
     Ok((measured, report, profiler, stop.is_set()))
 }
@@ -298,9 +305,9 @@ fn report(run: &RunResult, dir: &Path) {
         text.push_str(&line);
         text.push('\n');
     }
-    text.push_str(&format!("saved: {}\n", dir.display()));
+    let _ = writeln!(text, "saved: {}", dir.display());
     for name in run.artifacts.values() {
-        text.push_str(&format!("       {}\n", dir.join(name).display()));
+        let _ = writeln!(text, "       {}", dir.join(name).display());
     }
     print(&text);
 }

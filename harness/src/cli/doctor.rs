@@ -1,5 +1,7 @@
 //! `qdiscope doctor`: what this machine can measure, and what to do about the rest.
 
+use std::fmt::Write as _;
+
 use clap::Args;
 use ebpf_loader::{Capability, Support};
 use serde::Serialize;
@@ -162,9 +164,9 @@ fn render(checks: &[Check], able: bool) -> String {
             "unsupported" => "no ",
             _ => "?  ",
         };
-        text.push_str(&format!("{mark}{:width$}  {}\n", check.name, check.detail));
+        let _ = writeln!(text, "{mark}{:width$}  {}", check.name, check.detail);
         if let Some(advice) = &check.advice {
-            text.push_str(&format!("   {:width$}  → {advice}\n", ""));
+            let _ = writeln!(text, "   {:width$}  → {advice}", "");
         }
     }
     text.push_str(if able {

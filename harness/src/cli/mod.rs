@@ -63,7 +63,9 @@ pub fn main() -> ExitCode {
         Command::Schema => schema::run(),
     })
     // The panic's own message is on stderr already.
-    .unwrap_or_else(|_| Err(Failure::internal("this is a defect of qdiscope; please report the lines above")));
+    .unwrap_or_else(|_| {
+        Err(Failure::internal("this is a defect of qdiscope; please report the lines above"))
+    });
     let exit = outcome.unwrap_or_else(|failure| {
         let _ = writeln!(std::io::stderr(), "qdiscope: {failure}");
         failure.exit

@@ -29,11 +29,8 @@ pub async fn open(
         tasks.spawn(async move {
             let mut unsent = 0;
             while let Some(due) = due_times.recv().await {
-                let operation = if crew.stop.is_set() || Instant::now() >= give_up {
-                    None
-                } else {
-                    source.next()
-                };
+                let operation =
+                    if crew.stop.is_set() || Instant::now() >= give_up { None } else { source.next() };
                 match operation {
                     Some(operation) => crew.perform(worker, source.as_mut(), &operation, due).await,
                     None => unsent += 1,

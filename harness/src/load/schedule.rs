@@ -13,7 +13,11 @@ pub struct Schedule {
 
 impl Schedule {
     /// `rate` operations per second, positive and finite, for `duration`.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and both are positive")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "saturates, and both are positive"
+    )]
     pub fn new(rate: f64, duration: Duration) -> Self {
         Self { rate, count: (rate * duration.as_secs_f64()).round() as u64 }
     }

@@ -38,8 +38,7 @@ impl UserProfiler {
     /// Stops, and puts names to the addresses. This reads the binary's line tables and takes memory: it comes after
     /// everything that is measured.
     pub fn finish(self) -> Result<UserProfile, ProfileError> {
-        let report =
-            self.0.report().build().map_err(|error| ProfileError::new("finish pprof", &error))?;
+        let report = self.0.report().build().map_err(|error| ProfileError::new("finish pprof", &error))?;
         if report.data.is_empty() {
             return Err(ProfileError::new("finish pprof", &"no sample was taken"));
         }

@@ -28,7 +28,9 @@ impl HdrLog {
             Self { started: SystemTime::now(), bytes: Vec::new(), serializer: V2DeflateSerializer::new() };
         IntervalLogWriterBuilder::new()
             .add_comment("[Histogram log format version 1.3]")
-            .add_comment("qdiscope: latency in nanoseconds, an interval a second, tagged workload-mode:operation")
+            .add_comment(
+                "qdiscope: latency in nanoseconds, an interval a second, tagged workload-mode:operation",
+            )
             .with_start_time(log.started)
             .with_base_time(log.started)
             .begin_log_with(&mut log.bytes, &mut log.serializer)
@@ -62,6 +64,7 @@ impl HdrLog {
 mod tests {
     use std::time::Instant;
 
+    use base64::Engine as _;
     use hdrhistogram::serialization::Deserializer;
     use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
@@ -86,7 +89,6 @@ mod tests {
             .collect();
         assert_eq!(intervals.len(), 1);
         assert_eq!(intervals[0].tag().unwrap().as_str(), "lifecycle-open:class-read");
-        use base64::Engine as _;
         let raw = base64::engine::general_purpose::STANDARD.decode(intervals[0].encoded_histogram()).unwrap();
         let histogram: hdrhistogram::Histogram<u64> = Deserializer::new().deserialize(&mut &raw[..]).unwrap();
         assert_eq!(histogram.len(), 100);

@@ -77,7 +77,12 @@ struct Phases {
 
 impl Phases {
     fn new() -> Self {
-        Self { syscall: nanoseconds(), rtnl_wait: nanoseconds(), off_cpu: nanoseconds(), on_cpu: nanoseconds() }
+        Self {
+            syscall: nanoseconds(),
+            rtnl_wait: nanoseconds(),
+            off_cpu: nanoseconds(),
+            on_cpu: nanoseconds(),
+        }
     }
 
     fn record(&mut self, event: &RequestEvent) {

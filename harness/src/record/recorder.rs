@@ -133,7 +133,7 @@ impl Recorder {
     pub fn take_interval(&self) -> Interval {
         let mut all = Interval::default();
         for worker in &self.workers {
-            let taken = std::mem::replace(&mut lock(worker).interval, Interval::default());
+            let taken = std::mem::take(&mut lock(worker).interval);
             all.add(&taken);
         }
         all
@@ -225,8 +225,14 @@ mod tests {
     fn the_worst_second_is_the_emptiest_whole_one() {
         let start = Instant::now();
         let recorder = Recorder::new(2, start);
-        for (worker, millis) in [(0, 100), (1, 200), (0, 300), (1, 1_500), (0, 2_100), (0, 2_200), (1, 3_300)] {
-            recorder.succeeded(worker, OperationKind::ClassCreate, Duration::from_micros(5), after(start, millis));
+        for (worker, millis) in [(0, 100), (1, 200), (0, 300), (1, 1_500), (0, 2_100), (0, 2_200), (1, 3_300)]
+        {
+            recorder.succeeded(
+                worker,
+                OperationKind::ClassCreate,
+                Duration::from_micros(5),
+                after(start, millis),
+            );
         }
         let totals = recorder.totals(recorder.take_interval(), Duration::ZERO);
         assert_eq!(totals.timeline, [3, 1, 2], "the last, broken second does not count");

@@ -20,7 +20,8 @@ pub fn explain(run: &RunResult) -> Vec<String> {
     findings.extend(run.workloads.iter().filter_map(wall));
     findings.extend(run.workloads.iter().filter_map(unaccounted));
     findings.extend(run.workloads.iter().filter_map(overload));
-    if let Some(foreign) = run.environment.foreign_htb_classes.filter(|&count| count >= MANY_FOREIGN_CLASSES) {
+    if let Some(foreign) = run.environment.foreign_htb_classes.filter(|&count| count >= MANY_FOREIGN_CLASSES)
+    {
         findings.push(format!(
             "Other network namespaces hold {foreign} HTB classes: creating one here walks a list of all of them \
              (flow_indr_dev_setup_offload), so these figures are worse than this machine's own."

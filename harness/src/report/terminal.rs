@@ -24,7 +24,11 @@ pub fn render(run: &RunResult, color: bool) -> String {
         },
         environment.probes.kind,
     );
-    let _ = writeln!(text, "\nWhat callers saw (latency in µs; a closed loop's is blind to the requests that a stall held back)\n{}", callers(run));
+    let _ = writeln!(
+        text,
+        "\nWhat callers saw (latency in µs; a closed loop's is blind to the requests that a stall held back)\n{}",
+        callers(run)
+    );
     if run.workloads.iter().any(|workload| workload.kernel_us.is_some()) {
         let _ = writeln!(
             text,
@@ -45,7 +49,9 @@ pub fn render(run: &RunResult, color: bool) -> String {
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none())).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_style(UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()))
+        .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().enumerate().map(|(column, name)| {
         let alignment = if column == 0 { CellAlignment::Left } else { CellAlignment::Right };
         Cell::new(name).set_alignment(alignment)
@@ -53,8 +59,8 @@ fn table(header: &[&str]) -> Table {
     table
 }
 
-fn right(text: impl ToString) -> Cell {
-    Cell::new(text.to_string()).set_alignment(CellAlignment::Right)
+fn right(text: impl std::fmt::Display) -> Cell {
+    Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
 fn callers(run: &RunResult) -> Table {
@@ -78,7 +84,8 @@ fn callers(run: &RunResult) -> Table {
         row.extend(latency(workload.latency_all_us.as_ref()));
         table.add_row(row);
         for (operation, figures) in &workload.latency_us {
-            let mut row = vec![Cell::new(""), right(""), right(operation), right(figures.count), right(""), right("")];
+            let mut row =
+                vec![Cell::new(""), right(""), right(operation), right(figures.count), right(""), right("")];
             row.extend(latency(Some(figures)));
             table.add_row(row);
         }
@@ -90,7 +97,8 @@ fn callers(run: &RunResult) -> Table {
 }
 
 fn latency(figures: Option<&Percentiles>) -> Vec<Cell> {
-    let value = |pick: fn(&Percentiles) -> f64| right(figures.map_or_else(|| "–".into(), |f| micros(pick(f))));
+    let value =
+        |pick: fn(&Percentiles) -> f64| right(figures.map_or_else(|| "–".into(), |f| micros(pick(f))));
     vec![value(|f| f.p50), value(|f| f.p95), value(|f| f.p99), value(|f| f.max)]
 }
 
@@ -99,7 +107,8 @@ fn kernel(run: &RunResult) -> Table {
     for workload in &run.workloads {
         for (message, phases) in workload.kernel_us.iter().flatten() {
             let pair = |figures: &Percentiles| format!("{} / {}", micros(figures.p50), micros(figures.p95));
-            let both = |figures: Option<&Percentiles>| right(figures.map_or_else(|| "not measured".into(), pair));
+            let both =
+                |figures: Option<&Percentiles>| right(figures.map_or_else(|| "not measured".into(), pair));
             table.add_row(vec![
                 Cell::new(format!("{} ({})", workload.name, workload.mode)),
                 right(message),

@@ -44,13 +44,12 @@ pub struct RunDir {
 impl RunDir {
     /// Prepares `out`, or a folder named `run_id` among those of earlier runs.
     pub fn create(out: Option<&Path>, run_id: String) -> Result<Self, Failure> {
-        let (path, parent) = match out {
-            Some(out) => (out.to_path_buf(), None),
-            None => {
-                let target = std::env::var_os("QDISCOPE_TARGET_DIR").unwrap_or_else(|| "target".into());
-                let parent = Path::new(&target).join("qdiscope");
-                (parent.join(&run_id), Some(parent))
-            }
+        let (path, parent) = if let Some(out) = out {
+            (out.to_path_buf(), None)
+        } else {
+            let target = std::env::var_os("QDISCOPE_TARGET_DIR").unwrap_or_else(|| "target".into());
+            let parent = Path::new(&target).join("qdiscope");
+            (parent.join(&run_id), Some(parent))
         };
         if path.exists() && !path.is_dir() {
             return Err(Failure::usage(format!("--out {}: is a file; name a folder", path.display())));

@@ -52,6 +52,8 @@ impl Source for Qdiscs {
 
 #[cfg(test)]
 mod tests {
+    use OperationKind::{QdiscCreate, QdiscDelete};
+
     use super::*;
 
     #[test]
@@ -67,7 +69,6 @@ mod tests {
             seen.push((operation.kind, device));
             source.settle(true);
         }
-        use OperationKind::{QdiscCreate, QdiscDelete};
         assert_eq!(
             seen,
             [(QdiscCreate, 2), (QdiscDelete, 2), (QdiscCreate, 4), (QdiscDelete, 4), (QdiscCreate, 2)]

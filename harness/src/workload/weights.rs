@@ -41,8 +41,9 @@ impl FromStr for Weights {
     fn from_str(text: &str) -> Result<Self, String> {
         let mut weights = Self { create: 0, change: 0, read: 0, delete: 0 };
         for part in text.split(',') {
-            let (name, value) =
-                part.split_once('=').ok_or_else(|| format!("`{part}` is not NAME=WEIGHT, as in create=20"))?;
+            let (name, value) = part
+                .split_once('=')
+                .ok_or_else(|| format!("`{part}` is not NAME=WEIGHT, as in create=20"))?;
             let value = value
                 .trim()
                 .parse()
