@@ -189,8 +189,9 @@ impl Session<'_> {
         let usage = meter.stop();
         course.unsent += driven.unsent;
         course.usage = Some(course.usage.map_or(usage, |before| before.and(usage)));
-        if let Some(collector) = self.collector {
-            let samples = collector.stop_sampling().map_err(|error| probes_failed(&error))?;
+        if let Some(collector) = self.collector
+            && let Some(samples) = collector.stop_sampling().map_err(|error| probes_failed(&error))?
+        {
             kernel_profile.add(tag(workload), samples);
         }
         Ok(())

@@ -17,6 +17,9 @@ use crate::report::model::KernelPhases;
 /// three times its speed: the kernel then sends an interrupt for each event.
 const DRAIN_EVERY: Duration = Duration::from_millis(5);
 
+/// The attach point of kernel stack sampling, as the loader's report names it.
+const SAMPLER: &str = "perf_event:cpu-clock";
+
 /// What a workload's requests are.
 const MEASURED_TYPES: [MessageType; 5] = [
     MessageType::NewQdisc,
@@ -123,6 +126,10 @@ impl State {
         probes.flush_diagnostics();
     }
 
+    fn samples(&self) -> bool {
+        self.probes.report().attached(SAMPLER)
+    }
+
     fn lost(&self) -> Result<u64, ebpf_loader::Error> {
         self.probes.counters().map(|counters| counters.lost())
     }
@@ -168,14 +175,17 @@ impl KernelCollector {
         lock(&self.state).windows.push(window);
     }
 
-    /// Takes sampled kernel stacks from now on.
+    /// Takes sampled kernel stacks from now on, where this kernel lets them be taken: requests can be followed
+    /// without, and the report says which of the two is attached.
     pub fn start_sampling(&self) -> Result<(), ebpf_loader::Error> {
-        lock(&self.state).probes.start_sampling()
+        let mut state = lock(&self.state);
+        if state.samples() { state.probes.start_sampling() } else { Ok(()) }
     }
 
-    /// The kernel stacks sampled since [`Self::start_sampling`].
-    pub fn stop_sampling(&self) -> Result<SampleSet, ebpf_loader::Error> {
-        lock(&self.state).probes.stop_sampling()
+    /// The kernel stacks sampled since [`Self::start_sampling`]; `None` where they cannot be.
+    pub fn stop_sampling(&self) -> Result<Option<SampleSet>, ebpf_loader::Error> {
+        let mut state = lock(&self.state);
+        state.samples().then(|| state.probes.stop_sampling()).transpose()
     }
 
     /// The figures since [`Self::begin`]. All requests have been answered by now, so all events are there.
