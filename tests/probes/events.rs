@@ -6,6 +6,7 @@ use ebpf_loader::{Options, Probes, RequestEvent};
 use libtest_mimic::Failed;
 
 use crate::{
+    diagnostics,
     machine::device_with_htb,
     requests::{RTM_DELTCLASS, RTM_NEWTCLASS, Socket},
 };
@@ -77,6 +78,9 @@ pub(crate) fn a_full_ring_buffer_loses_and_counts() -> Result<(), Failed> {
     let read = probes.drain(|event| sequences.push(event.sequence));
     assert_eq!(read, counters.emitted);
     assert!(sequences.iter().copied().eq(1..=u32::try_from(read)?), "the first events are kept, in order");
+    probes.flush_diagnostics();
+    diagnostics::expect("following process")?;
+    diagnostics::expect("the ring buffer is full")?;
     // There is room again.
     socket.change_class(device, 1, 125_000)?;
     assert_eq!(probes.drain(|event| assert_eq!(u64::from(event.sequence), SENT + 1)), 1);

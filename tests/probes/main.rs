@@ -2,6 +2,7 @@
 //! content are known.
 
 mod contention;
+mod diagnostics;
 mod events;
 mod lifetime;
 mod machine;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     if !arguments.list {
         machine::enter();
+        diagnostics::keep();
     }
     let trials = vec![
         trial("probes::every_request_gives_one_event", events::every_request_gives_one_event),

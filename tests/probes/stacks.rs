@@ -27,24 +27,23 @@ pub(crate) fn kernel_stacks_are_sampled() -> Result<(), Failed> {
     probes.start_sampling()?;
     assert!(probes.start_sampling().is_err(), "it is running");
     let end = Instant::now() + LOAD;
-    let mut requests = 0_u32;
     while Instant::now() < end {
         socket.add_class(device, CLASSES + 1)?;
         socket.delete_class(device, CLASSES + 1)?;
-        probes.drain(|_| requests += 1);
+        probes.drain(|_| ());
     }
     let samples = probes.stop_sampling()?;
     assert!(probes.stop_sampling().is_err(), "it is not running");
     let in_kernel: u64 = samples.stacks.iter().map(|stack| stack.count).sum();
-    println!(
-        "{in_kernel} samples in {} stacks, {} in user mode, {} lost, {requests} requests",
-        samples.stacks.len(),
+    // The thread is in the kernel nearly all the time; 999 a second were asked for. A shared machine may give us less of it.
+    assert!(
+        in_kernel > 300,
+        "too few samples: {in_kernel} in the kernel, {} in user mode, {} lost",
         samples.user_mode,
         samples.lost
     );
-    // The thread is in the kernel nearly all the time; 999 a second were asked for. A shared machine may give us less of it.
-    assert!(in_kernel > 300, "too few samples");
     assert!(in_kernel + samples.user_mode + samples.lost < 4 * 3 * 999, "too many samples");
+    assert!(samples.lost * 20 < in_kernel, "{} stacks of {in_kernel} could not be stored", samples.lost);
     assert!(samples.stacks.iter().all(|stack| !stack.frames.is_empty() && stack.count > 0));
     assert!(samples.stacks.is_sorted_by(|a, b| a.count >= b.count));
     for function in ["tc_ctl_tclass", "rtnetlink_rcv_msg"] {

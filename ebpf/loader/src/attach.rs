@@ -17,7 +17,7 @@ use crate::{
     bytes::{self, Control, ProbeCounters},
     calibration,
     counters::{self, Counters},
-    error::{Error, Unavailable, one_line},
+    error::{Error, Unavailable, one_line, with_causes},
     handshake,
     report::{AttachReport, ProbeKind, ProbeState},
     rtnl::RtnlLock,
@@ -144,10 +144,7 @@ impl Probes {
     /// [`Unavailable`] when requests cannot be followed. A missing RTNL, off-CPU or sampling probe is no error: see
     /// [`Probes::report`].
     pub fn attach(options: &Options) -> Result<Self, Unavailable> {
-        let tracefs = tracefs::root().ok_or_else(|| Unavailable {
-            reason: "tracefs is not mounted".to_owned(),
-            advice: Some("mount -t tracefs tracefs /sys/kernel/tracing".to_owned()),
-        })?;
+        let tracefs = tracefs::root()?;
         let cookie = handshake::cookie();
         let mut ebpf = bytes::load(options.ring_buffer_bytes, cookie).map_err(|error| refused(&error))?;
         // Taken before anything is attached, so that no diagnostic is missed. The map must outlive the loading of the programs.
@@ -363,15 +360,5 @@ fn unavailable(reason: String) -> Unavailable {
 }
 
 pub(crate) fn refused(error: &aya::EbpfError) -> Unavailable {
-    use std::error::Error as _;
-    let mut reason = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let text = error.to_string();
-        if !reason.contains(&text) {
-            reason = format!("{reason}: {text}");
-        }
-        source = error.source();
-    }
-    unavailable(format!("the probes' maps cannot be created: {}", reason.replace('\n', " ")))
+    unavailable(format!("the probes' maps cannot be created: {}", with_causes(error)))
 }

@@ -69,14 +69,19 @@ pub fn capabilities() -> Vec<Capability> {
     let mut found = vec![privileges(), kernel_btf(), kernel_functions(), rtnl_symbol()];
     let tracefs = tracefs::root();
     found.push(match &tracefs {
-        Some(path) => Capability::new("tracefs", Support::Supported, path.display().to_string()),
-        None => Capability::new("tracefs", Support::Unsupported, "not mounted")
-            .advise("mount -t tracefs tracefs /sys/kernel/tracing"),
+        Ok(path) => Capability::new("tracefs", Support::Supported, path.display().to_string()),
+        Err(unavailable) => Capability {
+            advice: unavailable.advice.clone(),
+            ..Capability::new("tracefs", Support::Unsupported, &unavailable.reason)
+        },
     });
     match bytes::load(Options::default().ring_buffer_bytes, 0) {
         Ok(mut ebpf) => {
             found.push(Capability::new("BPF ring buffer and maps", Support::Supported, "created"));
-            found.extend(tracepoints(&mut ebpf, tracefs.as_deref()));
+            found.extend(tracepoints(
+                &mut ebpf,
+                tracefs.as_deref().map_err(|unavailable| unavailable.reason.as_str()),
+            ));
             found.push(sampling(&mut ebpf));
             found.extend(attach_kinds(&mut ebpf));
         }
@@ -98,10 +103,10 @@ pub fn capabilities() -> Vec<Capability> {
     found
 }
 
-fn tracepoints(ebpf: &mut Ebpf, tracefs: Option<&Path>) -> Vec<Capability> {
+fn tracepoints(ebpf: &mut Ebpf, tracefs: Result<&Path, &str>) -> Vec<Capability> {
     let tried = TRACEPOINTS.iter().map(|point| match tracefs {
-        Some(tracefs) => Capability::tried(&point.label(), point.attach(ebpf, tracefs).map(|()| "attached")),
-        None => Capability::new(&point.label(), Support::CouldNotTell, "tracefs is not mounted"),
+        Ok(tracefs) => Capability::tried(&point.label(), point.attach(ebpf, tracefs).map(|()| "attached")),
+        Err(reason) => Capability::new(&point.label(), Support::CouldNotTell, reason),
     });
     tried.collect()
 }

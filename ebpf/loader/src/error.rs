@@ -53,8 +53,23 @@ pub(crate) fn one_line(error: &ProgramError) -> String {
             }
         }
         ProgramError::SyscallError(error) => format!("{} fails: {}", error.call, error.io_error),
-        other => other.to_string().replace('\n', " "),
+        other => with_causes(other),
     }
+}
+
+/// An error and its causes as one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let reason = error.to_string();
+        // Some errors say their cause themselves.
+        if !text.contains(&reason) {
+            text = format!("{text}: {reason}");
+        }
+        cause = error.source();
+    }
+    text.replace('\n', " ")
 }
 
 fn verifier_tail(log: &str) -> String {
@@ -87,6 +102,18 @@ mod tests {
         let tail = verifier_tail(&log);
         assert_eq!(tail.chars().count(), VERIFIER_CHARACTERS);
         assert!(tail.ends_with("end"));
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let cause = io::Error::other("no such device");
+        let error = Error::Cpus("the list", cause);
+        assert_eq!(with_causes(&error), "cannot read the list: no such device");
+        let missing = ProgramError::KProbeError(aya::programs::kprobe::KProbeError::FileError {
+            filename: "type".into(),
+            io_error: io::Error::other("gone"),
+        });
+        assert_eq!(one_line(&missing), "`type`: gone");
     }
 
     #[test]

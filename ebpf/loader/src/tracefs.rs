@@ -7,12 +7,26 @@ use std::{
 
 use ebpf_common::tracepoint::Field;
 
+use crate::error::Unavailable;
+
 /// Where tracefs may be mounted; `mount -t tracefs tracefs /sys/kernel/tracing` does it.
 const MOUNT_POINTS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
 /// The mounted tracefs.
-pub(crate) fn root() -> Option<PathBuf> {
-    MOUNT_POINTS.iter().map(PathBuf::from).find(|path| path.join("events").is_dir())
+pub(crate) fn root() -> Result<PathBuf, Unavailable> {
+    let mut denied = false;
+    for path in MOUNT_POINTS.iter().map(Path::new) {
+        match fs::metadata(path.join("events")) {
+            Ok(_) => return Ok(path.to_owned()),
+            Err(error) => denied |= error.kind() == io::ErrorKind::PermissionDenied,
+        }
+    }
+    let (reason, advice) = if denied {
+        ("tracefs may not be read", "run it as root")
+    } else {
+        ("tracefs is not mounted", "mount -t tracefs tracefs /sys/kernel/tracing")
+    };
+    Err(Unavailable { reason: reason.to_owned(), advice: Some(advice.to_owned()) })
 }
 
 /// Says why the probe cannot read this tracepoint, `None` when it can.
