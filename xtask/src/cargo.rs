@@ -31,8 +31,6 @@ pub(crate) struct Package {
     pub(crate) version: String,
     /// The directory of its manifest: where cargo runs its tests.
     pub(crate) dir: PathBuf,
-    /// Whether it has a library whose documentation may hold tests.
-    pub(crate) doctest: bool,
 }
 
 /// An executable that cargo built.
@@ -124,7 +122,6 @@ impl Package {
             name: package["name"].as_str()?.to_owned(),
             version: package["version"].as_str()?.to_owned(),
             dir: manifest.parent()?.to_owned(),
-            doctest: package["targets"].as_array()?.iter().any(|target| target["doctest"] == true),
         })
     }
 }
@@ -200,18 +197,13 @@ mod tests {
     }
 
     #[test]
-    fn metadata_tells_which_packages_may_have_doc_tests() {
+    fn metadata_gives_each_package_its_directory() {
         let metadata = json!({
             "workspace_root": "/w", "target_directory": "/t",
-            "packages": [
-                {"id": "a", "name": "a", "version": "0.1.0", "manifest_path": "/w/a/Cargo.toml",
-                 "targets": [{"kind": ["lib"], "doctest": true}, {"kind": ["bin"], "doctest": false}]},
-                {"id": "b", "name": "b", "version": "0.1.0", "manifest_path": "/w/b/Cargo.toml",
-                 "targets": [{"kind": ["bin"], "doctest": false}]},
-            ],
+            "packages": [{"id": "a", "name": "a", "version": "0.1.0", "manifest_path": "/w/a/Cargo.toml"}],
         });
         let workspace = Workspace::from_metadata(&metadata).unwrap();
-        assert_eq!(workspace.packages.iter().map(|p| p.doctest).collect::<Vec<_>>(), [true, false]);
+        assert_eq!((workspace.root, workspace.target_dir), (PathBuf::from("/w"), PathBuf::from("/t")));
         assert_eq!(workspace.packages[0].dir, PathBuf::from("/w/a"));
         assert_eq!(Workspace::from_metadata(&json!({"packages": []})), None);
     }

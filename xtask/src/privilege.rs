@@ -11,8 +11,8 @@ use std::{
 /// How a program gets to run as root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Privilege {
-    /// The effective user is root.
-    Root,
+    /// The process's own rights are enough.
+    Own,
     /// `sudo` grants it.
     Sudo,
 }
@@ -27,7 +27,7 @@ impl Privilege {
     /// The error is the reason in words, to be put after "root is needed and".
     pub(crate) fn acquire() -> Result<Self, String> {
         if effective_uid() == 0 {
-            return Ok(Self::Root);
+            return Ok(Self::Own);
         }
         // `sudo` exits with 1 when it refuses, which could be the program's own answer too. So it is asked
         // beforehand, with the command that will be used: a rule may allow some commands only.
@@ -42,7 +42,7 @@ impl Privilege {
     /// A command that runs `program` as root, with `vars` in its environment.
     pub(crate) fn command(self, program: &OsStr, vars: &[(&str, OsString)]) -> Command {
         match self {
-            Self::Root => {
+            Self::Own => {
                 let mut command = Command::new(program);
                 command.envs(vars.iter().map(|(name, value)| (name, value)));
                 command
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn root_runs_the_program_itself() {
-        let command = Privilege::Root.command("/t/qdiscope".as_ref(), &[("QDISCOPE_BIN", "new".into())]);
+        let command = Privilege::Own.command("/t/qdiscope".as_ref(), &[("QDISCOPE_BIN", "new".into())]);
         assert_eq!(shown(&command), "/t/qdiscope");
         assert!(
             command.get_envs().any(|(name, value)| name == "QDISCOPE_BIN" && value == Some("new".as_ref()))

@@ -13,6 +13,8 @@ pub(super) struct Report {
     pub(super) skipped: u64,
     /// How many executables came to their end and summed up.
     pub(super) summaries: u64,
+    /// The tests whose outcome was seen, in any of the three.
+    pub(super) seen: Vec<String>,
     pub(super) failures: Vec<String>,
     pub(super) skips: Vec<Skip>,
 }
@@ -79,6 +81,7 @@ impl Reader {
 
     fn record(&mut self, test: String, outcome: Outcome) {
         self.pending = None;
+        self.report.seen.push(test.strip_suffix(" - should panic").unwrap_or(&test).to_owned());
         match outcome {
             Outcome::Passed => {}
             Outcome::Failed => self.report.failures.push(test),
@@ -168,6 +171,7 @@ mod tests {
         );
         assert_eq!((report.announced, report.passed, report.failed, report.skipped), (4, 1, 1, 2));
         assert_eq!(report.failures, ["a::c - should panic"]);
+        assert_eq!(report.seen, ["a::b", "a::c", "d", "e"], "by the names that --list gives them");
         assert_eq!(report.skips, [skip("d", Some("needs a modem")), skip("e", None)]);
         assert_eq!((report.summaries, report.reported()), (1, 4));
     }
@@ -201,6 +205,7 @@ mod tests {
     fn an_executable_that_died_has_no_summary() {
         let report = read("running 7 tests\ntest a ... ok\ntest b ... ");
         assert_eq!((report.announced, report.reported(), report.summaries), (7, 0, 0));
+        assert_eq!(report.seen, ["a"]);
     }
 
     #[test]

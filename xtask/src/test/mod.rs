@@ -9,7 +9,7 @@ mod tally;
 use std::{
     ffi::OsString,
     io::{Read, Write, stdout},
-    process::{Command, ExitCode, Stdio},
+    process::{Command, ExitCode, ExitStatus, Stdio},
 };
 
 use self::{
@@ -37,6 +37,9 @@ pub(crate) struct Options {
     /// Implied by CI=1 or CI=true; sets `QDISCOPE_NO_SKIP=1` for the tests. Missing root is a failure then.
     #[arg(long)]
     no_skip: bool,
+    /// How many minutes a test executable may take before it is ended, and counts as failed.
+    #[arg(long, default_value_t = 15, value_name = "MINUTES")]
+    timeout: u32,
 }
 
 /// A test executable and the tests it lists.
@@ -69,7 +72,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
         suites.into_iter().partition(|suite| suite.package.name == PRIVILEGED_PACKAGE);
 
     // Now, so that a password is asked for at once and not after minutes of other tests.
-    let privilege = if privileged.is_empty() { Ok(Privilege::Root) } else { Privilege::acquire() };
+    let privilege = if privileged.is_empty() { Ok(Privilege::Own) } else { Privilege::acquire() };
     if let (true, Err(reason)) = (no_skip, &privilege) {
         let command = "cargo xtask test --no-skip".to_owned();
         return Err(Error::Privileges { reason: reason.clone(), command });
@@ -77,26 +80,19 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
 
     let mut rows = Vec::new();
     for suite in unprivileged {
-        let mut command = Command::new(&suite.executable.path);
-        command.envs(vars.iter().cloned());
-        rows.push(suite.run(command, filter)?);
+        rows.push(suite.run(Privilege::Own, &vars, options)?);
     }
     if !privileged.is_empty() {
         vars.push(("QDISCOPE_BIN", workspace.build_qdiscope()?.into_os_string()));
         vars.push(("QDISCOPE_TARGET_DIR", workspace.target_dir.clone().into_os_string()));
         for suite in privileged {
             rows.push(match &privilege {
-                Ok(privilege) => {
-                    let command = privilege.command(suite.executable.path.as_os_str(), &vars);
-                    suite.run(command, filter)?
-                }
+                Ok(privilege) => suite.run(*privilege, &vars, options)?,
                 Err(reason) => suite.skip(reason, &vars, filter),
             });
         }
     }
-    for package in workspace.packages.iter().filter(|package| package.doctest) {
-        rows.extend(run_doc_tests(&workspace, package, filter)?);
-    }
+    rows.extend(run_doc_tests(&workspace, filter)?);
 
     if let (true, Some(filter)) = (rows.is_empty(), filter) {
         return Err(Error::NoTest(filter.to_owned()));
@@ -115,14 +111,27 @@ impl Suite<'_> {
         }
     }
 
-    fn run(self, mut command: Command, filter: Option<&str>) -> Result<Row, Error> {
-        command.args(["--color", "never"]).args(filter);
+    fn run(self, privilege: Privilege, vars: &[(&str, OsString)], options: &Options) -> Result<Row, Error> {
+        let Package { name, version, dir, .. } = self.package;
         // What cargo sets when it runs a test, as far as tests use it.
-        command.current_dir(&self.package.dir);
-        command.env("CARGO_MANIFEST_DIR", &self.package.dir);
-        command.env("CARGO_PKG_NAME", &self.package.name).env("CARGO_PKG_VERSION", &self.package.version);
+        let cargos = [
+            ("CARGO_MANIFEST_DIR", dir.into()),
+            ("CARGO_PKG_NAME", name.into()),
+            ("CARGO_PKG_VERSION", version.into()),
+        ];
+        // timeout(1), because it ends a test that hangs behind `sudo` too, whose children are root's; in the
+        // foreground, so that Ctrl-C still reaches the tests.
+        let mut command = privilege.command("timeout".as_ref(), &[&cargos, vars].concat());
+        command.args(["--foreground", "--kill-after=10s", &format!("{}m", options.timeout)]);
+        command.arg(&self.executable.path).args(["--color", "never"]).args(&options.filter).current_dir(dir);
         let (report, died) = watch(&mut command)?;
-        Ok(Row::judge(self.name(), self.tests.len() as u64, report, died))
+        let died = died.map(|status| match status.code() {
+            Some(124 | 137) => {
+                format!("{status}, most likely for not ending within {} minutes", options.timeout)
+            }
+            _ => status.to_string(),
+        });
+        Ok(Row::judge(self.name(), self.tests.len() as u64, report, died).blaming(self.tests))
     }
 
     /// Says loudly, and for each test again at the end, that it was not run and how to run it.
@@ -148,23 +157,23 @@ fn list(executable: &Executable, filter: Option<&str>) -> Result<Vec<String>, Er
     Ok(libtest::listed(&String::from_utf8_lossy(&output.stdout)))
 }
 
-/// Runs the doc tests of one package; `None` when it has none.
-fn run_doc_tests(
-    workspace: &Workspace,
-    package: &Package,
-    filter: Option<&str>,
-) -> Result<Option<Row>, Error> {
+/// Runs the doc tests; `None` when there are none.
+///
+/// Those of all packages at once: cargo unites the features of the packages it is asked for, and would compile
+/// the dependencies anew for each set.
+fn run_doc_tests(workspace: &Workspace, filter: Option<&str>) -> Result<Option<Row>, Error> {
     let mut command = cargo::command();
-    command.current_dir(&workspace.root).args(["test", "--doc", "--package", &package.name, "--"]);
+    command.current_dir(&workspace.root).args(["test", "--doc", "--workspace", "--no-fail-fast", "--"]);
     command.args(["--color", "never"]).args(filter);
     let (report, died) = watch(&mut command)?;
-    let row = Row::judge(format!("{} (doc)", package.name), report.announced, report, died);
+    let died = died.map(|status| status.to_string());
+    let row = Row::judge("doc tests".to_owned(), report.announced, report, died);
     Ok((row.report.reported() > 0 || row.fault.is_some()).then_some(row))
 }
 
 /// Runs a command, passes its output on as it comes, and reads it. The second value is how the command ended,
 /// unless it ended well.
-fn watch(command: &mut Command) -> Result<(Report, Option<String>), Error> {
+fn watch(command: &mut Command) -> Result<(Report, Option<ExitStatus>), Error> {
     let program = cargo::shown(command);
     eprintln!("{:>12} `{program}`", "Running");
     let lost = |source| Error::Output { program: program.clone(), source };
@@ -182,5 +191,5 @@ fn watch(command: &mut Command) -> Result<(Report, Option<String>), Error> {
         }
     }
     let status = child.wait().map_err(lost)?;
-    Ok((reader.finish(), (!status.success()).then(|| status.to_string())))
+    Ok((reader.finish(), (!status.success()).then_some(status)))
 }

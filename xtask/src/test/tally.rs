@@ -11,6 +11,8 @@ pub(super) struct Row {
     pub(super) report: Report,
     /// Why the executable counts as failed although none of its tests need have, if it does.
     pub(super) fault: Option<String>,
+    /// The tests of a faulty executable whose outcome nobody saw: one of them is the culprit.
+    pub(super) unseen: Vec<String>,
 }
 
 /// All rows of a run.
@@ -33,7 +35,15 @@ impl Row {
         } else {
             None
         };
-        Self { name, report, fault }
+        Self { name, report, fault, unseen: Vec::new() }
+    }
+
+    /// Names, where there is a fault, the tests that are to blame for it.
+    pub(super) fn blaming(mut self, listed: Vec<String>) -> Self {
+        if self.fault.is_some() {
+            self.unseen = listed.into_iter().filter(|test| !self.report.seen.contains(test)).collect();
+        }
+        self
     }
 
     /// The row of an executable that was not run at all.
@@ -41,7 +51,7 @@ impl Row {
         let skips: Vec<_> =
             tests.into_iter().map(|test| Skip { test, reason: Some(reason.to_owned()) }).collect();
         let report = Report { skipped: skips.len() as u64, skips, ..Report::default() };
-        Self { name, report, fault: None }
+        Self { name, report, fault: None, unseen: Vec::new() }
     }
 
     /// Skips that the summary counted, and whose line gave no reason or was not seen.
@@ -71,7 +81,7 @@ impl Tally {
             let _ = writeln!(out, "{}", line.trim_end());
         };
         row("tests", "passed", "failed", "skipped", "");
-        for Row { name, report, fault } in &self.rows {
+        for Row { name, report, fault, .. } in &self.rows {
             let [passed, failed, skipped] =
                 [report.passed, report.failed, report.skipped].map(|count| count.to_string());
             let fault = fault.as_ref().map(|fault| format!("FAULT: {fault}")).unwrap_or_default();
@@ -98,6 +108,9 @@ impl Tally {
         for row in &self.rows {
             for test in &row.report.failures {
                 let _ = writeln!(out, "FAILED   {}: {test}", row.name);
+            }
+            for test in &row.unseen {
+                let _ = writeln!(out, "NO END   {}: {test}", row.name);
             }
         }
         for row in &self.rows {
@@ -146,6 +159,16 @@ mod tests {
         assert!(row.fault.is_some());
         let silent = Row::judge("x".into(), 1, Report::default(), None);
         assert_eq!(silent.fault.as_deref(), Some("ended without a summary (exit status 0)"));
+    }
+
+    #[test]
+    fn a_fault_names_the_tests_that_did_not_end() {
+        let listed = || vec!["a".to_owned(), "b".to_owned()];
+        let seen = |summaries| Report { seen: vec!["a".into()], summaries, passed: 2, ..Report::default() };
+        let hung = Row::judge("x".into(), 2, seen(0), Some("exit status: 124".into())).blaming(listed());
+        assert_eq!(hung.unseen, ["b"]);
+        assert!(tally(vec![hung], false).render().contains("NO END   x: b\n"));
+        assert!(Row::judge("x".into(), 2, seen(1), None).blaming(listed()).unseen.is_empty());
     }
 
     #[test]
