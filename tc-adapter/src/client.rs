@@ -20,7 +20,7 @@ use crate::socket::SocketOptions;
 ///
 /// The order has a price, as with every fair asynchronous mutex: a future that was polled once, and then is kept but
 /// neither polled nor dropped, holds up all behind it. Spawn it, await it or drop it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Client {
     connection: Arc<Mutex<Connection>>,
     last_sequence: Arc<AtomicU32>,

@@ -1,5 +1,6 @@
 //! The blocking core: one socket, one request at a time.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -29,7 +30,7 @@ pub struct Answer {
     /// The sequence number under which the request was sent; with the port id it names the request in kernel traces.
     pub sequence: u32,
     /// The kernel carried the request out, but has a remark (ext-ack text with error 0), such as
-    /// "quantum of class 10001 is big. Consider r2q change."
+    /// "quantum of class 10001 is big. Consider r2q change." (since Linux 6.4; before, HTB wrote it to the kernel's log).
     pub warning: Option<String>,
     /// The class: the one asked for by [`Request::GetClass`]; also where the kernel was made to echo it for a check of its
     /// parent, then as it is after the request.
@@ -215,6 +216,15 @@ impl Connection {
         let socket = &self.socket;
         let receive = |buffer: &mut Vec<u8>, at_once| socket.receive(buffer, at_once);
         sent.collect(self.options.deadline, &mut self.incoming, receive, object)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("port_id", &self.port_id())
+            .field("last_sequence", &self.last_sequence())
+            .finish_non_exhaustive()
     }
 }
 

@@ -265,6 +265,9 @@ pub(crate) fn encode_get_link(device: u32, sequence: u32, port: u32, buffer: &mu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::{ClassEntry, QdiscEntry};
+    use crate::rate::Rate;
+    use proptest::prelude::*;
 
     fn class(parent: Handle) -> (Request, Request, Request) {
         let (device, classid, class) = (1, Handle::new(1, 2), HtbClass::new("1mbit".parse().unwrap()));
@@ -298,6 +301,26 @@ mod tests {
         assert_eq!(fresh, reused);
         assert_eq!(fresh[..4], 96_u32.to_ne_bytes());
         assert_eq!(fresh[8..16], [7_u32, 9].map(u32::to_ne_bytes).concat());
+    }
+
+    proptest! {
+        /// The kernel's answers have the form of requests, so the decoder must find in a request what was encoded.
+        #[test]
+        fn decodes_what_it_encodes(device in 1_u32.., parent: u32, classid: u32, rate in 1_u64..1 << 61, sequence: u32) {
+            let (parent, classid) = (Handle::from_raw(parent), Handle::from_raw(classid));
+            let class = HtbClass::new(Rate::from_bytes_per_second(rate).unwrap());
+            let mut buffer = Vec::new();
+            Request::AddClass { device, parent, classid, class: class.clone() }.encode(sequence, 1, &mut buffer);
+            let entry = ClassEntry::decode(&buffer[message::NETLINK_HEADER..]).unwrap();
+            prop_assert_eq!((entry.device, entry.parent, entry.classid), (device, parent, classid));
+            prop_assert_eq!(entry.htb.map(|back| (back.rate, back.ceil)), Some((class.rate, class.ceil)));
+
+            let qdisc = HtbQdisc { default_class: sequence, ..HtbQdisc::new(classid) };
+            Request::ReplaceQdisc { device, parent, qdisc: qdisc.clone() }.encode(sequence, 1, &mut buffer);
+            let entry = QdiscEntry::decode(&buffer[message::NETLINK_HEADER..]).unwrap();
+            prop_assert_eq!((entry.device, entry.parent, entry.handle), (device, parent, classid));
+            prop_assert_eq!(entry.htb.map(|status| status.options), Some(qdisc));
+        }
     }
 
     /// `tc` has no single get, so there is nothing to compare with: the bytes by the letter of `rtnetlink(7)`.
