@@ -1,6 +1,9 @@
 //! The object file: taking DWARF out of it, and saying what is in it.
 
-use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind, build::elf::{Builder, SectionData}};
+use object::{
+    Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind,
+    build::elf::{Builder, SectionData},
+};
 
 use super::error::Error;
 
