@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsStr,
+    fs,
     path::Path,
     process::{Command, Stdio},
 };
@@ -40,15 +41,18 @@ pub(super) fn run(places: &Places) -> Result<(), Error> {
 
 /// bpf-linker reads what rustc writes, so it must be of the same LLVM.
 fn install_linker(places: &Places, major: &str, llvm: &str) -> Result<(), Error> {
+    let build = places.tools.join("build");
     let mut command = cargo::command();
     command
         .args(["install", "bpf-linker", "--locked", "--version", LINKER_VERSION])
         .args(["--no-default-features", "--features", &format!("llvm-{major}"), "--root"])
         .arg(&places.tools)
         .arg("--target-dir")
-        .arg(places.tools.join("build"))
+        .arg(&build)
         .env("LLVM_PREFIX", llvm);
-    done(&mut command)
+    done(&mut command)?;
+    // A quarter of a gigabyte that nobody needs again.
+    fs::remove_dir_all(&build).map_err(|source| Error::File { path: build, source })
 }
 
 fn apt(packages: &[&str]) -> Result<(), Error> {
