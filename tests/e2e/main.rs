@@ -1,0 +1,125 @@
+//! The built binary on a real kernel, from the command line to the saved run.
+//!
+//! Needs `QDISCOPE_BIN`, which `cargo xtask test` sets. Each test has a network namespace of its own, which stands
+//! for the host's: a run must leave it as it is.
+
+mod disk;
+mod faults;
+mod figures;
+mod host;
+mod mounts;
+mod overhead;
+mod profiles;
+mod qdiscope;
+mod result;
+mod rtnl;
+mod runs;
+mod signals;
+mod streams;
+mod verdict;
+
+use std::process::ExitCode;
+use std::thread;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use support::{Need, Skip, in_namespace, require};
+
+const NEEDS: [Need; 4] = [Need::Root, Need::Program("ip"), Need::Program("tc"), Need::Htb];
+
+fn main() -> ExitCode {
+    if let Some(exit) = rtnl::as_hammer() {
+        return exit;
+    }
+    let mut arguments = Arguments::from_args();
+    // What they measure, and the host that they compare, is the same for all of them.
+    arguments.test_threads = Some(1);
+    let trials = anywhere().into_iter().chain(watched()).collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+type Test = fn() -> Result<(), Failed>;
+
+/// Tests that every machine with HTB can run.
+fn anywhere() -> Vec<Trial> {
+    let tests: &[(&str, Test)] = &[
+        ("result::every_field_is_there", result::every_field_is_there),
+        ("result::results_match_the_schema", result::results_match_the_schema),
+        ("result::operations_are_accounted_for", result::operations_are_accounted_for),
+        ("result::percentiles_ascend", result::percentiles_ascend),
+        ("result::nothing_leaks", result::nothing_leaks),
+        ("result::an_open_loop_offers_its_rate", result::an_open_loop_offers_its_rate),
+        ("result::a_closed_loop_has_no_rate", result::a_closed_loop_has_no_rate),
+        ("result::the_seed_decides_what_is_asked", result::the_seed_decides_what_is_asked),
+        ("result::less_than_a_second_has_no_worst_second", result::less_than_a_second_has_no_worst_second),
+        ("result::without_probes_nothing_is_claimed", result::without_probes_nothing_is_claimed),
+        ("result::runs_are_kept_by_time", result::runs_are_kept_by_time),
+        ("profiles::artifacts_are_there", profiles::artifacts_are_there),
+        ("profiles::the_latency_log_reads_back", profiles::the_latency_log_reads_back),
+        ("profiles::the_user_flamegraph_names_the_encoder", profiles::the_user_flamegraph_names_the_encoder),
+        ("profiles::the_cpu_profile_is_gzipped", profiles::the_cpu_profile_is_gzipped),
+        ("verdict::a_violation_exits_with_4_and_says_what", verdict::a_violation_exits_with_4_and_says_what),
+        ("verdict::a_budget_that_holds_exits_with_0", verdict::a_budget_that_holds_exits_with_0),
+        ("verdict::what_was_not_measured_exits_with_6", verdict::what_was_not_measured_exits_with_6),
+        ("verdict::a_bad_budget_exits_with_2", verdict::a_bad_budget_exits_with_2),
+        ("faults::bad_arguments_are_refused", faults::bad_arguments_are_refused),
+        ("faults::without_root_it_says_sudo", faults::without_root_it_says_sudo),
+        ("faults::out_must_be_a_folder", faults::out_must_be_a_folder),
+        ("faults::probes_that_cannot_load_are_told", faults::probes_that_cannot_load_are_told),
+        ("faults::the_doctor_knows_this_machine", faults::the_doctor_knows_this_machine),
+        ("faults::the_doctor_speaks_to_everybody", faults::the_doctor_speaks_to_everybody),
+        ("disk::a_full_disk_is_told_before_the_work", disk::a_full_disk_is_told_before_the_work),
+        (
+            "disk::a_disk_that_fills_up_does_not_cost_the_run",
+            disk::a_disk_that_fills_up_does_not_cost_the_run,
+        ),
+        (
+            "disk::a_disk_that_is_full_at_the_end_leaves_no_half_result",
+            disk::a_disk_that_is_full_at_the_end_leaves_no_half_result,
+        ),
+        ("disk::a_full_stdout_is_no_panic", disk::a_full_stdout_is_no_panic),
+        ("signals::interrupt_saves_what_was_measured", signals::interrupt_saves_what_was_measured),
+        ("signals::terminate_saves_what_was_measured", signals::terminate_saves_what_was_measured),
+        ("signals::interrupt_is_heard_during_preparation", signals::interrupt_is_heard_during_preparation),
+        ("signals::the_second_interrupt_ends_at_once", signals::the_second_interrupt_ends_at_once),
+        ("streams::a_reader_that_leaves_is_no_error", streams::a_reader_that_leaves_is_no_error),
+        ("streams::no_reader_is_no_error", streams::no_reader_is_no_error),
+        ("streams::closed_streams_are_no_error", streams::closed_streams_are_no_error),
+        ("host::a_run_changes_nothing", host::a_run_changes_nothing),
+        ("host::kill_leaves_nothing", host::kill_leaves_nothing),
+        ("overhead::a_ratio_is_printed", overhead::a_ratio_is_printed),
+    ];
+    tests.iter().map(|&(name, test)| support::trial(name, &NEEDS, test)).collect()
+}
+
+/// Tests of what the probes see: skipped where none attaches.
+fn watched() -> Vec<Trial> {
+    let tests: &[(&str, usize, Test)] = &[
+        ("result::kernel_counts_are_the_operations", 1, result::kernel_counts_are_the_operations),
+        ("result::kernel_phases_add_up", 1, result::kernel_phases_add_up),
+        ("profiles::kernel_stacks_are_folded", 1, profiles::kernel_stacks_are_folded),
+        ("profiles::the_kernel_flamegraph_names_htb", 1, profiles::the_kernel_flamegraph_names_htb),
+        ("faults::tracefs_is_mounted_privately", 1, faults::tracefs_is_mounted_privately),
+        ("faults::no_btf_is_no_panic", 1, faults::no_btf_is_no_panic),
+        // On one CPU who holds RTNL is hardly ever interrupted, so that two senders do not meet.
+        ("rtnl::waiting_for_others_is_rtnl_wait", 2, rtnl::waiting_for_others_is_rtnl_wait),
+    ];
+    tests
+        .iter()
+        .map(|&(name, cpus, test)| Trial::ignorable_test(name, move || run_watched(cpus, test)))
+        .collect()
+}
+
+fn run_watched(cpus: usize, test: Test) -> Result<Completion, Failed> {
+    if let Err(skip) = require(&NEEDS) {
+        return skip.into_result();
+    }
+    let available = thread::available_parallelism()?.get();
+    let reason = match in_namespace(runs::unwatched_because)? {
+        None if available < cpus => Some(format!("needs {cpus} CPUs and has {available}")),
+        reason => reason,
+    };
+    match reason {
+        Some(reason) => Skip { reason, forced: true }.into_result(),
+        None => in_namespace(test).map(|()| Completion::Completed),
+    }
+}

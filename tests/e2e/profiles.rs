@@ -1,0 +1,160 @@
+//! The files beside `result.json`: whole, readable by others' tools, and about what was asked.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use flate2::read::GzDecoder;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use libtest_mimic::Failed;
+
+use crate::figures::{count, number, object};
+use crate::qdiscope::Saved;
+use crate::runs;
+
+pub(crate) fn artifacts_are_there() -> Result<(), Failed> {
+    for run in [runs::open()?, runs::closed()?, runs::unwatched()?] {
+        let mut named: Vec<&str> =
+            object(&run.result, "/artifacts")?.values().filter_map(|name| name.as_str()).collect();
+        for name in &named {
+            assert!(!run.file(name)?.is_empty(), "{name} is empty");
+            assert!(run.finished.stdout.contains(name), "{name} is not told");
+        }
+        named.push("result.json");
+        named.sort_unstable();
+        let found: Vec<&str> = run.files.keys().map(String::as_str).collect();
+        assert_eq!(found, named, "what is in the folder is what the result names");
+        for name in ["latency.hdr", "cpu.pb.gz", "user.svg"] {
+            assert!(named.contains(&name), "{name}: {named:?}");
+        }
+    }
+    for name in ["kernel.svg", "kernel.folded"] {
+        assert_eq!(runs::open()?.files.contains_key(name), runs::watched()?, "{name}");
+    }
+    Ok(())
+}
+
+/// The log holds every latency that the result speaks of, second by second.
+pub(crate) fn the_latency_log_reads_back() -> Result<(), Failed> {
+    for run in [runs::open()?, runs::closed()?] {
+        let mut logged: BTreeMap<String, Histogram<u64>> = BTreeMap::new();
+        for entry in IntervalLogIterator::new(run.file("latency.hdr")?) {
+            let LogEntry::Interval(interval) = entry.map_err(|error| format!("latency.hdr: {error:?}"))?
+            else {
+                continue;
+            };
+            let tag = interval.tag().ok_or("an interval without a tag")?.as_str().to_owned();
+            let raw = STANDARD.decode(interval.encoded_histogram())?;
+            let histogram: Histogram<u64> = Deserializer::new()
+                .deserialize(&mut raw.as_slice())
+                .map_err(|error| format!("{tag}: {error:?}"))?;
+            let sum = logged.entry(tag).or_insert_with(|| {
+                let mut empty = Histogram::new(3).expect("three digits are allowed");
+                empty.auto(true);
+                empty
+            });
+            sum.add(histogram)?;
+        }
+        let mut expected = 0;
+        for workload in run.workloads()? {
+            let (name, mode) = (workload["name"].as_str(), workload["mode"].as_str());
+            let load = format!("{}-{}", name.unwrap_or_default(), mode.unwrap_or_default());
+            for (operation, latency) in object(workload, "/latency_us")? {
+                let tag = format!("{load}:{operation}");
+                let log = logged.get(&tag).ok_or_else(|| format!("no {tag} in latency.hdr"))?;
+                assert_eq!(log.len(), count(latency, "/count")?, "{tag}");
+                for (name, quantile) in [("p50", 0.5), ("p95", 0.95), ("p99_9", 0.999), ("max", 1.0)] {
+                    let (said, held) =
+                        (number(latency, &format!("/{name}"))?, log.value_at_quantile(quantile));
+                    assert!(
+                        (held as f64 / 1e3 / said - 1.0).abs() < 0.002,
+                        "{tag} {name}: {said} µs, {held} ns"
+                    );
+                }
+                expected += 1;
+            }
+        }
+        assert_eq!(logged.len(), expected, "{:?}", logged.keys());
+    }
+    Ok(())
+}
+
+pub(crate) fn kernel_stacks_are_folded() -> Result<(), Failed> {
+    let run = runs::closed()?;
+    let mut samples = 0;
+    let mut workloads: Vec<&str> = Vec::new();
+    for line in run.text("kernel.folded")?.lines() {
+        let (stack, weight) = line.rsplit_once(' ').ok_or_else(|| format!("no count: {line}"))?;
+        let weight: u64 = weight.parse().map_err(|error| format!("{line}: {error}"))?;
+        assert!(weight > 0, "{line}");
+        samples += weight;
+        let mut frames = stack.split(';');
+        workloads.extend(frames.next());
+        assert!(frames.clone().next().is_some() && frames.all(|frame| !frame.is_empty()), "{line}");
+    }
+    workloads.dedup();
+    assert_eq!(
+        workloads,
+        ["htb-class-closed", "htb-qdisc-closed", "lifecycle-closed"],
+        "sorted, and all there"
+    );
+    assert!(samples > 300, "{samples} samples of nine seconds");
+    Ok(())
+}
+
+/// Where a class's creation and change go through.
+pub(crate) fn the_kernel_flamegraph_names_htb() -> Result<(), Failed> {
+    let titles = titles(runs::closed()?, "kernel.svg")?;
+    for function in ["htb_change_class", "tc_ctl_tclass"] {
+        assert!(titles.iter().any(|title| title.starts_with(function)), "no {function} in kernel.svg");
+    }
+    Ok(())
+}
+
+/// Encoding is cheap, so that a short run may not meet it: the run is repeated, longer, before that is a failure.
+pub(crate) fn the_user_flamegraph_names_the_encoder() -> Result<(), Failed> {
+    let encodes = |run: &Saved| -> Result<bool, Failed> {
+        Ok(titles(run, "user.svg")?
+            .iter()
+            .any(|title| title.contains("tc_adapter") && title.contains("encode")))
+    };
+    let mut found = encodes(runs::closed()?)?;
+    for seconds in [5, 10] {
+        if !found {
+            let busy = format!(
+                "bench --workload lifecycle --weights create=1,change=98,delete=1 --duration {seconds}s"
+            );
+            found = encodes(&Saved::by(&busy)?)?;
+        }
+    }
+    assert!(found, "no frame of tc_adapter's encode");
+    Ok(())
+}
+
+/// The titles of a flamegraph's frames. Fails where it is no whole SVG.
+fn titles<'a>(run: &'a Saved, name: &str) -> Result<Vec<&'a str>, Failed> {
+    let svg = run.text(name)?.trim();
+    assert!(svg.starts_with("<?xml") || svg.starts_with("<svg"), "{name} begins with {svg:.40}");
+    assert!(svg.ends_with("</svg>"), "{name} does not end");
+    let titles: Vec<&str> =
+        svg.split("<title>").skip(1).filter_map(|rest| rest.split("</title>").next()).collect();
+    assert!(titles.len() > 10, "{name}: {} frames", titles.len());
+    Ok(titles)
+}
+
+/// The protocol buffer of pprof: its string table names our crates.
+pub(crate) fn the_cpu_profile_is_gzipped() -> Result<(), Failed> {
+    let run = runs::closed()?;
+    let file = run.file("cpu.pb.gz")?;
+    assert!(file.starts_with(&[0x1f, 0x8b]), "no gzip: {:?}", &file[..2]);
+    let mut profile = Vec::new();
+    GzDecoder::new(file).read_to_end(&mut profile).map_err(|error| format!("cpu.pb.gz: {error}"))?;
+    for string in ["nanoseconds", "tc_adapter", "qdiscope::session"] {
+        let found = profile.windows(string.len()).any(|window| window == string.as_bytes());
+        assert!(found, "no `{string}` in {} bytes of profile", profile.len());
+    }
+    Ok(())
+}

@@ -1,0 +1,308 @@
+//! `result.json`: complete, true to itself, and as its schema says.
+
+use std::fs;
+use std::path::Path;
+
+use jsonschema::Validator;
+use libtest_mimic::Failed;
+use serde_json::{Value, json};
+
+use crate::figures::{at, count, errors, number, object, sum_of_counts};
+use crate::qdiscope::{Finished, QUICK, Saved, files, qdiscope};
+use crate::runs;
+
+const PERCENTILES: [&str; 6] = ["p50", "p90", "p95", "p99", "p99_9", "max"];
+
+/// What scripts may count on.
+const FIELDS: [&str; 27] = [
+    "/schema_version",
+    "/verdict",
+    "/interrupted",
+    "/environment/kernel",
+    "/environment/cpu",
+    "/environment/cores",
+    "/environment/virtualised",
+    "/environment/probes/kind",
+    "/environment/probes/reason",
+    "/environment/foreign_htb_classes",
+    "/environment/load_average_before",
+    "/environment/load_average_after",
+    "/environment/steal_percent",
+    "/workloads/0/name",
+    "/workloads/0/mode",
+    "/workloads/0/workers",
+    "/workloads/0/rate",
+    "/workloads/0/operations",
+    "/workloads/0/errors",
+    "/workloads/0/throughput_ops_per_s/mean",
+    "/workloads/0/throughput_ops_per_s/worst_second",
+    "/workloads/0/lost_events",
+    "/resources/peak_rss_bytes",
+    "/resources/cpu_percent_of_one_core",
+    "/resources/fds_before",
+    "/resources/fds_after",
+    "/budget/0/metric",
+];
+
+pub(crate) fn every_field_is_there() -> Result<(), Failed> {
+    for run in [runs::open()?, runs::closed()?, runs::unwatched()?] {
+        for field in FIELDS {
+            at(&run.result, field)?;
+        }
+        for judgement in at(&run.result, "/budget")?.as_array().ok_or("`budget` is no list")? {
+            for field in ["/metric", "/limit", "/value", "/state"] {
+                at(judgement, field)?;
+            }
+        }
+        for workload in run.workloads()? {
+            for latency in object(workload, "/latency_us")?.values() {
+                for field in PERCENTILES.iter().chain(&["mean", "count"]) {
+                    number(latency, &format!("/{field}"))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn results_match_the_schema() -> Result<(), Failed> {
+    let printed = Finished::of(&mut qdiscope("schema")?)?.expect(0)?.stdout;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../harness/schema/result.schema.json");
+    let committed = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    assert!(
+        printed == committed,
+        "the committed schema differs: qdiscope schema > harness/schema/result.schema.json"
+    );
+    let validator = jsonschema::validator_for(&serde_json::from_str(&printed)?)?;
+    for run in [runs::open()?, runs::closed()?, runs::unwatched()?] {
+        let faults: Vec<String> = validator
+            .iter_errors(&run.result)
+            .map(|fault| format!("{}: {fault}", fault.instance_path()))
+            .collect();
+        assert!(faults.is_empty(), "{faults:#?}");
+    }
+    refuses_what_is_wrong(&validator, &runs::open()?.result)
+}
+
+/// A schema that takes anything would pass everything.
+fn refuses_what_is_wrong(validator: &Validator, sound: &Value) -> Result<(), Failed> {
+    for field in ["verdict", "environment", "workloads", "resources", "budget"] {
+        let mut result = sound.clone();
+        result.as_object_mut().and_then(|fields| fields.remove(field)).ok_or("no such field")?;
+        assert!(!validator.is_valid(&result), "without `{field}` it is valid");
+    }
+    for (pointer, wrong) in [
+        ("/verdict", json!("perhaps")),
+        ("/workloads/0/mode", json!("ajar")),
+        ("/workloads/0/operations", json!(-1)),
+        ("/workloads/0/latency_us/class-read/p95", json!("fast")),
+        ("/budget/0/state", json!(null)),
+    ] {
+        let mut result = sound.clone();
+        *result.pointer_mut(pointer).ok_or_else(|| format!("no {pointer}"))? = wrong.clone();
+        assert!(!validator.is_valid(&result), "with {pointer} = {wrong} it is valid");
+    }
+    Ok(())
+}
+
+/// Nothing is counted twice, and nothing is forgotten.
+pub(crate) fn operations_are_accounted_for() -> Result<(), Failed> {
+    for workload in runs::open()?.workloads()?.iter().chain(runs::closed()?.workloads()?) {
+        let (name, operations) = (&workload["name"], count(workload, "/operations")?);
+        assert!(operations > 100, "{name}: {operations} operations");
+        let succeeded = operations - errors(workload)?;
+        assert_eq!(
+            sum_of_counts(workload, "/latency_us", "/count")?,
+            succeeded,
+            "{name}: latency by operation"
+        );
+        assert_eq!(count(workload, "/latency_all_us/count")?, succeeded, "{name}: latency over all");
+        let timeline = at(workload, "/timeline_ops")?.as_array().ok_or("no timeline")?;
+        let in_whole_seconds: u64 = timeline.iter().filter_map(Value::as_u64).sum();
+        assert!(in_whole_seconds <= succeeded, "{name}: {in_whole_seconds} of {succeeded} in whole seconds");
+        let worst = timeline.iter().filter_map(Value::as_f64).reduce(f64::min);
+        assert_eq!(workload["throughput_ops_per_s"]["worst_second"].as_f64(), worst, "{name}");
+        let mean = number(workload, "/throughput_ops_per_s/mean")?;
+        let expected = succeeded as f64 / number(workload, "/measured_seconds")?;
+        assert!((mean / expected - 1.0).abs() < 1e-9, "{name}: mean {mean}, expected {expected}");
+    }
+    Ok(())
+}
+
+pub(crate) fn kernel_counts_are_the_operations() -> Result<(), Failed> {
+    for workload in runs::open()?.workloads()?.iter().chain(runs::closed()?.workloads()?) {
+        let (name, operations) = (&workload["name"], count(workload, "/operations")?);
+        let seen = sum_of_counts(workload, "/kernel_us", "/syscall/count")?;
+        let lost = count(workload, "/lost_events")?;
+        assert_eq!(seen + lost, operations, "{name}: seen {seen}, lost {lost}");
+        assert!(lost <= count(workload, "/lost_events_accounted")?, "{name}: {lost} vanished uncounted");
+        if lost > 0 || errors(workload)? > 0 {
+            continue;
+        }
+        // Without losses and errors, each message type must be the operations that it carries.
+        for (message, operations) in [
+            ("RTM_NEWTCLASS", &["class-create", "class-change"][..]),
+            ("RTM_DELTCLASS", &["class-delete"]),
+            ("RTM_GETTCLASS", &["class-read"]),
+            ("RTM_NEWQDISC", &["qdisc-create"]),
+            ("RTM_DELQDISC", &["qdisc-delete"]),
+        ] {
+            let asked: u64 = operations
+                .iter()
+                .filter_map(|operation| workload["latency_us"][operation]["count"].as_u64())
+                .sum();
+            let seen = workload["kernel_us"][message]["syscall"]["count"].as_u64().unwrap_or(0);
+            assert_eq!(seen, asked, "{name}: {message}");
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn kernel_phases_add_up() -> Result<(), Failed> {
+    for workload in runs::open()?.workloads()?.iter().chain(runs::closed()?.workloads()?) {
+        for (message, phases) in object(workload, "/kernel_us")? {
+            let place = format!("{} {message}: {phases}", workload["name"]);
+            let mean = |phase: &str| number(phases, &format!("/{phase}/mean"));
+            let (syscall, wait, off) = (mean("syscall")?, mean("rtnl_wait")?, mean("off_cpu")?);
+            // Each histogram keeps three digits.
+            assert!(syscall >= (wait + off) * 0.998, "{place}");
+            let sum = wait + off + mean("on_cpu")?;
+            assert!((sum / syscall - 1.0).abs() < 0.005, "{sum} in phases of {syscall}: {place}");
+            for phase in ["syscall", "rtnl_wait", "off_cpu", "on_cpu"] {
+                ascends(&phases[phase])?;
+                assert_eq!(phases[phase]["count"], phases["syscall"]["count"], "{place}");
+            }
+            assert!(number(phases, "/syscall/p50")? > 0.0, "{place}");
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn percentiles_ascend() -> Result<(), Failed> {
+    for workload in runs::open()?.workloads()?.iter().chain(runs::closed()?.workloads()?) {
+        ascends(at(workload, "/latency_all_us")?)?;
+        for latency in object(workload, "/latency_us")?.values() {
+            ascends(latency)?;
+            // No request is answered before the kernel has handled it.
+            assert!(number(latency, "/p50")? > 0.0, "{latency}");
+        }
+    }
+    Ok(())
+}
+
+fn ascends(percentiles: &Value) -> Result<(), Failed> {
+    let values: Vec<f64> =
+        PERCENTILES.iter().map(|name| number(percentiles, &format!("/{name}"))).collect::<Result<_, _>>()?;
+    assert!(values.is_sorted(), "{percentiles}");
+    let (mean, max) = (number(percentiles, "/mean")?, values[values.len() - 1]);
+    assert!(mean >= 0.0 && mean <= max, "{percentiles}");
+    Ok(())
+}
+
+pub(crate) fn nothing_leaks() -> Result<(), Failed> {
+    for run in [runs::open()?, runs::closed()?, runs::unwatched()?] {
+        for kind in ["fds", "sockets"] {
+            let before = count(&run.result, &format!("/resources/{kind}_before"))?;
+            let after = count(&run.result, &format!("/resources/{kind}_after"))?;
+            assert_eq!(after, before, "{kind}: {}", run.result["resources"]);
+        }
+        for workload in run.workloads()? {
+            assert_eq!(count(workload, "/left_after_teardown")?, 0, "{}", workload["name"]);
+            let fds = count(workload, "/resources/fds_max")?;
+            assert!(fds > count(workload, "/resources/sockets_max")?, "{}", workload["resources"]);
+        }
+        assert!(number(&run.result, "/resources/peak_rss_bytes")? > 1e6, "{}", run.result["resources"]);
+        assert!(number(&run.result, "/resources/cpu_percent_of_one_core")? > 0.0);
+    }
+    Ok(())
+}
+
+pub(crate) fn an_open_loop_offers_its_rate() -> Result<(), Failed> {
+    let run = runs::open()?;
+    let [workload] = run.workloads()? else { return Err("not one workload".into()) };
+    assert_eq!((&workload["mode"], &workload["rate"]), (&json!("open"), &json!(500.0)));
+    assert_eq!(count(workload, "/operations")? + count(workload, "/unsent")?, 1_500);
+    assert!(number(workload, "/measured_seconds")? >= 2.99, "{}", workload["measured_seconds"]);
+    assert_eq!(run.result["resources"]["cpu_measured_at"], "target load");
+    Ok(())
+}
+
+pub(crate) fn a_closed_loop_has_no_rate() -> Result<(), Failed> {
+    let workloads = runs::closed()?.workloads()?;
+    let names: Vec<&Value> = workloads.iter().map(|workload| &workload["name"]).collect();
+    assert_eq!(names, ["lifecycle", "htb-class", "htb-qdisc"]);
+    for workload in workloads {
+        assert_eq!((&workload["mode"], at(workload, "/rate")?), (&json!("closed"), &Value::Null));
+        assert_eq!(workload["workers"], 8);
+        assert!(number(workload, "/measured_seconds")? > 2.9, "{}", workload["measured_seconds"]);
+    }
+    Ok(())
+}
+
+pub(crate) fn the_seed_decides_what_is_asked() -> Result<(), Failed> {
+    let operations = |arguments: &str| -> Result<Value, Failed> {
+        let run = Saved::by(arguments)?;
+        let counts = object(&run.workloads()?[0], "/latency_us")?.iter();
+        Ok(counts.map(|(operation, latency)| (operation.clone(), latency["count"].clone())).collect())
+    };
+    let mix =
+        |seed| operations(&format!("bench --workload lifecycle --rate 800 --duration 1s --seed {seed}"));
+    let one = mix(1)?;
+    assert_eq!(mix(1)?, one);
+    assert_ne!(mix(2)?, one, "another seed asks for something else");
+    let fill = "bench --workload htb-class --classes 1500 --duration 1ms --seed 3";
+    assert_eq!(operations(fill)?, json!({ "class-create": 1_500 }));
+    assert_eq!(operations(fill)?, json!({ "class-create": 1_500 }));
+    Ok(())
+}
+
+/// A worst second needs a whole second; without one the target is open, which is not a pass.
+pub(crate) fn less_than_a_second_has_no_worst_second() -> Result<(), Failed> {
+    let run = Saved::by(QUICK)?;
+    let throughput = &run.workloads()?[0]["throughput_ops_per_s"];
+    assert_eq!(at(throughput, "/worst_second")?, &Value::Null);
+    assert!(number(throughput, "/mean")? > 0.0);
+    let target = at(&run.result, "/budget")?
+        .as_array()
+        .and_then(|budget| {
+            budget.iter().find(|target| target["metric"] == "throughput_worst_second_ops_per_s")
+        })
+        .ok_or("the target is not judged")?;
+    assert_eq!((&target["state"], &target["value"]), (&json!("inconclusive"), &Value::Null));
+    assert_eq!(run.result["verdict"], "inconclusive");
+    run.finished.expect(6).map(drop)
+}
+
+pub(crate) fn without_probes_nothing_is_claimed() -> Result<(), Failed> {
+    let run = runs::unwatched()?;
+    assert_eq!(run.result["environment"]["probes"]["kind"], "off");
+    for workload in run.workloads()? {
+        assert_eq!(workload.get("kernel_us"), None, "absent, not zero");
+        assert_eq!(at(workload, "/lost_events")?, &Value::Null);
+    }
+    assert!(!run.files.contains_key("kernel.svg") && !run.files.contains_key("kernel.folded"));
+    let artifacts = object(&run.result, "/artifacts")?;
+    assert!(artifacts.keys().all(|role| !role.starts_with("kernel")), "{artifacts:?}");
+    let stdout = &run.finished.stdout;
+    assert!(stdout.contains("No kernel figures: --probes off"), "{stdout}");
+    assert!(!stdout.contains("RTNL wait"), "{stdout}");
+    assert!([0, 4].contains(&run.finished.code), "exit code {}\n{}", run.finished.code, run.finished.said());
+    Ok(())
+}
+
+/// Without `--out`: a folder of the run's name, and a link to it.
+pub(crate) fn runs_are_kept_by_time() -> Result<(), Failed> {
+    let target = tempfile::tempdir()?;
+    let finished = Finished::of(qdiscope(QUICK)?.env("QDISCOPE_TARGET_DIR", target.path()))?;
+    let latest = target.path().join("qdiscope/latest");
+    let link = fs::read_link(&latest).map_err(|error| format!("latest: {error}\n{}", finished.said()))?;
+    let run = Saved::read(finished, &latest)?;
+    assert_eq!(run.result["run_id"].as_str(), link.to_str(), "the link names the run");
+    let again = Finished::of(qdiscope(QUICK)?.env("QDISCOPE_TARGET_DIR", target.path()))?;
+    assert_ne!(fs::read_link(&latest)?, link, "the link moves on\n{}", again.said());
+    assert!(
+        files(&target.path().join("qdiscope").join(link))?.contains_key("result.json"),
+        "the first stays"
+    );
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Somebody else who keeps RTNL busy shows up as waiting for RTNL, and nobody else does.
+
+use std::env;
+use std::io::{Read as _, Write as _};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use libtest_mimic::Failed;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use support::veth;
+use tc_adapter::{Connection, Device, Handle, HtbClass, HtbQdisc, Request};
+
+use crate::figures::{count, number, object};
+use crate::qdiscope::Saved;
+
+/// Set for a process that is the hammer rather than the tests.
+const HAMMER: &str = "QDISCOPE_E2E_HAMMER";
+
+/// Enough that adding one more holds RTNL for some tenths of a millisecond.
+const CLASSES: u16 = 2_000;
+
+/// Somebody else on this machine may use RTNL just now; that passes.
+const RETRIES: u32 = 3;
+
+/// In an open loop, whose requests come when they are due. A closed one and the hammer take turns: the mutex is unfair, and
+/// who has just had it mostly gets it again.
+const ONE_WORKER: &str = "bench --workload lifecycle --workers 1 --rate 500 --duration 3s";
+
+/// Is the hammer, in the process that [`Hammer::start`] makes of this executable.
+pub(crate) fn as_hammer() -> Option<ExitCode> {
+    env::var_os(HAMMER)?;
+    let Err(failed) = hammer();
+    eprintln!("the hammer broke: {}", failed.message().unwrap_or("no message"));
+    Some(ExitCode::FAILURE)
+}
+
+/// Adds and deletes a class where there are many, until it is killed.
+fn hammer() -> Result<std::convert::Infallible, Failed> {
+    set_pdeathsig(Signal::SIGKILL)?;
+    // The process's own, not a thread's: namespaces that only a thread is in are hard to find for others.
+    unshare(CloneFlags::CLONE_NEWNET)?;
+    veth("hammer0", "hammer1")?;
+    let device = Device::by_name("hammer0")?.index;
+    let parent = Handle::qdisc(1);
+    let mut connection = Connection::connect()?;
+    connection.request(&Request::AddQdisc { device, parent: Handle::ROOT, qdisc: HtbQdisc::new(parent) })?;
+    let class = HtbClass::new("1mbit".parse()?);
+    let add = |minor| Request::AddClass {
+        device,
+        parent,
+        classid: Handle::new(parent.major(), minor),
+        class: class.clone(),
+    };
+    for minor in 1..=CLASSES {
+        connection.request(&add(minor))?;
+    }
+    std::io::stdout().write_all(b"!")?;
+    std::io::stdout().flush()?;
+    loop {
+        connection.request(&add(CLASSES + 1))?;
+        let classid = Handle::new(parent.major(), CLASSES + 1);
+        connection.request(&Request::DeleteClass { device, classid })?;
+    }
+}
+
+/// Another process, in another namespace, that is killed when it goes out of scope.
+struct Hammer(Child);
+
+impl Hammer {
+    fn start() -> Result<Self, Failed> {
+        let mut hammer =
+            Self(Command::new(env::current_exe()?).env(HAMMER, "1").stdout(Stdio::piped()).spawn()?);
+        // It says so when its classes stand.
+        hammer.0.stdout.as_mut().ok_or("no pipe")?.read_exact(&mut [0])?;
+        Ok(hammer)
+    }
+}
+
+impl Drop for Hammer {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waiting for RTNL in a run, over all message types.
+#[derive(Debug)]
+struct Wait {
+    mean_us: f64,
+    /// The largest of the message types'.
+    p95_us: f64,
+}
+
+impl Wait {
+    fn of(run: &Saved) -> Result<Self, Failed> {
+        let (mut sum, mut requests, mut p95_us) = (0.0, 0, 0.0_f64);
+        for phases in object(&run.workloads()?[0], "/kernel_us")?.values() {
+            if phases["rtnl_wait"] == Value::Null {
+                return Err(format!("RTNL is not measured: {}", run.result["environment"]["probes"]).into());
+            }
+            let count = count(phases, "/rtnl_wait/count")?;
+            sum += number(phases, "/rtnl_wait/mean")? * count as f64;
+            requests += count;
+            p95_us = p95_us.max(number(phases, "/rtnl_wait/p95")?);
+        }
+        assert!(requests > 1_000, "{requests} requests in time");
+        Ok(Self { mean_us: sum / requests as f64, p95_us })
+    }
+}
+
+pub(crate) fn waiting_for_others_is_rtnl_wait() -> Result<(), Failed> {
+    let mut quiet = Wait::of(&Saved::by(ONE_WORKER)?)?;
+    for _ in 0..RETRIES {
+        if quiet.p95_us >= 5.0 {
+            thread::sleep(Duration::from_secs(2));
+            quiet = Wait::of(&Saved::by(ONE_WORKER)?)?;
+        }
+    }
+    assert!(quiet.p95_us < 5.0, "one worker waits for nobody: {quiet:?}");
+    let hammer = Hammer::start()?;
+    let run = Saved::by(ONE_WORKER)?;
+    drop(hammer);
+    let hammered = Wait::of(&run)?;
+    println!("quiet {quiet:?}, hammered {hammered:?}");
+    assert!(hammered.mean_us > 10.0 * quiet.mean_us, "quiet {quiet:?}, hammered {hammered:?}");
+    assert!(hammered.mean_us > 5.0, "quiet {quiet:?}, hammered {hammered:?}");
+    assert!(hammered.p95_us > quiet.p95_us, "quiet {quiet:?}, hammered {hammered:?}");
+    // The hammer's classes slow the run, too, and that is told.
+    let foreign = count(&run.result, "/environment/foreign_htb_classes")?;
+    assert!(foreign >= u64::from(CLASSES), "{foreign} foreign classes");
+    assert!(run.finished.stdout.contains("Other network namespaces hold"), "{}", run.finished.stdout);
+    Ok(())
+}
