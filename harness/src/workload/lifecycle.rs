@@ -2,7 +2,7 @@
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use tc_adapter::Request;
+use tc_adapter::{Handle, Request};
 
 use super::parameters::random_class;
 use super::{
@@ -106,7 +106,8 @@ impl Source for Subscribers {
             OperationKind::ClassCreate => create(&self.devices, class, &mut self.rng),
             OperationKind::ClassChange => {
                 let class = random_class(&mut self.rng);
-                Request::ChangeClass { device, parent: ROOT_QDISC, classid, class }
+                // Without a parent there is nothing for the adapter to verify: `tc class change dev D classid 1:a htb …`
+                Request::ChangeClass { device, parent: Handle::UNSPEC, classid, class }
             }
             OperationKind::ClassRead => Request::GetClass { device, classid },
             _ => Request::DeleteClass { device, classid },
