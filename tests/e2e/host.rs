@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use support::{run, veth};
 
 use crate::figures::count;
-use crate::qdiscope::{QUICK, Running, Saved, qdiscope};
+use crate::qdiscope::{QUICK, Running, Saved, files, qdiscope};
 use crate::runs;
 
 /// The kernel takes namespaces and programs down some time after their last user has gone.
@@ -60,8 +60,11 @@ impl Host {
 
 pub(crate) fn a_run_changes_nothing() -> Result<(), Failed> {
     let before = Host::with_a_shaped_device()?;
-    let saved = Saved::by(QUICK)?;
+    let temporary = tempfile::tempdir()?;
+    let saved = Saved::by_command(qdiscope(QUICK)?.env("TMPDIR", temporary.path()))?;
     assert_eq!(Host::now()?, before);
+    let left = files(temporary.path())?;
+    assert!(left.is_empty(), "temporary files are left: {:?}", left.keys());
     // Other people's classes slow everybody's: they are seen, and left alone.
     let foreign = count(&saved.result, "/environment/foreign_htb_classes")?;
     assert!(foreign >= CLASSES, "{foreign} foreign classes, and {CLASSES} are ours");

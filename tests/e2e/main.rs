@@ -14,6 +14,7 @@ mod qdiscope;
 mod result;
 mod rtnl;
 mod runs;
+mod schema;
 mod signals;
 mod streams;
 mod verdict;
@@ -43,7 +44,8 @@ type Test = fn() -> Result<(), Failed>;
 fn anywhere() -> Vec<Trial> {
     let tests: &[(&str, Test)] = &[
         ("result::every_field_is_there", result::every_field_is_there),
-        ("result::results_match_the_schema", result::results_match_the_schema),
+        ("schema::the_committed_schema_is_the_binarys", schema::the_committed_schema_is_the_binarys),
+        ("schema::the_schema_refuses_what_is_wrong", schema::the_schema_refuses_what_is_wrong),
         ("result::operations_are_accounted_for", result::operations_are_accounted_for),
         ("result::percentiles_ascend", result::percentiles_ascend),
         ("result::nothing_leaks", result::nothing_leaks),

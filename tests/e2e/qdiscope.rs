@@ -17,6 +17,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::schema;
+
 /// The variable that holds the path of the binary.
 const BINARY: &str = "QDISCOPE_BIN";
 
@@ -224,7 +226,7 @@ impl Saved {
         Self::read(finished, &out)
     }
 
-    /// Reads the folder of a run that has ended.
+    /// Reads the folder of a run that has ended, and holds its result to the schema.
     pub(crate) fn read(finished: Finished, out: &Path) -> Result<Self, Failed> {
         let files = files(out).map_err(|error| {
             format!("{}: {error}; exit code {}\n{}", out.display(), finished.code, finished.said())
@@ -233,6 +235,7 @@ impl Saved {
             .get("result.json")
             .ok_or_else(|| format!("no result.json; exit code {}\n{}", finished.code, finished.said()))?;
         let result = serde_json::from_slice(document).map_err(|error| format!("result.json: {error}"))?;
+        schema::check(&result)?;
         Ok(Self { finished, result, files })
     }
 

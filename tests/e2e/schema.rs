@@ -1,0 +1,57 @@
+//! The contract of `result.json`, to which every result that a test reads is held.
+
+use std::sync::OnceLock;
+
+use jsonschema::Validator;
+use libtest_mimic::Failed;
+use serde_json::{Value, json};
+
+use crate::qdiscope::{Finished, qdiscope};
+use crate::runs;
+
+const COMMITTED: &str = include_str!("../../harness/schema/result.schema.json");
+
+fn validator() -> Result<&'static Validator, Failed> {
+    static VALIDATOR: OnceLock<Result<Validator, String>> = OnceLock::new();
+    let validator = VALIDATOR.get_or_init(|| {
+        let schema = serde_json::from_str(COMMITTED).map_err(|error| error.to_string())?;
+        jsonschema::validator_for(&schema).map_err(|error| error.to_string())
+    });
+    validator.as_ref().map_err(|error| format!("the committed schema: {error}").into())
+}
+
+/// Fails, and says where, unless a result is as the schema says.
+pub(crate) fn check(result: &Value) -> Result<(), Failed> {
+    let faults: Vec<String> =
+        validator()?.iter_errors(result).map(|fault| format!("{}: {fault}", fault.instance_path())).collect();
+    if faults.is_empty() { Ok(()) } else { Err(format!("not as the schema says: {faults:#?}").into()) }
+}
+
+pub(crate) fn the_committed_schema_is_the_binarys() -> Result<(), Failed> {
+    let printed = Finished::of(&mut qdiscope("schema")?)?.expect(0)?.stdout;
+    assert!(printed == COMMITTED, "they differ: qdiscope schema > harness/schema/result.schema.json");
+    Ok(())
+}
+
+/// A schema that takes anything would pass everything.
+pub(crate) fn the_schema_refuses_what_is_wrong() -> Result<(), Failed> {
+    let sound = &runs::open()?.result;
+    check(sound)?;
+    for field in ["verdict", "environment", "workloads", "resources", "budget"] {
+        let mut result = sound.clone();
+        result.as_object_mut().and_then(|fields| fields.remove(field)).ok_or("no such field")?;
+        assert!(check(&result).is_err(), "without `{field}` it is valid");
+    }
+    for (pointer, wrong) in [
+        ("/verdict", json!("perhaps")),
+        ("/workloads/0/mode", json!("ajar")),
+        ("/workloads/0/operations", json!(-1)),
+        ("/workloads/0/latency_us/class-read/p95", json!("fast")),
+        ("/budget/0/state", json!(null)),
+    ] {
+        let mut result = sound.clone();
+        *result.pointer_mut(pointer).ok_or_else(|| format!("no {pointer}"))? = wrong.clone();
+        assert!(check(&result).is_err(), "with {pointer} = {wrong} it is valid");
+    }
+    Ok(())
+}
