@@ -127,13 +127,18 @@ pub(crate) fn cpus() -> Result<Vec<usize>, Failed> {
     Ok((0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false)).collect())
 }
 
-/// Keeps the calling thread on the first or the second of them.
+/// Runs `body` on the first (0) or the second (1) of them.
 ///
 /// The kernel hardly ever preempts who holds RTNL, so two senders on the same CPU would not meet.
-pub(crate) fn stay_on_cpu(wanted: usize) -> Result<(), Failed> {
+pub(crate) fn on_cpu<T>(wanted: usize, body: impl FnOnce() -> Result<T, Failed>) -> Result<T, Failed> {
+    let this = Pid::from_raw(0);
+    let before = sched_getaffinity(this)?;
     let mut set = CpuSet::new();
     set.set(*cpus()?.get(wanted).ok_or("too few CPUs")?)?;
-    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+    sched_setaffinity(this, &set)?;
+    let outcome = body();
+    sched_setaffinity(this, &before)?;
+    outcome
 }
 
 /// A veth pair whose one end has an HTB qdisc `1:`. Returns the device's index.
