@@ -158,6 +158,9 @@ impl Session<'_> {
         let seed = plan.seed.wrapping_add(round);
         let scene = scene(workload, self.devices_of(plan, workload), seed, plan.warmup);
         for request in &scene.setup {
+            if self.stop.is_set() {
+                break;
+            }
             setup.request(request).await.map_err(|error| unprepared(&error))?;
         }
         let client = connect()?;

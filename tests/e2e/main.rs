@@ -58,7 +58,11 @@ fn anywhere() -> Vec<Trial> {
         ("profiles::artifacts_are_there", profiles::artifacts_are_there),
         ("profiles::the_latency_log_reads_back", profiles::the_latency_log_reads_back),
         ("profiles::the_user_flamegraph_names_the_encoder", profiles::the_user_flamegraph_names_the_encoder),
-        ("profiles::the_cpu_profile_is_gzipped", profiles::the_cpu_profile_is_gzipped),
+        ("profiles::the_cpu_profile_names_our_code", profiles::the_cpu_profile_names_our_code),
+        (
+            "profiles::the_cpu_profile_accounts_for_the_cpu_time",
+            profiles::the_cpu_profile_accounts_for_the_cpu_time,
+        ),
         ("verdict::a_violation_exits_with_4_and_says_what", verdict::a_violation_exits_with_4_and_says_what),
         ("verdict::a_budget_that_holds_exits_with_0", verdict::a_budget_that_holds_exits_with_0),
         ("verdict::what_was_not_measured_exits_with_6", verdict::what_was_not_measured_exits_with_6),

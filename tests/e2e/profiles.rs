@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use libtest_mimic::Failed;
+use pprof::protos::{Message as _, Profile};
 
 use crate::figures::{count, number, object};
 use crate::qdiscope::Saved;
@@ -145,16 +146,44 @@ fn titles<'a>(run: &'a Saved, name: &str) -> Result<Vec<&'a str>, Failed> {
     Ok(titles)
 }
 
-/// The protocol buffer of pprof: its string table names our crates.
-pub(crate) fn the_cpu_profile_is_gzipped() -> Result<(), Failed> {
-    let run = runs::closed()?;
+/// The CPU profile, as `go tool pprof` reads it.
+fn cpu_profile(run: &Saved) -> Result<Profile, Failed> {
     let file = run.file("cpu.pb.gz")?;
     assert!(file.starts_with(&[0x1f, 0x8b]), "no gzip: {:?}", &file[..2]);
-    let mut profile = Vec::new();
-    GzDecoder::new(file).read_to_end(&mut profile).map_err(|error| format!("cpu.pb.gz: {error}"))?;
+    let mut bytes = Vec::new();
+    GzDecoder::new(file).read_to_end(&mut bytes).map_err(|error| format!("cpu.pb.gz: {error}"))?;
+    Ok(Profile::decode(bytes.as_slice()).map_err(|error| format!("cpu.pb.gz: {error}"))?)
+}
+
+/// It is pprof's protocol buffer, and its string table names our crates.
+pub(crate) fn the_cpu_profile_names_our_code() -> Result<(), Failed> {
+    let profile = cpu_profile(runs::closed()?)?;
     for string in ["nanoseconds", "tc_adapter", "qdiscope::session"] {
-        let found = profile.windows(string.len()).any(|window| window == string.as_bytes());
-        assert!(found, "no `{string}` in {} bytes of profile", profile.len());
+        let found = profile.string_table.iter().any(|known| known.contains(string));
+        assert!(found, "no `{string}` among {} strings", profile.string_table.len());
     }
+    Ok(())
+}
+
+/// The kernel takes samples when its clock ticks: a profile that believed its own frequency would show a quarter of the time.
+pub(crate) fn the_cpu_profile_accounts_for_the_cpu_time() -> Result<(), Failed> {
+    let run = runs::closed()?;
+    let profile = cpu_profile(run)?;
+    let unit = |name: &str| profile.string_table.iter().position(|known| known == name);
+    let nanoseconds = unit("nanoseconds").ok_or("no nanoseconds")?;
+    let column = profile
+        .sample_type
+        .iter()
+        .position(|kind| usize::try_from(kind.unit).is_ok_and(|unit| unit == nanoseconds))
+        .ok_or("no column of nanoseconds")?;
+    let sampled = profile.sample.iter().map(|sample| sample.value[column]).sum::<i64>() as f64 / 1e9;
+    let mut used = 0.0;
+    for workload in run.workloads()? {
+        used += number(workload, "/measured_seconds")?
+            * number(workload, "/resources/cpu_percent_of_one_core")?
+            / 100.0;
+    }
+    // Set-up and tear-down are in the profile, too; samples that meet on two CPUs at once are not.
+    assert!((0.6..2.0).contains(&(sampled / used)), "{sampled} s in samples, {used} s used");
     Ok(())
 }

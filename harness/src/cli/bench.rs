@@ -18,7 +18,7 @@ use crate::isolation;
 use crate::load::Stop;
 use crate::plan::{Load, Plan, Workload};
 use crate::probes::{self, Attached, Choice};
-use crate::profile::{KernelProfile, ProfileError, UserProfile, UserProfiler};
+use crate::profile::{KernelProfile, ProfileError, ReadyProfiler, UserProfile, UserProfiler};
 use crate::report::explain::explain;
 use crate::report::model::{RunResult, SCHEMA_VERSION, Settings, State};
 use crate::report::terminal;
@@ -194,8 +194,10 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let started = Timestamp::now();
     let dir = RunDir::create(arguments.out.as_deref(), run_id(started))?;
 
+    let profiler = ReadyProfiler::new();
     let runtime = runtime()?;
-    let (measured, attached, profiler, interrupted) = runtime.block_on(measure(&plan, arguments.probes))?;
+    let (measured, attached, profiler, interrupted) =
+        runtime.block_on(measure(&plan, arguments.probes, profiler))?;
     let mut run = RunResult {
         schema_version: SCHEMA_VERSION,
         run_id: dir.run_id().into(),
@@ -250,12 +252,16 @@ fn run_id(started: Timestamp) -> String {
 
 type Outcome = (Measured, crate::report::model::Probes, Result<UserProfiler, ProfileError>, bool);
 
-async fn measure(plan: &Plan, choice: Choice) -> Result<Outcome, Failure> {
+async fn measure(
+    plan: &Plan,
+    choice: Choice,
+    profiler: Result<ReadyProfiler, ProfileError>,
+) -> Result<Outcome, Failure> {
     let stop = Stop::default();
     stop_on_signal(&stop)?;
     let devices = isolation::create_devices(plan.devices_needed()).await?;
     let Attached { collector, report } = probes::attach(choice)?;
-    let profiler = UserProfiler::start();
+    let profiler = profiler.and_then(ReadyProfiler::start);
     let progress = Progress::new();
     let session =
         Session { devices: &devices, collector: collector.as_ref(), stop: &stop, observer: &progress };

@@ -11,7 +11,7 @@ use super::{print, runtime};
 use crate::environment;
 use crate::exit::{Exit, Failure};
 use crate::isolation;
-use crate::profile::UserProfiler;
+use crate::profile::ReadyProfiler;
 use crate::workload::ROOT_QDISC;
 
 /// Tries each thing that a run needs, in a network namespace of its own. Exits with 3 when `bench` cannot run.
@@ -45,10 +45,10 @@ impl Check {
         Self { name: name.into(), required, state, detail, advice }
     }
 
-    fn unknown(name: &str, detail: &str, advice: &str) -> Self {
+    fn unknown(name: &str, required: bool, detail: &str, advice: &str) -> Self {
         Self {
             name: name.into(),
-            required: false,
+            required,
             state: "could not tell",
             detail: detail.into(),
             advice: Some(advice.into()),
@@ -57,6 +57,11 @@ impl Check {
 }
 
 const SUPPORTED: &str = "supported";
+
+/// What `bench` cannot do without, in the order in which each needs the one before.
+const NAMESPACE: &str = "network namespace of its own";
+const VETH: &str = "veth devices";
+const HTB: &str = "HTB";
 
 impl From<Capability> for Check {
     fn from(capability: Capability) -> Self {
@@ -75,20 +80,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let isolated = isolation::enter();
     let entered = isolated.is_ok();
     checks.push(Check::new(
-        "network namespace of its own",
+        NAMESPACE,
         true,
         isolated.map(|()| "created".into()).map_err(|failure| failure.to_string()),
         "run as root: sudo qdiscope doctor",
     ));
+    let profiler = ReadyProfiler::new().and_then(ReadyProfiler::start);
     if entered {
         runtime()?.block_on(kernel_checks(&mut checks));
+    } else {
+        checks.extend([VETH, HTB].map(|name| unknown_without(name, NAMESPACE)));
     }
     checks.extend(ebpf_loader::capabilities().into_iter().map(Check::from));
     checks.push(Check::new(
         "user profile (pprof, SIGPROF)",
         false,
-        UserProfiler::start().map(|_| "started".into()).map_err(|error| error.to_string()),
-        "another profiler may own ITIMER_PROF in this process",
+        profiler.map(|_| "started".into()).map_err(|error| error.to_string()),
+        "run as root, and without another profiler in this process (ITIMER_PROF)",
     ));
     let able = checks.iter().all(|check| !check.required || check.state == SUPPORTED);
     if arguments.json {
@@ -121,9 +129,14 @@ fn host_checks() -> Vec<Check> {
             Err(format!("{count} HTB classes in other namespaces slow the creation of every class")),
             "measure on a machine that shapes nothing else",
         ),
-        None => Check::unknown("quiet host", "cannot look into all network namespaces", "run as root"),
+        None => Check::unknown("quiet host", false, "cannot look into all network namespaces", "run as root"),
     };
     vec![Check::new("machine", false, Ok(machine), ""), foreign]
+}
+
+/// A required check that could not be made for want of another.
+fn unknown_without(name: &str, missing: &str) -> Check {
+    Check::unknown(name, true, &format!("not tried without: {missing}"), "see above")
 }
 
 /// veth and HTB, by using them.
@@ -131,14 +144,17 @@ async fn kernel_checks(checks: &mut Vec<Check>) {
     let devices = isolation::create_devices(1).await;
     let device = devices.as_ref().ok().and_then(|devices| devices.first().copied());
     checks.push(Check::new(
-        "veth devices",
+        VETH,
         true,
         devices.map(|_| "created".into()).map_err(|failure| failure.to_string()),
         "modprobe veth, or a kernel with CONFIG_VETH",
     ));
-    let Some(device) = device else { return };
+    let Some(device) = device else {
+        checks.push(unknown_without(HTB, VETH));
+        return;
+    };
     checks.push(Check::new(
-        "HTB",
+        HTB,
         true,
         try_htb(device).await.map_err(|error| error.to_string()),
         "modprobe sch_htb, or a kernel with CONFIG_NET_SCH_HTB",

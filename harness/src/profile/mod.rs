@@ -4,7 +4,7 @@ mod kernel;
 mod user;
 
 pub use kernel::KernelProfile;
-pub use user::{UserProfile, UserProfiler};
+pub use user::{ReadyProfiler, UserProfile, UserProfiler};
 
 use inferno::flamegraph::{self, Options};
 
