@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use ebpf_loader::{Options, Probes};
 
 use crate::exit::Failure;
-use crate::profile::SAMPLE_HZ;
+use crate::profile::KERNEL_SAMPLE_HZ;
 use crate::record::KernelCollector;
 use crate::report::model;
 
@@ -43,7 +43,7 @@ pub fn attach(choice: Choice) -> Result<Attached, Failure> {
     if choice == Choice::Off {
         return Ok(Attached { collector: None, report: off("--probes off") });
     }
-    let options = Options { sample_hz: Some(u64::from(SAMPLE_HZ)), ..Options::default() };
+    let options = Options { sample_hz: Some(u64::from(KERNEL_SAMPLE_HZ)), ..Options::default() };
     match Probes::attach(&options) {
         Ok(probes) => {
             let report = describe(&probes, choice);

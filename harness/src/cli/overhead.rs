@@ -36,6 +36,10 @@ pub(super) struct Arguments {
     min_ratio: Option<f64>,
 }
 
+/// How long each side of a round is measured, in whole fills: a single fill is over within a second, and what else the machine
+/// does in that second would decide the ratio.
+const MEASURED: Duration = Duration::from_secs(2);
+
 struct Silent;
 
 impl Observer for Silent {
@@ -54,7 +58,7 @@ async fn measure(arguments: &Arguments) -> Result<Exit, Failure> {
     stop_on_signal(&stop)?;
     let workload = Workload {
         kind: Kind::HtbClass,
-        load: Load::Closed { duration: Duration::ZERO },
+        load: Load::Closed { duration: MEASURED },
         workers: arguments.workers,
         classes: arguments.classes,
         weights: Weights::default(),

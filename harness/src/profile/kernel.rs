@@ -7,7 +7,7 @@ use blazesym::symbolize::source::{Kernel, Source};
 use blazesym::symbolize::{Input, Symbolized, Symbolizer};
 use ebpf_loader::SampleSet;
 
-use super::{ProfileError, SAMPLE_HZ, flamegraph};
+use super::{KERNEL_SAMPLE_HZ, ProfileError, flamegraph};
 
 /// Kernel stacks of a whole run, by the workload that was measured.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ impl KernelProfile {
     pub fn flamegraph(&self, folded: &str) -> Result<Vec<u8>, ProfileError> {
         let sum = |pick: fn(&SampleSet) -> u64| self.workloads.iter().map(|(_, set)| pick(set)).sum::<u64>();
         let subtitle = format!(
-            "cpu-clock at {SAMPLE_HZ} Hz in the kernel, on CPU; {} samples in user mode and {} lost are not shown",
+            "cpu-clock at {KERNEL_SAMPLE_HZ} Hz in the kernel, on CPU; {} samples in user mode and {} lost are not shown",
             sum(|set| set.user_mode),
             sum(|set| set.lost),
         );

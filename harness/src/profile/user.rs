@@ -13,7 +13,10 @@ use pprof::protos::Message as _;
 use pprof::{ProfilerGuard, ProfilerGuardBuilder};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
-use super::{ProfileError, SAMPLE_HZ};
+use super::ProfileError;
+
+/// Samples that are asked for, per second of CPU time; see [`sample_hz`] for those that are taken.
+const SAMPLE_HZ: u16 = 997;
 
 /// pprof, ready to sample from the first moment on without allocating in its signal handler.
 pub struct ReadyProfiler {

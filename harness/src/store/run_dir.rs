@@ -1,5 +1,6 @@
 //! A run's folder. `result.json` appears last and whole, or not at all.
 
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{chown, symlink};
@@ -15,20 +16,11 @@ const RESULT: &str = "result.json";
 
 /// Room for a run's files, taken before the run: a full disk is reported before the minute of work, not after.
 const RESERVE_BYTES: i64 = 8 << 20;
-const RESERVE: &str = ".reserve";
 
 /// Everything that a run may leave in its folder. An earlier run's files are removed, so that none of them is
 /// taken for this one's.
-const FILES: [&str; 8] = [
-    RESULT,
-    "latency.hdr",
-    "cpu.pb.gz",
-    "user.svg",
-    "kernel.svg",
-    "kernel.folded",
-    "result.json.tmp",
-    RESERVE,
-];
+const FILES: [&str; 7] =
+    [RESULT, "latency.hdr", "cpu.pb.gz", "user.svg", "kernel.svg", "kernel.folded", "result.json.tmp"];
 
 /// Where a run is saved.
 #[derive(Debug)]
@@ -39,6 +31,8 @@ pub struct RunDir {
     parent: Option<PathBuf>,
     /// The user behind sudo, to whom the files are given.
     owner: Option<(u32, u32)>,
+    /// A file without a name that holds [`RESERVE_BYTES`] until the first real one is written, or the process dies.
+    reserve: RefCell<Option<File>>,
 }
 
 impl RunDir {
@@ -54,7 +48,7 @@ impl RunDir {
         if path.exists() && !path.is_dir() {
             return Err(Failure::usage(format!("--out {}: is a file; name a folder", path.display())));
         }
-        let dir = Self { path, run_id, parent, owner: sudo_user() };
+        let dir = Self { path, run_id, parent, owner: sudo_user(), reserve: RefCell::new(None) };
         dir.prepare().map_err(|error| dir.failure("prepare", &error))?;
         Ok(dir)
     }
@@ -77,20 +71,19 @@ impl RunDir {
                 _ => {}
             }
         }
-        let reserve = File::create(self.path.join(RESERVE))?;
+        let reserve = tempfile::tempfile_in(&self.path)?;
         match fallocate(&reserve, FallocateFlags::empty(), 0, RESERVE_BYTES) {
             // A file system that cannot promise room will tell when it is written to.
-            Ok(()) | Err(nix::errno::Errno::EOPNOTSUPP) => Ok(()),
-            Err(errno) => {
-                let _ = fs::remove_file(self.path.join(RESERVE));
-                Err(errno.into())
-            }
+            Ok(()) | Err(nix::errno::Errno::EOPNOTSUPP) => {}
+            Err(errno) => return Err(errno.into()),
         }
+        self.reserve.replace(Some(reserve));
+        Ok(())
     }
 
     /// Writes `bytes` under `name`: whole, or not at all.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
-        let _ = fs::remove_file(self.path.join(RESERVE));
+        drop(self.reserve.take());
         self.write_atomically(name, bytes).map_err(|error| self.failure(&format!("write {name} in"), &error))
     }
 
@@ -135,12 +128,6 @@ impl RunDir {
     }
 }
 
-impl Drop for RunDir {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(self.path.join(RESERVE));
-    }
-}
-
 fn sudo_user() -> Option<(u32, u32)> {
     let id = |name: &str| std::env::var(name).ok()?.parse().ok();
     nix::unistd::geteuid().is_root().then_some(())?;
@@ -153,11 +140,14 @@ mod tests {
     use crate::exit::Exit;
 
     #[test]
-    fn files_appear_whole_and_the_reserve_goes() {
+    fn files_appear_whole_and_room_for_them_is_held_without_a_name() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("run");
         let dir = RunDir::create(Some(&out), "id".into()).unwrap();
-        assert!(out.join(RESERVE).exists());
+        let reserve = dir.reserve.take().unwrap();
+        assert_eq!(reserve.metadata().unwrap().len(), RESERVE_BYTES.cast_unsigned());
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 0);
+        dir.reserve.replace(Some(reserve));
         dir.write(RESULT, b"{}").unwrap();
         dir.finish().unwrap();
         let names: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
