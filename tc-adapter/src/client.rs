@@ -1,74 +1,408 @@
-//! A connection shared by tasks.
+//! A connection shared by tasks and threads, whose waiting requests travel together.
 
-use std::sync::Arc;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Instant;
 
-use tokio::sync::Mutex;
-
-use crate::connection::{Answer, Connection};
+use crate::connection::{Answer, Connection, OnError};
 use crate::entry::{ClassEntry, QdiscEntry};
-use crate::error::Error;
+use crate::error::{Error, Loss};
+use crate::packet::{Limits, Packet, Subject};
+use crate::parents::Parents;
+use crate::queue::{Queue, Ticket};
 use crate::request::Request;
 use crate::socket::SocketOptions;
 
-/// A traffic-control client for any number of tasks on any runtime; clones share one [`Connection`].
+/// A traffic-control client for any number of tasks, on any runtime, and threads; clones share one [`Connection`].
 ///
-/// Requests are carried out one at a time, in the order in which they were asked for. Dropping a future that still
-/// waits for its turn sends nothing; once its turn has come, the request is sent and answered within one poll. That
-/// poll blocks its thread while the kernel works: microseconds for a change, longer for a dump of many classes or while
-/// another process holds RTNL. Where that would starve other tasks, use a [`Connection`] on a thread of its own.
+/// There is no task and no thread behind it. A request goes into a queue; the first caller who finds the connection free
+/// takes everything that waits, sends it in one `sendmsg(2)`, hands each its own outcome and wakes whoever is next. So
+/// callers never contend for RTNL with each other, many share the price of one system call, and one alone waits for nobody.
+/// Requests are carried out in the order in which they were asked for.
 ///
-/// The order has a price, as with every fair asynchronous mutex: a future that was polled once, and then is kept but
-/// neither polled nor dropped, holds up all behind it. Spawn it, await it or drop it.
-#[derive(Clone, Debug)]
+/// **Dropping** a future that still waits takes its request out of the queue: nothing is sent. Once sent, the request is
+/// carried out, whoever still waits for its outcome. There is no `await` between sending and being answered.
+///
+/// **Blocking:** a poll that sends blocks its thread while the kernel works: microseconds for a change, longer for a dump of
+/// many classes or while another process holds RTNL. Where that would starve other tasks, use a [`Connection`] on a
+/// thread of its own.
+///
+/// The queue holds [`SocketOptions::queue`] requests; callers beyond that wait to be let in. A future whose turn
+/// it is, and that is then kept but neither polled nor dropped, holds up those behind it until the next request comes.
+/// Spawn it, await it or drop it.
+#[derive(Clone)]
 pub struct Client {
-    connection: Arc<Mutex<Connection>>,
-    last_sequence: Arc<AtomicU32>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Whoever has set [`Queue::busy`] locks it, and nobody else, so that the lock is always free.
+    wire: Mutex<Wire>,
+    limits: Limits,
     port: u32,
+    last_sequence: Arc<AtomicU32>,
+}
+
+/// The connection and what is on its way.
+struct Wire {
+    connection: Connection,
+    window: Packet,
+    tickets: Vec<Ticket>,
+    outcomes: Vec<(Ticket, Result<Answer, Error>)>,
 }
 
 impl Client {
     /// Opens a socket in the calling thread's network namespace, in which it stays whatever thread uses it later.
     pub fn connect() -> Result<Self, Error> {
-        Connection::connect().map(Self::from)
+        Self::connect_with(SocketOptions::default())
     }
 
-    /// As [`Client::connect`], with other buffers or another deadline.
+    /// As [`Client::connect`], with other buffers, limits or another deadline.
     pub fn connect_with(options: SocketOptions) -> Result<Self, Error> {
         Connection::connect_with(options).map(Self::from)
     }
 
     /// See [`Connection::port_id`].
     pub fn port_id(&self) -> u32 {
-        self.port
+        self.shared.port
     }
 
     /// See [`Connection::last_sequence`]; of all clones.
     pub fn last_sequence(&self) -> u32 {
-        self.last_sequence.load(Ordering::Acquire)
+        self.shared.last_sequence.load(Ordering::Acquire)
     }
 
-    /// See [`Connection::request`].
+    /// Sends the request together with those that wait, and gives its own outcome. See [`Connection::request`].
     pub async fn request(&self, request: &Request) -> Result<Answer, Error> {
-        self.connection.lock().await.request(request)
+        self.turn(request, None, Patience::Gather)?.await
+    }
+
+    /// As [`Client::request`], but sent before `deadline` or not at all ([`Error::Expired`]). What the kernel has begun cannot
+    /// be called off. For an answer at that very time, as another process holds RTNL, put a runtime's timeout around it.
+    pub async fn request_before(&self, request: &Request, deadline: Instant) -> Result<Answer, Error> {
+        self.turn(request, Some(deadline), Patience::Gather)?.await
+    }
+
+    /// As [`Client::request`], for a thread without a runtime.
+    pub fn request_blocking(&self, request: &Request) -> Result<Answer, Error> {
+        block_on(self.turn(request, None, Patience::Send)?)
+    }
+
+    /// Sends many requests and gives each its own outcome, in their order. See [`Connection::batch`]. Others' requests may
+    /// come in between.
+    pub async fn batch(&self, requests: &[Request], on_error: OnError) -> Vec<Result<Answer, Error>> {
+        let mut outcomes = Vec::with_capacity(requests.len());
+        // Many small windows rather than one large, so that the queue stays open for others.
+        let window = match on_error {
+            OnError::Stop => 1,
+            OnError::Continue => self.shared.limits.messages,
+        };
+        for some in requests.chunks(window) {
+            let mut turns: Vec<_> =
+                some.iter().map(|request| self.turn(request, None, Patience::Gather)).collect();
+            // All are in the queue before the first is waited for.
+            poll_fn(|context| {
+                // One that finds no room comes in when it is waited for, and so do those behind it.
+                let _ = turns.iter_mut().flatten().all(|turn| turn.enter(context.waker()));
+                Poll::Ready(())
+            })
+            .await;
+            for turn in turns {
+                let outcome = match turn {
+                    Ok(turn) => turn.await,
+                    Err(error) => Err(error),
+                };
+                let failed = outcome.is_err();
+                outcomes.push(outcome);
+                if failed && on_error == OnError::Stop {
+                    outcomes.resize_with(requests.len(), || Err(Error::NotReached));
+                    return outcomes;
+                }
+            }
+        }
+        outcomes
     }
 
     /// See [`Connection::qdiscs`].
     pub async fn qdiscs(&self, device: Option<u32>) -> Result<Vec<QdiscEntry>, Error> {
-        self.connection.lock().await.qdiscs(device)
+        self.alone(|connection| connection.qdiscs(device)).await
     }
 
     /// See [`Connection::classes`].
     pub async fn classes(&self, device: u32) -> Result<Vec<ClassEntry>, Error> {
-        self.connection.lock().await.classes(device)
+        self.alone(|connection| connection.classes(device)).await
+    }
+
+    /// Refuses requests from now on. What waits is not sent and ends with [`Error::Closed`]; what is on its way is finished.
+    /// The socket is closed with the last clone.
+    pub fn close(&self) {
+        let wakers = self.shared.queue().close();
+        wake_all(wakers);
+    }
+
+    fn turn(
+        &self,
+        request: &Request,
+        deadline: Option<Instant>,
+        patience: Patience,
+    ) -> Result<Turn<'_>, Error> {
+        request.validate()?;
+        let mut message = self.shared.queue().buffer();
+        request.encode_onto(0, 0, &mut message);
+        let subject = Subject::of(request);
+        Ok(Turn { shared: &self.shared, stage: Stage::New { subject, message, deadline }, patience })
+    }
+
+    /// Waits until the connection is free and uses it.
+    async fn alone<T>(&self, mut work: impl FnMut(&mut Connection) -> T) -> T {
+        let mut wait = Reservation { shared: &self.shared, ticket: None };
+        poll_fn(|context| {
+            if !wait.is_granted(context.waker()) {
+                return Poll::Pending;
+            }
+            let guard = Busy { shared: &self.shared };
+            let result = work(&mut self.shared.wire().connection);
+            drop(guard);
+            Poll::Ready(result)
+        })
+        .await
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wire(&self) -> MutexGuard<'_, Wire> {
+        self.wire.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a packet's worth of what waits, has it carried out, and hands out the outcomes. The caller has occupied the
+    /// wire; it is not woken for its own request, `own`.
+    fn carry_out(&self, own: Option<Ticket>) {
+        let busy = Busy { shared: self };
+        let mut wire = self.wire();
+        let Wire { connection, window, tickets, outcomes } = &mut *wire;
+        window.clear();
+        tickets.clear();
+        let expired = self.queue().take(self.limits, window, tickets);
+        let mut parents = Parents::default();
+        connection.carry_out(window, &mut parents, |index, outcome| outcomes.push((tickets[index], outcome)));
+        let mut queue = self.queue();
+        let mut wakers = expired;
+        for (ticket, outcome) in outcomes.drain(..) {
+            wakers.extend(queue.settle(ticket, outcome).filter(|_| own != Some(ticket)));
+        }
+        drop(queue);
+        drop(wire);
+        drop(busy);
+        wake_all(wakers);
+    }
+}
+
+/// Held by whoever uses the wire. Frees it, and wakes the next, also where a panic ends the use.
+struct Busy<'a> {
+    shared: &'a Shared,
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        let mut queue = self.shared.queue();
+        let mut wakers = Vec::new();
+        if thread::panicking() {
+            wakers =
+                queue.settle_sent(|subject| subject.lost(0, Loss::Panicked, crate::error::Inquiry::Failed));
+        }
+        wakers.extend(queue.free());
+        drop(queue);
+        wake_all(wakers);
+    }
+}
+
+fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    wakers.into_iter().for_each(Waker::wake);
+}
+
+/// Whether a request that finds others about lets them join.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// Lets the tasks that are ready now come into the queue before it is sent. A caller that was the last one, too, is
+    /// alone and does not wait.
+    Gather,
+    /// Sends at once: threads come by themselves while another one's packet is on its way.
+    Send,
+}
+
+/// One request on its way.
+struct Turn<'a> {
+    shared: &'a Shared,
+    stage: Stage,
+    patience: Patience,
+}
+
+enum Stage {
+    New { subject: Subject, message: Vec<u8>, deadline: Option<Instant> },
+    Waiting(Ticket),
+    Over,
+}
+
+impl Turn<'_> {
+    /// Puts the request into the queue, if there is room. Gives whether it is in.
+    fn enter(&mut self, waker: &Waker) -> bool {
+        let Stage::New { subject, message, deadline } = &mut self.stage else { return true };
+        let mut queue = self.shared.queue();
+        let Some(ticket) = queue.enter(*subject, message, *deadline, waker) else { return false };
+        drop(queue);
+        self.stage = Stage::Waiting(ticket);
+        true
+    }
+}
+
+impl Future for Turn<'_> {
+    type Output = Result<Answer, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let waker = context.waker();
+        let first = matches!(self.stage, Stage::New { .. });
+        loop {
+            let entered = self.enter(waker);
+            let mut queue = self.shared.queue();
+            if let Stage::Waiting(ticket) = self.stage {
+                if let Some(outcome) = queue.outcome(ticket, waker) {
+                    drop(queue);
+                    self.stage = Stage::Over;
+                    return Poll::Ready(outcome);
+                }
+                if first && self.patience == Patience::Gather && queue.expects_more(self.shared.limits, waker)
+                {
+                    let leads = queue.is_next(ticket);
+                    drop(queue);
+                    if leads {
+                        waker.wake_by_ref();
+                    }
+                    return Poll::Pending;
+                }
+            }
+            if !queue.occupy() {
+                // Whoever is at work wakes us, or the one before us.
+                if !entered {
+                    queue.wait_for_room(waker);
+                }
+                return Poll::Pending;
+            }
+            drop(queue);
+            let own = if let Stage::Waiting(ticket) = self.stage { Some(ticket) } else { None };
+            self.shared.carry_out(own);
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut queue = self.shared.queue();
+        let next = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Waiting(ticket) => queue.leave(ticket),
+            Stage::New { message, .. } => {
+                queue.recycle(message);
+                // It may have been woken to come in.
+                queue.next_waker()
+            }
+            Stage::Over => return,
+        };
+        drop(queue);
+        wake_all(next);
+    }
+}
+
+/// A wait for the connection itself.
+struct Reservation<'a> {
+    shared: &'a Shared,
+    ticket: Option<u64>,
+}
+
+impl Reservation<'_> {
+    fn is_granted(&mut self, waker: &Waker) -> bool {
+        let mut queue = self.shared.queue();
+        let granted = queue.reserve(&mut self.ticket, waker);
+        if granted {
+            self.ticket = None;
+        }
+        granted
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            let mut queue = self.shared.queue();
+            let next = queue.cancel_reservation(ticket);
+            drop(queue);
+            wake_all(next);
+        }
     }
 }
 
 impl From<Connection> for Client {
     fn from(connection: Connection) -> Self {
-        let (last_sequence, port) = (connection.shared_sequence(), connection.port_id());
-        Self { connection: Arc::new(Mutex::new(connection)), last_sequence, port }
+        let options = connection.options();
+        let shared = Shared {
+            queue: Mutex::new(Queue::new(usize::from(options.queue.get()))),
+            limits: connection.limits(),
+            port: connection.port_id(),
+            last_sequence: connection.shared_sequence(),
+            wire: Mutex::new(Wire {
+                connection,
+                window: Packet::default(),
+                tickets: Vec::new(),
+                outcomes: Vec::new(),
+            }),
+        };
+        Self { shared: Arc::new(shared) }
     }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("port_id", &self.port_id())
+            .field("last_sequence", &self.last_sequence())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Wakes a thread that waits in [`block_on`].
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Drives a future on the calling thread.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    thread_local!(static WAKER: Waker = Waker::from(Arc::new(Unpark(thread::current()))));
+    let mut future = std::pin::pin!(future);
+    WAKER.with(|waker| {
+        let mut context = Context::from_waker(waker);
+        loop {
+            match future.as_mut().poll(&mut context) {
+                Poll::Ready(value) => return value,
+                Poll::Pending => thread::park(),
+            }
+        }
+    })
 }
 
 #[cfg(test)]

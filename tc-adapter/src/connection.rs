@@ -1,26 +1,31 @@
-//! The blocking core: one socket, one request at a time.
+//! The blocking core: one socket, one packet of requests at a time.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::entry::{ClassEntry, QdiscEntry};
-use crate::error::Error;
-use crate::exchange::{Outcome, Sent};
+use crate::error::{Error, Inquiry, Loss};
+use crate::exchange::{Heard, collect};
 use crate::handle::Handle;
-use crate::message::MessageType;
-use crate::reply::Malformed;
+use crate::message::{MessageType, NETLINK_HEADER};
+use crate::packet::{Limits, Packet, Subject};
+use crate::parents::{Parents, Touched};
+use crate::reply::{Event, Malformed, Span, Verdict};
 use crate::request::{self, Dump, Request};
-use crate::socket::{DATAGRAM, Socket, SocketOptions};
+use crate::socket::{DATAGRAM, PACKET_BYTES, Socket, SocketOptions};
 
 /// A connection to the traffic control of one network namespace, for one thread at a time.
 ///
-/// [`Client`](crate::Client) shares one among tasks. Use it directly where there is no asynchronous runtime.
+/// [`Client`](crate::Client) shares one among tasks and threads.
 pub struct Connection {
     socket: Socket,
     options: SocketOptions,
+    limits: Limits,
     last_sequence: Arc<AtomicU32>,
-    outgoing: Vec<u8>,
+    packet: Packet,
+    heard: Vec<Told>,
     incoming: Vec<u8>,
 }
 
@@ -31,10 +36,44 @@ pub struct Answer {
     pub sequence: u32,
     /// The kernel carried the request out, but has a remark (ext-ack text with error 0), such as
     /// "quantum of class 10001 is big. Consider r2q change." (since Linux 6.4; before, HTB wrote it to the kernel's log).
+    ///
+    /// Remarks come with acknowledgements. Of requests that were sent together only the last, those about qdiscs, and
+    /// those whose quantum HTB would clamp with the usual r2q of 10 are acknowledged.
     pub warning: Option<String>,
     /// The class: the one asked for by [`Request::GetClass`]; also where the kernel was made to echo it for a check of its
     /// parent, then as it is after the request.
-    pub class: Option<ClassEntry>,
+    pub class: Option<Box<ClassEntry>>,
+    /// How it is known that the request was carried out.
+    pub evidence: Evidence,
+}
+
+/// How it is known that a request was carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Evidence {
+    /// The kernel acknowledged it, or a later request of the same packet without having reported a failure of this one.
+    Acknowledged,
+    /// Its answer was lost, and the kernel, asked afterwards, shows what the request was to bring about. Whether it was this
+    /// request that did so, or it had been so before (an add would have been refused), nobody knows.
+    State,
+}
+
+/// What to do when a request of a batch fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OnError {
+    /// Carry out the others, as `tc -force -batch` does. As many go into one system call as fit.
+    Continue,
+    /// Send nothing more, as `tc -batch` does; the requests after it are [`Error::NotReached`]. The kernel knows no such mode
+    /// and carries out the rest of a packet whatever happens, so each request is sent alone.
+    Stop,
+}
+
+/// What was heard of one request of a packet.
+#[derive(Debug, Default)]
+struct Told {
+    verdict: Option<Verdict>,
+    class: Option<Box<ClassEntry>>,
+    malformed: Option<Malformed>,
 }
 
 /// How often a dump that the kernel calls interrupted is tried.
@@ -52,11 +91,15 @@ impl Connection {
 
     /// As [`Connection::connect`], with other buffers or another deadline.
     pub fn connect_with(options: SocketOptions) -> Result<Self, Error> {
+        let socket = Socket::open(options)?;
+        let limits = Limits { messages: socket.messages_per_packet(options)?, bytes: PACKET_BYTES };
         Ok(Self {
-            socket: Socket::open(options)?,
+            socket,
             options,
+            limits,
             last_sequence: Arc::default(),
-            outgoing: Vec::with_capacity(256),
+            packet: Packet::default(),
+            heard: Vec::new(),
             incoming: Vec::with_capacity(DATAGRAM),
         })
     }
@@ -75,64 +118,305 @@ impl Connection {
         Arc::clone(&self.last_sequence)
     }
 
+    pub(crate) fn options(&self) -> SocketOptions {
+        self.options
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// Sends the request and waits for the kernel to have carried it out.
     ///
     /// [`Error`] says when nothing was sent ([`Error::Invalid`], [`Error::MissingParent`]), when nothing was changed
     /// ([`Error::Kernel`]), and when that is unknown ([`Error::AnswerLost`]).
     pub fn request(&mut self, request: &Request) -> Result<Answer, Error> {
         request.validate()?;
-        if let Some(parent) = request.parent_to_check() {
-            self.check_parent(request, parent)?;
+        let subject = Subject::of(request);
+        if let Some(parent) = subject.needs {
+            self.find_parent(subject, parent)?;
         }
-        let answer = self.exchange(request)?;
-        match &answer.class {
-            Some(class) if request.verifies_parent() && !is_under(class.parent, request.parent()) => {
-                Err(Error::ParentNotApplied {
-                    device: request.device(),
-                    classid: request.handle(),
-                    asked: request.parent(),
-                    actual: class.parent,
-                })
+        self.packet.only(subject, |buffer| request.encode_onto(0, 0, buffer));
+        self.transmit_one()
+    }
+
+    /// Sends many requests, as many in one `sendmsg(2)` as fit, and gives each its own outcome, in their order.
+    ///
+    /// The kernel carries them out in their order. A class that is added under one which an earlier request of the same
+    /// batch adds is sent when that one has been acknowledged.
+    ///
+    /// ```no_run
+    /// # fn run(device: u32) -> Result<(), Box<dyn std::error::Error>> {
+    /// use tc_adapter::{Connection, Handle, HtbClass, OnError, Request};
+    /// let class = HtbClass::new("5mbit".parse()?);
+    /// let requests: Vec<Request> = (1..=1000)
+    ///     .map(|minor| Request::AddClass {
+    ///         device,
+    ///         parent: Handle::qdisc(1),
+    ///         classid: Handle::new(1, minor),
+    ///         class: class.clone(),
+    ///     })
+    ///     .collect();
+    /// let failed = Connection::connect()?.batch(&requests, OnError::Continue).iter().filter(|outcome| outcome.is_err()).count();
+    /// # Ok(()) }
+    /// ```
+    pub fn batch(&mut self, requests: &[Request], on_error: OnError) -> Vec<Result<Answer, Error>> {
+        let mut outcomes = Vec::with_capacity(requests.len());
+        if on_error == OnError::Stop {
+            for request in requests {
+                let outcome = self.request(request);
+                let failed = outcome.is_err();
+                outcomes.push(outcome);
+                if failed {
+                    break;
+                }
             }
-            _ => Ok(answer),
+            outcomes.resize_with(requests.len(), || Err(Error::NotReached));
+            return outcomes;
+        }
+        let mut parents = Parents::default();
+        let mut window = Packet::default();
+        let mut rest = requests.iter().peekable();
+        // Those that are refused before sending keep their place among the others' outcomes.
+        let mut places = Vec::new();
+        while rest.peek().is_some() {
+            window.clear();
+            places.clear();
+            while let Some(request) = rest.next_if(|_| window.has_room(self.limits, request::LARGEST)) {
+                match request.validate() {
+                    Ok(()) => {
+                        places.push(outcomes.len());
+                        outcomes.push(Err(Error::NotReached));
+                        window.push(request);
+                    }
+                    Err(invalid) => outcomes.push(Err(invalid.into())),
+                }
+            }
+            self.carry_out(&mut window, &mut parents, |index, outcome| outcomes[places[index]] = outcome);
+        }
+        outcomes
+    }
+
+    /// Carries out what is in `window`, which fits into one packet, and tells each message's outcome by its index. The
+    /// window's content is lost.
+    pub(crate) fn carry_out(
+        &mut self,
+        window: &mut Packet,
+        parents: &mut Parents,
+        mut outcome: impl FnMut(usize, Result<Answer, Error>),
+    ) {
+        if window.subjects().iter().all(|subject| subject.needs.is_none()) {
+            parents.forget(window.subjects());
+            std::mem::swap(&mut self.packet, window);
+            return self.transmit(outcome);
+        }
+        let mut next = 0;
+        while next < window.len() {
+            self.look_for_parents(&window.subjects()[next..], parents);
+            // As far as no message depends on what another one of the packet does.
+            self.packet.clear();
+            let (mut indices, mut touched) = (Vec::new(), Touched::default());
+            while let Some(&subject) = window.subjects().get(next) {
+                if let Some(parent) = subject.needs {
+                    if touched.holds((subject.device, parent)) {
+                        break;
+                    }
+                    if let Err(error) = parents.require(&subject, parent) {
+                        outcome(next, Err(error));
+                        next += 1;
+                        continue;
+                    }
+                }
+                touched.by(&subject);
+                self.packet.push_message(subject, window.message(next));
+                indices.push(next);
+                next += 1;
+            }
+            self.transmit(|sent, result| {
+                let index = indices[sent];
+                parents.learn(&window.subjects()[index], &result);
+                outcome(index, result);
+            });
         }
     }
 
-    fn check_parent(&mut self, request: &Request, parent: Handle) -> Result<(), Error> {
-        let device = request.device();
-        match self.exchange(&Request::GetClass { device, classid: parent }) {
+    /// Asks, in one packet, for the parents that nothing is known of.
+    fn look_for_parents(&mut self, subjects: &[Subject], parents: &mut Parents) {
+        let wanted = parents.unknown(subjects);
+        for some in wanted.chunks(self.limits.messages) {
+            self.packet.clear();
+            for &(device, classid) in some {
+                self.packet.push(&Request::GetClass { device, classid });
+            }
+            self.transmit(|index, result| parents.found(some[index], &result));
+        }
+    }
+
+    fn find_parent(&mut self, subject: Subject, parent: Handle) -> Result<(), Error> {
+        match self.request(&Request::GetClass { device: subject.device, classid: parent }) {
             Err(Error::Kernel { errno: libc::ENOENT, ext_ack, .. }) => {
-                Err(Error::MissingParent { device, classid: request.handle(), parent, ext_ack })
+                Err(subject.without_parent(parent, ext_ack))
             }
             other => other.map(drop),
         }
     }
 
-    /// One request, one message, its answer.
-    fn exchange(&mut self, request: &Request) -> Result<Answer, Error> {
-        let sent = self.subject(request.message_type(), request.device(), request.handle());
-        request.encode(sent.sequence, sent.port, &mut self.outgoing);
-        let mut class = None;
-        let Outcome { warning, loss, .. } = self.send_and_collect(&sent, |message_type, payload| {
-            if message_type == RTM_NEWTCLASS {
-                class = Some(ClassEntry::decode(payload)?);
+    fn transmit_one(&mut self) -> Result<Answer, Error> {
+        let mut only = Err(Error::NotReached);
+        self.transmit(|_, outcome| only = outcome);
+        only
+    }
+
+    /// Sends the packet and tells each message's outcome. Where answers were lost, the kernel is asked.
+    fn transmit(&mut self, mut outcome: impl FnMut(usize, Result<Answer, Error>)) {
+        let first = self.take_sequences(self.packet.len());
+        self.packet.seal(first, self.port_id());
+        if let Err(error) = self.socket.send(self.packet.bytes()) {
+            let errno = error.errno().unwrap_or_default();
+            for index in 0..self.packet.len() {
+                let source = io::Error::from_raw_os_error(errno);
+                outcome(index, Err(Error::Socket { operation: "sendto", source }));
+            }
+            return;
+        }
+        let heard = self.listen(first);
+        let mut silent = Vec::new();
+        for (index, told) in self.heard.iter_mut().enumerate() {
+            let subject = &self.packet.subjects()[index];
+            let sequence = sequence_at(first, index);
+            match conclude(subject, sequence, std::mem::take(told), &heard) {
+                Some(result) => outcome(index, result),
+                None => silent.push(index),
+            }
+        }
+        if silent.is_empty() {
+            return;
+        }
+        let loss = heard.loss.unwrap_or(Loss::Deadline(self.options.deadline));
+        let packet = std::mem::take(&mut self.packet);
+        for index in silent {
+            let subject = packet.subjects()[index];
+            let sequence = sequence_at(first, index);
+            let result = self.inquire(&subject, sequence, loss, packet.message(index));
+            outcome(index, result);
+        }
+        self.packet = packet;
+    }
+
+    /// Reads the answers to the packet that was sent.
+    fn listen(&mut self, first: u32) -> Heard {
+        self.heard.clear();
+        self.heard.resize_with(self.packet.len(), Told::default);
+        let count = u32::try_from(self.packet.len()).unwrap_or(u32::MAX);
+        let span = Span { port: self.socket.port(), first, count };
+        let Self { socket, heard, incoming, options, .. } = self;
+        let receive = |buffer: &mut Vec<u8>, at_once| socket.receive(buffer, at_once);
+        collect(span, options.deadline, incoming, receive, |index, flagged| {
+            let told = &mut heard[index];
+            match flagged.event {
+                Event::End(verdict) => told.verdict = Some(verdict),
+                Event::Object { message_type: RTM_NEWTCLASS, payload } => match ClassEntry::decode(payload) {
+                    Ok(class) => told.class = Some(Box::new(class)),
+                    Err(malformed) => {
+                        told.malformed = Some(malformed);
+                        return Err(malformed);
+                    }
+                },
+                Event::Object { .. } => {}
             }
             Ok(())
-        })?;
-        let wants_class = request.verifies_parent() || matches!(request, Request::GetClass { .. });
-        if wants_class && class.is_none() {
-            return Err(match loss {
-                Some(loss) => sent.lost(loss),
-                None => Malformed("an acknowledgement without the class that was asked for").into(),
-            });
+        })
+    }
+
+    /// The answer to this message was lost: does the kernel show what it was to bring about?
+    fn inquire(
+        &mut self,
+        subject: &Subject,
+        sequence: u32,
+        loss: Loss,
+        message: &[u8],
+    ) -> Result<Answer, Error> {
+        if subject.is_question() {
+            return self.ask_again(subject, sequence, loss, message);
         }
-        Ok(Answer { sequence: sent.sequence, warning, class })
+        let payload = message.get(NETLINK_HEADER..).unwrap_or_default();
+        let shown = match subject.operation {
+            MessageType::NewClass => self.shows_class(subject, payload),
+            MessageType::DelClass => self.class(subject.device, subject.handle).map(|class| class.is_none()),
+            MessageType::NewQdisc => self.shows_qdisc(subject, payload),
+            _ => self.qdisc_of(subject).map(|qdisc| qdisc.is_none()),
+        };
+        match shown {
+            Ok(true) => Ok(Answer { sequence, warning: None, class: None, evidence: Evidence::State }),
+            Ok(false) => Err(subject.lost(sequence, loss, Inquiry::NoEffect)),
+            Err(_) => Err(subject.lost(sequence, loss, Inquiry::Failed)),
+        }
+    }
+
+    /// Questions may be asked twice; a third time only if the answer is lost again.
+    fn ask_again(
+        &mut self,
+        subject: &Subject,
+        sequence: u32,
+        loss: Loss,
+        message: &[u8],
+    ) -> Result<Answer, Error> {
+        self.packet.clear();
+        self.packet.push_message(*subject, message);
+        let first = self.take_sequences(1);
+        self.packet.seal(first, self.port_id());
+        self.socket.send(self.packet.bytes())?;
+        let heard = self.listen(first);
+        let told = std::mem::take(&mut self.heard[0]);
+        conclude(subject, first, told, &heard)
+            .unwrap_or_else(|| Err(subject.lost(sequence, loss, Inquiry::NotNeeded)))
+    }
+
+    fn class(&mut self, device: u32, classid: Handle) -> Result<Option<Box<ClassEntry>>, Error> {
+        match self.request(&Request::GetClass { device, classid }) {
+            Ok(answer) => Ok(answer.class),
+            Err(Error::Kernel { errno: libc::ENOENT | libc::ENODEV | libc::EINVAL, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn shows_class(&mut self, subject: &Subject, payload: &[u8]) -> Result<bool, Error> {
+        let asked = ClassEntry::decode(payload)?;
+        let Some(found) = self.class(subject.device, subject.handle)? else { return Ok(false) };
+        let (Some(asked_htb), Some(mut found_htb)) = (asked.htb, found.htb) else { return Ok(false) };
+        // The kernel tells the quantum that it computed.
+        if asked_htb.quantum.is_none() {
+            found_htb.quantum = None;
+        }
+        let in_place = subject.parent == Handle::UNSPEC || is_under(found.parent, subject.parent);
+        Ok(in_place && asked_htb == found_htb)
+    }
+
+    /// What hangs at the place that the message is about.
+    fn qdisc_of(&mut self, subject: &Subject) -> Result<Option<QdiscEntry>, Error> {
+        let qdiscs = match self.qdiscs(Some(subject.device)) {
+            Err(Error::NoSuchDevice { .. }) => return Ok(None),
+            qdiscs => qdiscs?,
+        };
+        Ok(qdiscs.into_iter().find(|qdisc| {
+            let named = subject.handle == Handle::UNSPEC || qdisc.handle == subject.handle;
+            qdisc.parent == subject.parent && qdisc.handle != Handle::UNSPEC && named
+        }))
+    }
+
+    fn shows_qdisc(&mut self, subject: &Subject, payload: &[u8]) -> Result<bool, Error> {
+        let asked = QdiscEntry::decode(payload)?;
+        let Some(found) = self.qdisc_of(subject)? else { return Ok(false) };
+        let (Some(asked), Some(found)) = (asked.htb, found.htb) else { return Ok(false) };
+        let (asked, found) = (asked.options, found.options);
+        let queue = asked.direct_qlen.is_none() || asked.direct_qlen == found.direct_qlen;
+        Ok(queue && asked.r2q == found.r2q && asked.default_class == found.default_class)
     }
 
     /// Every qdisc of the namespace, or of one device: `tc -s qdisc show [dev …]`. Qdiscs that the kernel hides from
     /// `tc` without `invisible` are not among them.
     pub fn qdiscs(&mut self, device: Option<u32>) -> Result<Vec<QdiscEntry>, Error> {
-        let list = self.dump(Dump::Qdiscs { device }, |message_type, payload, list| {
+        let list = self.list(Dump::Qdiscs { device }, |message_type, payload, list| {
             if message_type == RTM_NEWQDISC {
                 let entry = QdiscEntry::decode(payload)?;
                 // The kernel has no filter by device here.
@@ -153,7 +437,7 @@ impl Connection {
     /// The list is put together from datagrams of 32 KiB, and the kernel flags no change in between (it fills no
     /// generation number for classes): while others add or delete, a class may be missing or listed twice.
     pub fn classes(&mut self, device: u32) -> Result<Vec<ClassEntry>, Error> {
-        let list = self.dump(Dump::Classes { device }, |message_type, payload, list| {
+        let list = self.list(Dump::Classes { device }, |message_type, payload, list| {
             if message_type == RTM_NEWTCLASS {
                 list.push(ClassEntry::decode(payload)?);
             }
@@ -165,24 +449,52 @@ impl Connection {
         Ok(list)
     }
 
-    fn dump<T>(
+    /// As [`Connection::classes`], one at a time as they come: the memory does not grow with their number. Gives the
+    /// number of classes. After an error, `each` has seen some of them.
+    pub fn for_each_class(&mut self, device: u32, mut each: impl FnMut(ClassEntry)) -> Result<u64, Error> {
+        let mut count = 0;
+        let interrupted = self.dump(Dump::Classes { device }, |message_type, payload| {
+            if message_type == RTM_NEWTCLASS {
+                each(ClassEntry::decode(payload)?);
+                count += 1;
+            }
+            Ok(())
+        })?;
+        if interrupted {
+            return Err(Error::DumpInterrupted { operation: MessageType::GetClass, attempts: 1 });
+        }
+        if count == 0 {
+            self.check_device(device)?;
+        }
+        Ok(count)
+    }
+
+    /// A dump into a list, again when the kernel says that changes came in between.
+    fn list<T>(
         &mut self,
         dump: Dump,
         mut read: impl FnMut(u16, &[u8], &mut Vec<T>) -> Result<(), Malformed>,
     ) -> Result<Vec<T>, Error> {
         for _ in 0..DUMP_ATTEMPTS {
-            let sent = self.subject(dump.message_type(), dump.device(), Handle::UNSPEC);
-            dump.encode(sent.sequence, sent.port, &mut self.outgoing);
             let mut list = Vec::new();
-            let outcome =
-                self.send_and_collect(&sent, |message_type, payload| read(message_type, payload, &mut list))?;
-            match outcome {
-                Outcome { loss: Some(loss), .. } => return Err(sent.lost(loss)),
-                Outcome { interrupted: true, .. } => {}
-                Outcome { .. } => return Ok(list),
+            let interrupted =
+                self.dump(dump, |message_type, payload| read(message_type, payload, &mut list))?;
+            if !interrupted {
+                return Ok(list);
             }
         }
         Err(Error::DumpInterrupted { operation: dump.message_type(), attempts: DUMP_ATTEMPTS })
+    }
+
+    /// One dump. Gives whether the kernel flagged it as inconsistent.
+    fn dump(
+        &mut self,
+        dump: Dump,
+        read: impl FnMut(u16, &[u8]) -> Result<(), Malformed>,
+    ) -> Result<bool, Error> {
+        let subject = Subject::named(dump.message_type(), dump.device());
+        self.packet.only(subject, |buffer| dump.encode(0, 0, buffer));
+        self.ask(&subject, read)
     }
 
     /// To a dump, a device that does not exist is one without qdiscs and classes.
@@ -191,32 +503,101 @@ impl Connection {
         if device == 0 {
             return Err(missing());
         }
-        let sent = self.subject(MessageType::GetLink, device, Handle::UNSPEC);
-        request::encode_get_link(device, sent.sequence, sent.port, &mut self.outgoing);
-        match self.send_and_collect(&sent, |_, _| Ok(())) {
+        let subject = Subject::named(MessageType::GetLink, device);
+        self.packet.only(subject, |buffer| request::encode_get_link(device, buffer));
+        match self.ask(&subject, |_, _| Ok(())) {
             Err(Error::Kernel { errno: libc::ENODEV, .. }) => Err(missing()),
             other => other.map(drop),
         }
     }
 
-    /// Takes the next sequence number; 0 is left out, it marks messages that answer nobody.
-    fn subject(&mut self, operation: MessageType, device: u32, handle: Handle) -> Sent {
-        let sequence = self.last_sequence().checked_add(1).unwrap_or(1);
-        Sent { operation, device, handle, sequence, port: self.socket.port() }
-    }
-
-    /// Sends what is in `outgoing` and reads to the end of its answer.
-    fn send_and_collect(
+    /// Sends the only message of the packet, a question, and hands its objects to `object`.
+    fn ask(
         &mut self,
-        sent: &Sent,
-        object: impl FnMut(u16, &[u8]) -> Result<(), Malformed>,
-    ) -> Result<Outcome, Error> {
-        self.last_sequence.store(sent.sequence, Ordering::Release);
-        self.socket.send(&self.outgoing)?;
+        subject: &Subject,
+        mut object: impl FnMut(u16, &[u8]) -> Result<(), Malformed>,
+    ) -> Result<bool, Error> {
+        let sequence = self.take_sequences(1);
+        self.packet.seal(sequence, self.port_id());
+        self.socket.send(self.packet.bytes())?;
+        let span = Span { port: self.socket.port(), first: sequence, count: 1 };
+        let (mut interrupted, mut verdict, mut malformed) = (false, None, None);
         let socket = &self.socket;
         let receive = |buffer: &mut Vec<u8>, at_once| socket.receive(buffer, at_once);
-        sent.collect(self.options.deadline, &mut self.incoming, receive, object)
+        let heard = collect(span, self.options.deadline, &mut self.incoming, receive, |_, flagged| {
+            interrupted |= flagged.interrupted;
+            match flagged.event {
+                Event::End(end) => verdict = Some(end),
+                Event::Object { message_type, payload } => {
+                    return object(message_type, payload).inspect_err(|error| malformed = Some(*error));
+                }
+            }
+            Ok(())
+        });
+        match (verdict, heard.loss, malformed) {
+            (Some(verdict), ..) if verdict.errno != 0 => Err(subject.refused(verdict)),
+            (_, Some(loss), _) => Err(subject.lost(sequence, loss, Inquiry::NotNeeded)),
+            (.., Some(malformed)) => Err(malformed.into()),
+            _ => Ok(interrupted),
+        }
     }
+
+    /// Takes the next `count` sequence numbers and gives the first; 0 is left out, it marks messages that answer nobody.
+    fn take_sequences(&mut self, count: usize) -> u32 {
+        let (first, last) = next_sequences(self.last_sequence(), u32::try_from(count).unwrap_or(u32::MAX));
+        self.last_sequence.store(last, Ordering::Release);
+        first
+    }
+}
+
+/// The first and the last of the `count` sequence numbers after `last`. They do not wrap within a packet.
+fn next_sequences(last: u32, count: u32) -> (u32, u32) {
+    match last.checked_add(count) {
+        Some(end) => (last + 1, end),
+        None => (1, count),
+    }
+}
+
+fn sequence_at(first: u32, index: usize) -> u32 {
+    first.wrapping_add(u32::try_from(index).unwrap_or(u32::MAX))
+}
+
+/// The outcome of a message, from what was heard of it and of the packet; `None`: it cannot be known from that.
+fn conclude(subject: &Subject, sequence: u32, told: Told, heard: &Heard) -> Option<Result<Answer, Error>> {
+    let Told { verdict, class, malformed } = told;
+    let (acknowledged, warning) = match verdict {
+        Some(verdict) if verdict.errno != 0 => return Some(Err(subject.refused(verdict))),
+        Some(verdict) => (true, verdict.text),
+        None => (false, None),
+    };
+    if let Some(malformed) = malformed {
+        return Some(Err(malformed.into()));
+    }
+    // Without a loss, silence until the packet's last verdict is consent.
+    let consent = heard.to_the_end && heard.loss.is_none();
+    if !(acknowledged || consent) {
+        return None;
+    }
+    if subject.wants_class {
+        match &class {
+            None if heard.loss.is_some() => return None,
+            None => {
+                return Some(
+                    Err(Malformed("an acknowledgement without the class that was asked for").into()),
+                );
+            }
+            Some(class) if subject.verifies_parent && !is_under(class.parent, subject.parent) => {
+                return Some(Err(Error::ParentNotApplied {
+                    device: subject.device,
+                    classid: subject.handle,
+                    asked: subject.parent,
+                    actual: class.parent,
+                }));
+            }
+            Some(_) => {}
+        }
+    }
+    Some(Ok(Answer { sequence, warning, class, evidence: Evidence::Acknowledged }))
 }
 
 impl fmt::Debug for Connection {
@@ -231,4 +612,45 @@ impl fmt::Debug for Connection {
 /// The kernel reports a class directly under its qdisc as a child of `root`.
 fn is_under(actual: Handle, asked: Handle) -> bool {
     actual == asked || (actual == Handle::ROOT && asked.minor() == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::htb::HtbClass;
+
+    fn subject() -> Subject {
+        let class = HtbClass::new("8mbit".parse().unwrap());
+        Subject::of(&Request::AddClass {
+            device: 1,
+            parent: Handle::qdisc(1),
+            classid: Handle::new(1, 1),
+            class,
+        })
+    }
+
+    #[test]
+    fn sequence_numbers_do_not_wrap_within_a_packet() {
+        assert_eq!(next_sequences(0, 3), (1, 3));
+        assert_eq!(next_sequences(u32::MAX - 3, 3), (u32::MAX - 2, u32::MAX));
+        assert_eq!(next_sequences(u32::MAX - 2, 3), (1, 3));
+        assert_eq!(next_sequences(u32::MAX, 1), (1, 1));
+    }
+
+    #[test]
+    fn silence_is_consent_only_where_nothing_was_lost() {
+        let whole = Heard { to_the_end: true, loss: None };
+        let answer = conclude(&subject(), 7, Told::default(), &whole).unwrap().unwrap();
+        assert_eq!((answer.sequence, answer.evidence), (7, Evidence::Acknowledged));
+        for heard in [
+            Heard { to_the_end: true, loss: Some(Loss::Overrun) },
+            Heard { to_the_end: false, loss: Some(Loss::Overrun) },
+        ] {
+            assert!(conclude(&subject(), 7, Told::default(), &heard).is_none(), "{heard:?}");
+            let verdict = |errno| Told { verdict: Some(Verdict { errno, text: None }), ..Told::default() };
+            assert!(conclude(&subject(), 7, verdict(0), &heard).unwrap().is_ok());
+            let refused = conclude(&subject(), 7, verdict(libc::EEXIST), &heard).unwrap();
+            assert_eq!(refused.unwrap_err().errno(), Some(libc::EEXIST));
+        }
+    }
 }

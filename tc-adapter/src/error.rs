@@ -59,9 +59,10 @@ pub enum Error {
         /// The name, or `index <number>`.
         device: String,
     },
-    /// The request was sent but its answer did not come, so whether it was carried out is *unknown*. Ask the kernel
-    /// ([`Request::GetClass`](crate::Request::GetClass), a dump) before trying again. The connection remains usable.
-    #[error("{operation} {handle} on device {device} (sequence {sequence}): outcome unknown, {loss}")]
+    /// The request was sent and its answer did not come. The kernel was then asked whether what it was to bring about is so
+    /// (and if it is, the request has succeeded, see [`Answer::evidence`](crate::Answer::evidence)); `inquiry` says what came of
+    /// that. The connection remains usable.
+    #[error("{operation} {handle} on device {device} (sequence {sequence}): {loss}; {inquiry}")]
     AnswerLost {
         /// The message that was sent.
         operation: MessageType,
@@ -73,6 +74,8 @@ pub enum Error {
         sequence: u32,
         /// How it was lost.
         loss: Loss,
+        /// What is known all the same.
+        inquiry: Inquiry,
     },
     /// Other changes kept interrupting a dump (`NLM_F_DUMP_INTR`), so that no attempt gave a consistent list.
     #[error("{operation}: interrupted by changes in each of {attempts} attempts")]
@@ -82,6 +85,22 @@ pub enum Error {
         /// How often it was tried.
         attempts: u32,
     },
+    /// Nothing was sent: the caller's deadline passed while the request waited for its turn.
+    #[error("{operation} {handle} on device {device}: not sent, its deadline passed before its turn came")]
+    Expired {
+        /// The message that was to be sent.
+        operation: MessageType,
+        /// The index of the device.
+        device: u32,
+        /// The qdisc or class.
+        handle: Handle,
+    },
+    /// Nothing was sent: an earlier request of a batch that stops at the first error failed.
+    #[error("not sent: an earlier request of the batch failed")]
+    NotReached,
+    /// Nothing was sent: the client was closed.
+    #[error("not sent: the client is closed")]
+    Closed,
     /// A system call on the socket failed; no request was carried out.
     #[error("{operation}: {source}")]
     Socket {
@@ -111,6 +130,31 @@ pub enum Loss {
     /// The answer was larger than the buffer it was read into.
     #[error("the answer of {0} bytes was cut off")]
     Truncated(usize),
+    /// A datagram could not be understood, so that it is not known whom it answers.
+    #[error(transparent)]
+    Malformed(Malformed),
+    /// Receiving failed with this error number.
+    #[error("recvfrom: {}", io::Error::from_raw_os_error(*.0))]
+    Receive(i32),
+    /// The caller that carried out this request along with its own was ended by a panic.
+    #[error("the thread that had sent it panicked")]
+    Panicked,
+}
+
+/// What asking the kernel brought to light after an answer was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Inquiry {
+    /// The kernel does not show what the request was to bring about: it failed, for a reason that was lost, or somebody
+    /// else has undone it since.
+    #[error("the kernel, asked afterwards, shows no effect of it")]
+    NoEffect,
+    /// The kernel could not be asked either: the outcome is unknown.
+    #[error("the kernel could not be asked either, so the outcome is unknown")]
+    Failed,
+    /// The request was a question itself, and nothing depends on it.
+    #[error("nothing was changed by it")]
+    NotNeeded,
 }
 
 fn suffix(ext_ack: Option<&str>) -> String {

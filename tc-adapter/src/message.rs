@@ -71,19 +71,19 @@ pub(crate) struct Envelope {
     pub(crate) parent: Handle,
 }
 
-/// Replaces the buffer's content by one message: both headers, then what `attributes` appends.
-pub(crate) fn write(buffer: &mut Vec<u8>, envelope: Envelope, attributes: impl FnOnce(&mut Vec<u8>)) {
-    buffer.clear();
-    buffer.resize(NETLINK_HEADER + TC_HEADER, 0);
+/// Appends one message: both headers, then what `attributes` appends. Its length is always a multiple of four.
+pub(crate) fn append(buffer: &mut Vec<u8>, envelope: Envelope, attributes: impl FnOnce(&mut Vec<u8>)) {
+    let start = buffer.len();
+    buffer.resize(start + NETLINK_HEADER + TC_HEADER, 0);
     TcHeader {
         index: envelope.device.cast_signed(),
         handle: envelope.handle.raw().into(),
         parent: envelope.parent.raw().into(),
         ..TcHeader::default()
     }
-    .emit(&mut buffer[NETLINK_HEADER..]);
+    .emit(&mut buffer[start + NETLINK_HEADER..]);
     attributes(buffer);
-    finish(buffer, envelope.message_type, envelope.flags, envelope.sequence, envelope.port);
+    finish(&mut buffer[start..], envelope.message_type, envelope.flags, envelope.sequence, envelope.port);
 }
 
 /// Fills in the netlink header at the start of a message that is otherwise complete.

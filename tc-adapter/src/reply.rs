@@ -41,14 +41,29 @@ const NLMSG_DONE: u16 = 3;
 const NLMSG_OVERRUN: u16 = 4;
 const NLMSGERR_ATTR_MSG: u16 = 1;
 
-/// The messages of a datagram that answer request `sequence` of socket `port`; others, such as the late answers to a
-/// request that was given up, are passed over. Ends after the first malformed message, since where the next one starts
-/// is unknown then.
+/// Whose answers are waited for: requests of one socket with sequence numbers that follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) port: u32,
+    pub(crate) first: u32,
+    pub(crate) count: u32,
+}
+
+impl Span {
+    /// Which of the requests a message answers.
+    fn index(self, port: u32, sequence: u32) -> Option<usize> {
+        let index = sequence.wrapping_sub(self.first);
+        (port == self.port && index < self.count).then_some(index as usize)
+    }
+}
+
+/// The messages of a datagram that answer the requests of `span`, each with the request's index; others, such as the late
+/// answers to a request that was given up, are passed over. Ends after the first malformed message, since where the
+/// next one starts is unknown then.
 pub(crate) fn events(
     datagram: &[u8],
-    port: u32,
-    sequence: u32,
-) -> impl Iterator<Item = Result<Flagged<'_>, Malformed>> {
+    span: Span,
+) -> impl Iterator<Item = Result<(usize, Flagged<'_>), Malformed>> {
     let mut rest = datagram;
     std::iter::from_fn(move || {
         while !rest.is_empty() {
@@ -59,14 +74,12 @@ pub(crate) fn events(
             let length = message.length() as usize;
             let bytes = &rest[..length];
             rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-            if message.sequence_number() != sequence || message.port_number() != port {
-                continue;
-            }
+            let Some(index) = span.index(message.port_number(), message.sequence_number()) else { continue };
             match event(message.message_type(), message.flags(), &bytes[NETLINK_HEADER..]) {
                 Ok(None) => {}
                 Ok(Some(event)) => {
                     let interrupted = message.flags() & NLM_F_DUMP_INTR != 0;
-                    return Some(Ok(Flagged { event, interrupted }));
+                    return Some(Ok((index, Flagged { event, interrupted })));
                 }
                 Err(malformed) => {
                     rest = &[];
@@ -158,9 +171,11 @@ mod tests {
         payload
     }
 
+    const SPAN: Span = Span { port: 77, first: 5, count: 1 };
+
     fn only(datagram: &[u8]) -> Event<'_> {
-        let mut events = events(datagram, 77, 5);
-        let event = events.next().unwrap().unwrap().event;
+        let mut events = events(datagram, SPAN);
+        let (_, Flagged { event, .. }) = events.next().unwrap().unwrap();
         assert_eq!(events.next(), None);
         event
     }
@@ -189,36 +204,44 @@ mod tests {
     fn answers_to_others_are_passed_over() {
         let datagram =
             [message(40, 2, 4, b"late"), message(40, 2, 5, b"ours"), message(3, 2, 5, &[0; 4])].concat();
-        let found: Vec<_> = events(&datagram, 77, 5).map(|item| item.unwrap().event).collect();
+        let found: Vec<_> = events(&datagram, SPAN).map(|item| item.unwrap().1.event).collect();
         let done = Event::End(Verdict { errno: 0, text: None });
         assert_eq!(found, [Event::Object { message_type: 40, payload: b"ours" }, done]);
-        assert_eq!(events(&datagram, 78, 5).count(), 0);
+        assert_eq!(events(&datagram, Span { port: 78, ..SPAN }).count(), 0);
+    }
+
+    #[test]
+    fn answers_find_their_requests_also_where_numbers_wrap() {
+        let span = Span { port: 77, first: u32::MAX, count: 3 };
+        let datagram = [0, u32::MAX, 1, 2, 5].map(|sequence| message(3, 2, sequence, &[0; 4])).concat();
+        let found: Vec<usize> = events(&datagram, span).map(|item| item.unwrap().0).collect();
+        assert_eq!(found, [1, 0, 2]);
     }
 
     #[test]
     fn an_interrupted_dump_is_flagged() {
         let datagram = message(3, 2 | NLM_F_DUMP_INTR, 5, &[0; 4]);
-        assert!(events(&datagram, 77, 5).next().unwrap().unwrap().interrupted);
+        assert!(events(&datagram, SPAN).next().unwrap().unwrap().1.interrupted);
     }
 
     #[test]
     fn a_cut_message_is_malformed() {
         let whole = message(2, NLM_F_CAPPED, 5, &error(-22, &[0; 16], b"text"));
-        assert!(events(&whole[..whole.len() - 1], 77, 5).next().unwrap().is_err());
-        assert!(events(&message(2, 0, 5, &[1, 2]), 77, 5).next().unwrap().is_err());
-        assert!(events(&message(2, 0, 5, &i32::MIN.to_ne_bytes()), 77, 5).next().unwrap().is_err());
+        assert!(events(&whole[..whole.len() - 1], SPAN).next().unwrap().is_err());
+        assert!(events(&message(2, 0, 5, &[1, 2]), SPAN).next().unwrap().is_err());
+        assert!(events(&message(2, 0, 5, &i32::MIN.to_ne_bytes()), SPAN).next().unwrap().is_err());
     }
 
     proptest! {
         #[test]
-        fn never_panics(bytes: Vec<u8>, port: u32, sequence: u32) {
-            events(&bytes, port, sequence).for_each(drop);
+        fn never_panics(bytes: Vec<u8>, port: u32, first: u32, count: u32) {
+            events(&bytes, Span { port, first, count }).for_each(drop);
         }
 
         #[test]
         fn never_panics_past_a_good_header(message_type in 0_u16..48, flags: u16, payload: Vec<u8>) {
             let datagram = message(message_type, flags, 5, &payload);
-            prop_assert!(events(&datagram, 77, 5).count() <= 1);
+            prop_assert!(events(&datagram, SPAN).count() <= 1);
         }
     }
 }

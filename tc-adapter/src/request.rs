@@ -10,6 +10,9 @@ use crate::message::{self, Envelope, MessageType};
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
 
+/// Bytes of the longest message that a request can be: a class with two 64-bit rates.
+pub(crate) const LARGEST: usize = 128;
+
 /// One traffic-control request: what a single `tc` command does.
 ///
 /// `device` is an interface index, see [`Device`](crate::Device). Each is one netlink message; only adding or replacing
@@ -183,10 +186,16 @@ impl Request {
         NLM_F_ACK | action | if self.verifies_parent() { NLM_F_ECHO } else { 0 }
     }
 
-    /// Replaces the content of `buffer` by the message that is sent, `struct nlmsghdr` first. Pure, and never inlined, so
-    /// that profilers show encoding under its name. `sequence` and `port` (of the sending socket) go into the header.
-    #[inline(never)]
+    /// Replaces the content of `buffer` by the message that is sent, `struct nlmsghdr` first. Pure. `sequence` and `port` (of
+    /// the sending socket) go into the header.
     pub fn encode(&self, sequence: u32, port: u32, buffer: &mut Vec<u8>) {
+        buffer.clear();
+        self.encode_onto(sequence, port, buffer);
+    }
+
+    /// As [`Request::encode`], behind what the buffer holds. Never inlined, so that profilers show it.
+    #[inline(never)]
+    pub(crate) fn encode_onto(&self, sequence: u32, port: u32, buffer: &mut Vec<u8>) {
         let envelope = Envelope {
             message_type: self.message_type(),
             flags: self.flags(),
@@ -196,7 +205,7 @@ impl Request {
             handle: self.handle(),
             parent: self.parent(),
         };
-        message::write(buffer, envelope, |buffer| match self {
+        message::append(buffer, envelope, |buffer| match self {
             Self::AddQdisc { qdisc, .. } | Self::ReplaceQdisc { qdisc, .. } => {
                 put(buffer, TCA_KIND, b"htb\0");
                 nest(buffer, TCA_OPTIONS, |buffer| qdisc.encode_options(buffer));
@@ -249,17 +258,17 @@ impl Dump {
         let (message_type, device) = (self.message_type(), self.device());
         let (handle, parent) = (Handle::UNSPEC, Handle::UNSPEC);
         let envelope = Envelope { message_type, flags: NLM_F_DUMP, sequence, port, device, handle, parent };
-        message::write(buffer, envelope, |_| {});
+        buffer.clear();
+        message::append(buffer, envelope, |_| {});
     }
 }
 
 /// Whether a device exists: `ip link show`, by index.
-pub(crate) fn encode_get_link(device: u32, sequence: u32, port: u32, buffer: &mut Vec<u8>) {
-    buffer.clear();
+pub(crate) fn encode_get_link(device: u32, buffer: &mut Vec<u8>) {
     // struct nlmsghdr, then struct ifinfomsg: family, padding, type, index at 4, flags, change
     buffer.resize(message::NETLINK_HEADER + 16, 0);
     buffer[message::NETLINK_HEADER + 4..][..4].copy_from_slice(&device.to_ne_bytes());
-    message::finish(buffer, MessageType::GetLink, NLM_F_ACK, sequence, port);
+    message::finish(buffer, MessageType::GetLink, NLM_F_ACK, 0, 0);
 }
 
 #[cfg(test)]

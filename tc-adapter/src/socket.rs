@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem::size_of;
+use std::num::NonZeroU16;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -21,11 +22,34 @@ pub struct SocketOptions {
     /// How long to wait for an answer, 5 s by default. The kernel answers before `sendto(2)` returns, whatever time that
     /// call takes, so that this limits only the wait for an answer that was lost. At least 1 ms.
     pub deadline: Duration,
+    /// How many requests go into one `sendmsg(2)` at most: 256 by default, from where on more bring nothing, and never more than
+    /// the receive buffer has room for answers. 1: each request has a system call of its own, by which a tracer tells
+    /// it from others. Another number is taken as it is, also where answers may then be lost.
+    pub messages_per_packet: Option<NonZeroU16>,
+    /// How many requests may wait in a [`Client`](crate::Client)'s queue, 4,096 by default; further callers wait to be let in.
+    pub queue: NonZeroU16,
 }
+
+/// Most messages in a packet: changes reached their full speed at 256.
+const MESSAGES_PER_PACKET: usize = 256;
+
+/// Sixteen packets' worth.
+const QUEUE: NonZeroU16 = NonZeroU16::new(4_096).expect("not zero");
+
+/// Most bytes in a packet; a single message may be longer.
+pub(crate) const PACKET_BYTES: usize = 32 * 1024;
+
+/// What an answer takes of the receive buffer at most, with the kernel's own accounts: `tclass_notify()` fills a page.
+const ANSWER_BYTES: usize = 4096 + 512;
 
 impl Default for SocketOptions {
     fn default() -> Self {
-        Self { receive_buffer: 1 << 20, deadline: Duration::from_secs(5) }
+        Self {
+            receive_buffer: 1 << 20,
+            deadline: Duration::from_secs(5),
+            messages_per_packet: None,
+            queue: QUEUE,
+        }
     }
 }
 
@@ -73,6 +97,19 @@ impl Socket {
         };
         set_option(&socket, libc::SO_RCVTIMEO, &deadline).map_err(failed("setsockopt SO_RCVTIMEO"))?;
         Ok(Self { inner: socket, port, kernel: SocketAddr::new(0, 0) })
+    }
+
+    /// As many as were asked for, or as many as can all be refused at once without overrunning the receive buffer.
+    pub(crate) fn messages_per_packet(&self, options: SocketOptions) -> Result<usize, Error> {
+        if let Some(messages) = options.messages_per_packet {
+            return Ok(usize::from(messages.get()));
+        }
+        // What the kernel made of the size that was asked for, doubled for its own accounts.
+        let buffer = self
+            .inner
+            .get_rx_buf_sz()
+            .map_err(|source| Error::Socket { operation: "getsockopt SO_RCVBUF", source })?;
+        Ok((buffer / ANSWER_BYTES).clamp(1, MESSAGES_PER_PACKET))
     }
 
     pub(crate) fn port(&self) -> u32 {

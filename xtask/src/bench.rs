@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, ffi::OsString};
 
-use crate::{error::Error, run};
+use crate::{error::Error, peers, run};
 
 /// Build qdiscope for release and run `qdiscope bench` as root (through sudo where needed).
 ///
@@ -10,12 +10,22 @@ use crate::{error::Error, run};
 /// `cargo xtask bench -- --help` shows what it takes. Its exit code and signals pass unchanged.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// For `qdiscope bench`.
+    /// Compare tc-adapter with every other traffic-control client instead: `tc`, rtnetlink, nlink, libnl, pyroute2,
+    /// vishvananda/netlink and a floor in C, interleaved. `--peers --help` shows what it takes.
+    #[arg(long)]
+    peers: bool,
+    /// With --peers: get those that are missing from Debian and from the Python package index.
+    #[arg(long, requires = "peers")]
+    install: bool,
+    /// For `qdiscope bench`, or for the comparison.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
 }
 
-/// Does not return unless it fails: the process becomes `qdiscope bench`.
+/// Does not return unless it fails: the process becomes `qdiscope bench`, or the comparison.
 pub(crate) fn run(options: Options) -> Result<Infallible, Error> {
+    if options.peers {
+        return peers::run(options.install, options.args);
+    }
     run::exec(std::iter::once("bench".into()).chain(options.args))
 }

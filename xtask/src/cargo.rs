@@ -104,13 +104,16 @@ impl Workspace {
 
     /// Builds the `qdiscope` executable as it is measured: in the release profile.
     pub(crate) fn build_qdiscope(&self) -> Result<PathBuf, Error> {
-        self.build(&["build", "--release", "--package", "qdiscope", "--bin", "qdiscope"])?
+        self.build_one(&["build", "--release", "--package", "qdiscope", "--bin", "qdiscope"], "qdiscope")
+    }
+
+    /// Runs a cargo command that builds the program `name`, and returns its path.
+    pub(crate) fn build_one(&self, args: &[&str], name: &str) -> Result<PathBuf, Error> {
+        self.build(args)?
             .into_iter()
-            .find(|executable| {
-                executable.kind == "bin" && executable.target == "qdiscope" && !executable.test
-            })
+            .find(|executable| executable.kind == "bin" && executable.target == name && !executable.test)
             .map(|executable| executable.path)
-            .ok_or_else(|| Error::NoExecutable("qdiscope".into()))
+            .ok_or_else(|| Error::NoExecutable(name.into()))
     }
 }
 

@@ -26,6 +26,12 @@ pub(crate) enum Error {
     /// A test executable did not list its tests.
     #[error("{} --list failed ({status})", .executable.display())]
     List { executable: PathBuf, status: std::process::ExitStatus },
+    /// What the task needs could not be installed.
+    #[error(transparent)]
+    Install(#[from] crate::packages::Error),
+    /// A folder for results could not be made.
+    #[error("cannot make {}: {source}", .path.display())]
+    Folder { path: PathBuf, source: io::Error },
     /// The filter left no test to run; most likely it is misspelt.
     #[error("no test matches {0:?}")]
     NoTest(String),

@@ -8,6 +8,8 @@ mod bench;
 mod cargo;
 mod ebpf;
 mod error;
+mod packages;
+mod peers;
 mod privilege;
 mod run;
 mod test;

@@ -36,7 +36,8 @@ pub(crate) fn exec(args: impl IntoIterator<Item = OsString>) -> Result<Infallibl
     let executable = workspace.build_qdiscope()?;
     let vars = [("QDISCOPE_TARGET_DIR", workspace.target_dir.into_os_string())];
     let args: Vec<_> = args.into_iter().collect();
-    let mut command = match Privilege::acquire() {
+    let privilege = if needs_root(&args) { Privilege::acquire() } else { Ok(Privilege::Own) };
+    let mut command = match privilege {
         Ok(privilege) => privilege.command(executable.as_os_str(), &vars),
         Err(reason) => {
             let mut wanted = privilege::by_hand(executable.as_os_str(), &vars);
@@ -49,4 +50,22 @@ pub(crate) fn exec(args: impl IntoIterator<Item = OsString>) -> Result<Infallibl
     eprintln!("{}{:>12}{} `{}`", bold.0, "Running", bold.1, cargo::shown(&command));
     let source = command.exec();
     Err(cargo::start(&command, source))
+}
+
+/// Whoever only asks what there is needs no rights.
+fn needs_root(args: &[OsString]) -> bool {
+    let asks = |word: &OsString| ["--help", "-h", "--version", "-V"].iter().any(|flag| word == flag);
+    !(args.is_empty() || args.iter().any(asks) || args[0] == "schema" || args[0] == "help")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asking_for_help_needs_no_root() {
+        let needs = |line: &str| needs_root(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>());
+        assert!(needs("bench --quick") && needs("doctor"));
+        assert!(!needs("bench --help") && !needs("schema") && !needs("-V") && !needs(""));
+    }
 }

@@ -8,10 +8,11 @@ use netlink_sys::{Socket, SocketAddr};
 use nix::libc;
 use support::kernel_is_at_least;
 use tc_adapter::{
-    Connection, Device, Error, Handle, HtbClass, HtbQdisc, Loss, Rate, Request, Size, SocketOptions,
+    Connection, Device, Error, Evidence, Handle, HtbClass, HtbQdisc, Inquiry, Loss, Rate, Request, Size,
+    SocketOptions,
 };
 
-use super::world::{DEVICE, QDISC, World, add_class, class, settings};
+use super::world::{DEVICE, QDISC, World, add_class, class, mbit, settings};
 
 /// Load generators count on it: one request, one message, one sequence number.
 pub(crate) fn each_request_is_one_message() -> Result<(), Failed> {
@@ -150,25 +151,42 @@ pub(crate) fn strangers_are_not_believed() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Somebody fills the receive buffer, so that the kernel has nowhere to put its answer.
-pub(crate) fn an_overrun_is_told_and_survived() -> Result<(), Failed> {
+/// Somebody fills the receive buffer, so that the kernel has nowhere to put its answer: it is asked what is so.
+pub(crate) fn a_lost_answer_is_asked_for() -> Result<(), Failed> {
     let mut world = World::new()?;
     let device = world.device;
-    let options = SocketOptions { receive_buffer: 1, deadline: Duration::from_secs(30) };
+    let options =
+        SocketOptions { receive_buffer: 1, deadline: Duration::from_secs(30), ..SocketOptions::default() };
     let mut small = Connection::connect_with(options)?;
     let start = Instant::now();
     for minor in 1..=20 {
-        assert!(flood(&small, &forged_refusal(&small), 1000)? < 1000, "the buffer cannot be filled");
-        let request = add_class(device, QDISC, minor);
-        match small.request(&request) {
-            Err(Error::AnswerLost { loss: Loss::Overrun, sequence, handle, .. }) => {
-                assert_eq!((sequence, handle), (small.last_sequence(), class(minor)));
+        let mut overrun = |request: &Request| {
+            assert!(flood(&small, &forged_refusal(&small), 1000)? < 1000, "the buffer cannot be filled");
+            Ok::<_, Failed>((small.last_sequence() + 1, small.request(request)))
+        };
+        let add = add_class(device, QDISC, minor);
+        let classid = class(minor);
+        let change = |class| Request::ChangeClass { device, parent: Handle::UNSPEC, classid, class };
+        let delete = Request::DeleteClass { device, classid };
+        for request in [&add, &change(mbit(9)), &Request::GetClass { device, classid }, &delete] {
+            let (sequence, outcome) = overrun(request)?;
+            let answer = outcome.map_err(|error| format!("{request:?}: {error}"))?;
+            if !matches!(request, Request::GetClass { .. }) {
+                // A question is asked again instead.
+                assert_eq!((answer.sequence, answer.evidence), (sequence, Evidence::State), "{request:?}");
+            }
+        }
+        assert_eq!(world.class(minor)?, None, "it was deleted");
+        // A change of what is not there: refused, and nobody heard why.
+        let (sequence, outcome) = overrun(&change(mbit(9)))?;
+        match outcome {
+            Err(Error::AnswerLost { loss: Loss::Overrun, sequence: lost, handle, inquiry, .. }) => {
+                assert_eq!((lost, handle, inquiry), (sequence, classid, Inquiry::NoEffect));
             }
             other => return Err(format!("{other:?}").into()),
         }
-        assert!(world.class(minor)?.is_some(), "this time it was carried out");
         // The next one is answered as if nothing had been.
-        assert_eq!(small.request(&request).err().and_then(|error| error.errno()), Some(libc::EEXIST));
+        assert_eq!(small.request(&delete).err().and_then(|error| error.errno()), Some(libc::ENOENT));
     }
     assert!(start.elapsed() < Duration::from_secs(20), "an overrun is not waited out");
     Ok(())

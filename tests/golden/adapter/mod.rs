@@ -43,11 +43,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             NEEDS,
             answers::invalid_requests_are_not_sent,
         ),
-        trial(
-            "adapter::answers::an_overrun_is_told_and_survived",
-            NEEDS,
-            answers::an_overrun_is_told_and_survived,
-        ),
+        trial("adapter::answers::a_lost_answer_is_asked_for", NEEDS, answers::a_lost_answer_is_asked_for),
         trial("adapter::answers::strangers_are_not_believed", NEEDS, answers::strangers_are_not_believed),
         trial("adapter::answers::settings_come_back", NEEDS, answers::settings_come_back),
         trial("adapter::lists::three_thousand_classes", NEEDS, lists::three_thousand_classes),

@@ -33,7 +33,7 @@ impl World {
     /// `None` when there is no such class.
     pub(crate) fn class(&mut self, minor: u16) -> Result<Option<ClassEntry>, Failed> {
         match self.connection.request(&Request::GetClass { device: self.device, classid: class(minor) }) {
-            Ok(answer) => Ok(Some(answer.class.ok_or("an answer without the class")?)),
+            Ok(answer) => Ok(Some(*answer.class.ok_or("an answer without the class")?)),
             Err(error) if error.errno() == Some(nix::libc::ENOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }

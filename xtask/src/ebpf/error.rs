@@ -27,6 +27,9 @@ pub(crate) enum Error {
     /// Installing is not possible here.
     #[error("cannot install: {0}")]
     Install(String),
+    /// Packages could not be installed, or what they brought fails.
+    #[error(transparent)]
+    Packages(#[from] crate::packages::Error),
     /// The built object cannot be read as ELF.
     #[error("the built object is not understood: {0}")]
     Object(String),

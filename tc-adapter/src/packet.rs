@@ -1,0 +1,245 @@
+//! Requests packed for one `sendmsg(2)`, and what must be known of each after it was sent. Pure.
+
+use netlink_packet_core::NLM_F_ACK;
+
+use crate::error::{Error, Inquiry, Loss};
+use crate::handle::Handle;
+use crate::htb::HtbClass;
+use crate::message::{MessageType, NETLINK_HEADER};
+use crate::reply::Verdict;
+use crate::request::Request;
+
+/// What a message asks for: how errors name it, and how its answer is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Subject {
+    pub(crate) operation: MessageType,
+    pub(crate) device: u32,
+    pub(crate) handle: Handle,
+    pub(crate) parent: Handle,
+    /// The class that must exist for the request to mean what it says.
+    pub(crate) needs: Option<Handle>,
+    /// The kernel answers with the class.
+    pub(crate) wants_class: bool,
+    /// Whose parent must then be the one asked for.
+    pub(crate) verifies_parent: bool,
+    /// Success may come with a remark, which needs an acknowledgement to come in.
+    pub(crate) remarkable: bool,
+}
+
+impl Subject {
+    pub(crate) fn of(request: &Request) -> Self {
+        let verifies_parent = request.verifies_parent();
+        Self {
+            operation: request.message_type(),
+            device: request.device(),
+            handle: request.handle(),
+            parent: request.parent(),
+            needs: request.parent_to_check(),
+            wants_class: verifies_parent || matches!(request, Request::GetClass { .. }),
+            verifies_parent,
+            remarkable: is_remarkable(request),
+        }
+    }
+
+    /// One that is only to be named in errors.
+    pub(crate) fn named(operation: MessageType, device: u32) -> Self {
+        Self {
+            operation,
+            device,
+            handle: Handle::UNSPEC,
+            parent: Handle::UNSPEC,
+            needs: None,
+            wants_class: false,
+            verifies_parent: false,
+            remarkable: false,
+        }
+    }
+
+    /// Whether it changes anything.
+    pub(crate) fn is_question(&self) -> bool {
+        matches!(self.operation, MessageType::GetClass | MessageType::GetQdisc | MessageType::GetLink)
+    }
+
+    pub(crate) fn lost(&self, sequence: u32, loss: Loss, inquiry: Inquiry) -> Error {
+        let Self { operation, device, handle, .. } = *self;
+        Error::AnswerLost { operation, device, handle, sequence, loss, inquiry }
+    }
+
+    pub(crate) fn refused(&self, Verdict { errno, text }: Verdict) -> Error {
+        let Self { operation, device, handle, .. } = *self;
+        Error::Kernel { operation, device, handle, errno, ext_ack: text }
+    }
+
+    pub(crate) fn without_parent(&self, parent: Handle, ext_ack: Option<String>) -> Error {
+        Error::MissingParent { device: self.device, classid: self.handle, parent, ext_ack }
+    }
+}
+
+/// HTB remarks on a quantum that it had to clamp (`htb_change_class`): what it derives from the rate by `r2q`, of which 10
+/// is by far the most frequent. It says so for qdiscs, too, which are few.
+fn is_remarkable(request: &Request) -> bool {
+    match request {
+        Request::AddQdisc { .. } | Request::ReplaceQdisc { .. } => true,
+        Request::AddClass { class, .. }
+        | Request::ChangeClass { class, .. }
+        | Request::ReplaceClass { class, .. } => may_clamp_quantum(class),
+        Request::DeleteQdisc { .. } | Request::DeleteClass { .. } | Request::GetClass { .. } => false,
+    }
+}
+
+fn may_clamp_quantum(class: &HtbClass) -> bool {
+    class.quantum.is_none() && !(1_000..=200_000).contains(&(class.rate.bytes_per_second() / 10))
+}
+
+/// How much goes into one packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
+/// Messages, one after the other, as `sendmsg(2)` takes them.
+#[derive(Debug, Default)]
+pub(crate) struct Packet {
+    bytes: Vec<u8>,
+    subjects: Vec<Subject>,
+    /// Where each message begins.
+    starts: Vec<usize>,
+}
+
+impl Packet {
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.subjects.clear();
+        self.starts.clear();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.subjects.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.subjects.is_empty()
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn subjects(&self) -> &[Subject] {
+        &self.subjects
+    }
+
+    /// The bytes of one message.
+    pub(crate) fn message(&self, index: usize) -> &[u8] {
+        let end = self.starts.get(index + 1).copied().unwrap_or(self.bytes.len());
+        &self.bytes[self.starts[index]..end]
+    }
+
+    /// Whether one more message goes in. The first always does.
+    pub(crate) fn has_room(&self, limits: Limits, length: usize) -> bool {
+        self.is_empty() || (self.len() < limits.messages && self.bytes.len() + length <= limits.bytes)
+    }
+
+    /// Appends a request.
+    pub(crate) fn push(&mut self, request: &Request) {
+        self.starts.push(self.bytes.len());
+        self.subjects.push(Subject::of(request));
+        request.encode_onto(0, 0, &mut self.bytes);
+    }
+
+    /// Appends a message that was encoded before.
+    pub(crate) fn push_message(&mut self, subject: Subject, message: &[u8]) {
+        self.starts.push(self.bytes.len());
+        self.subjects.push(subject);
+        self.bytes.extend_from_slice(message);
+    }
+
+    /// Replaces the content by what `write` appends, as one message.
+    pub(crate) fn only(&mut self, subject: Subject, write: impl FnOnce(&mut Vec<u8>)) {
+        self.clear();
+        self.starts.push(0);
+        self.subjects.push(subject);
+        write(&mut self.bytes);
+    }
+
+    /// Numbers the messages from `first` on and decides which are to be acknowledged.
+    ///
+    /// The kernel carries a packet's messages out in their order and reports *every* failure, asked or not
+    /// (`netlink_rcv_skb`). So the acknowledgement of the last one also says that each earlier one of which nothing was
+    /// heard was carried out, unless the receive buffer overran, which the socket reports. An acknowledgement costs twice what
+    /// changing a class does.
+    pub(crate) fn seal(&mut self, first: u32, port: u32) {
+        let last = self.starts.len().wrapping_sub(1);
+        for (index, (&start, subject)) in self.starts.iter().zip(&self.subjects).enumerate() {
+            // struct nlmsghdr: length, type, flags at 6, sequence at 8, port at 12
+            let header = &mut self.bytes[start..start + NETLINK_HEADER];
+            if index != last && !subject.remarkable {
+                let flags = u16::from_ne_bytes([header[6], header[7]]) & !NLM_F_ACK;
+                header[6..8].copy_from_slice(&flags.to_ne_bytes());
+            }
+            let sequence = first.wrapping_add(u32::try_from(index).unwrap_or(u32::MAX));
+            header[8..12].copy_from_slice(&sequence.to_ne_bytes());
+            header[12..16].copy_from_slice(&port.to_ne_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(minor: u16, rate: &str) -> Request {
+        let class = HtbClass::new(rate.parse().unwrap());
+        Request::ChangeClass { device: 1, parent: Handle::UNSPEC, classid: Handle::new(1, minor), class }
+    }
+
+    fn flags(packet: &Packet, index: usize) -> u16 {
+        let message = packet.message(index);
+        u16::from_ne_bytes([message[6], message[7]])
+    }
+
+    #[test]
+    fn a_packet_is_its_messages_numbered() {
+        let requests = [change(1, "8mbit"), change(2, "40gbit"), change(3, "8mbit")];
+        let mut packet = Packet::default();
+        for request in &requests {
+            packet.push(request);
+        }
+        packet.seal(7, 99);
+        let mut whole = Vec::new();
+        for (index, (request, sequence)) in requests.iter().zip(7_u32..).enumerate() {
+            let mut alone = Vec::new();
+            request.encode(sequence, 99, &mut alone);
+            let mut within = packet.message(index).to_vec();
+            assert_eq!(flags(&packet, index) | NLM_F_ACK, u16::from_ne_bytes([alone[6], alone[7]]));
+            within[6..8].copy_from_slice(&alone[6..8]);
+            assert_eq!(within, alone);
+            whole.extend_from_slice(packet.message(index));
+        }
+        assert_eq!(packet.bytes(), whole);
+    }
+
+    #[test]
+    fn the_last_and_the_remarkable_are_acknowledged() {
+        let mut packet = Packet::default();
+        // 10 Gbit/s / r2q is above the largest quantum.
+        for request in [change(1, "8mbit"), change(2, "10gbit"), change(3, "8mbit"), change(4, "8mbit")] {
+            packet.push(&request);
+        }
+        packet.seal(1, 1);
+        let acknowledged: Vec<bool> = (0..4).map(|index| flags(&packet, index) & NLM_F_ACK != 0).collect();
+        assert_eq!(acknowledged, [false, true, false, true]);
+    }
+
+    #[test]
+    fn the_first_message_always_has_room() {
+        let limits = Limits { messages: 2, bytes: 250 };
+        let mut packet = Packet::default();
+        assert!(packet.has_room(limits, 100_000));
+        packet.push(&change(1, "8mbit"));
+        assert!(packet.has_room(limits, 100) && !packet.has_room(limits, 200));
+        packet.push(&change(2, "8mbit"));
+        assert!(!packet.has_room(limits, 1));
+    }
+}
