@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use nix::sched::{CloneFlags, setns};
@@ -101,17 +102,35 @@ pub fn virtualised() -> Option<bool> {
 /// walks one system-wide list (`flow_indr_dev_setup_offload`), so that other people's classes slow ours.
 /// `None` where a namespace could not be looked into.
 pub fn foreign_htb_classes() -> Option<u64> {
-    let mut seen = HashSet::new();
+    let (mut seen, mut seen_by_net, mut closed) = (HashSet::new(), HashSet::new(), Vec::new());
     let mut total = 0;
     for path in namespace_paths() {
-        // A process that has ended meanwhile holds nothing any more.
-        let Ok(file) = File::open(&path) else { continue };
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            // A process that has ended meanwhile holds nothing any more.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,
+            Err(_) => {
+                closed.push(path);
+                continue;
+            }
+        };
         let Ok(metadata) = file.metadata() else { continue };
+        seen_by_net.extend(net_inode(&path));
         if seen.insert((metadata.dev(), metadata.ino())) {
             total += htb_classes_in(file)?;
         }
     }
-    (!seen.is_empty()).then_some(total)
+    // A process with more rights than this one keeps its namespace closed, but not which it is.
+    let all_seen =
+        closed.iter().all(|path| net_inode(path).is_some_and(|inode| seen_by_net.contains(&inode)));
+    (all_seen && !seen.is_empty()).then_some(total)
+}
+
+/// For the `ns/net` of a process, the inode of its `net/dev`, which the network namespace has and everybody may ask for.
+fn net_inode(namespace: &Path) -> Option<u64> {
+    let process = namespace.parent()?.parent()?;
+    process.join("net/dev").metadata().ok().map(|metadata| metadata.ino())
 }
 
 fn namespace_paths() -> impl Iterator<Item = PathBuf> {
@@ -149,6 +168,15 @@ fn htb_classes_in(namespace: File) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Those of the init process, too, of which not even root may always open the namespace.
+    #[test]
+    fn a_namespace_is_known_by_its_net_folder() {
+        let own = net_inode(Path::new("/proc/self/ns/net"));
+        assert!(own.is_some());
+        assert!(net_inode(Path::new("/proc/1/ns/net")).is_some());
+        assert_eq!(net_inode(Path::new("/run/netns/x")), None);
+    }
 
     #[test]
     fn steal_is_a_share_of_the_time_between() {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::load::Schedule;
 use crate::report::model::Mode;
 use crate::workload::{Kind, Weights};
 
@@ -18,7 +19,41 @@ pub struct Plan {
     pub warmup: u64,
 }
 
+/// HTB minors are 16 bits; 1 is the first that a class can have.
+const MOST_CLASSES_A_DEVICE: u64 = 0xffff;
+
 impl Plan {
+    /// Refuses what no kernel could do, in words.
+    pub fn check(&self) -> Result<(), String> {
+        for workload in &self.workloads {
+            if let Load::Open { rate, duration } = workload.load
+                && Schedule::new(rate, duration).count() == 0
+            {
+                return Err(format!(
+                    "a rate of {rate} a second for {duration:?} is no request at all: raise either"
+                ));
+            }
+            let workers = u64::from(workload.workers);
+            let most = match workload.kind {
+                Kind::HtbQdisc => 0,
+                // Each worker's share is rounded up, that of the warm-up too.
+                Kind::HtbClass => workload.classes.saturating_add(self.warmup).saturating_add(2 * workers),
+                // lifecycle strays by a twentieth, and each worker by one class at least.
+                Kind::Lifecycle => {
+                    workload.classes.saturating_add(workload.classes / 20).saturating_add(2 * workers)
+                }
+            };
+            if most.div_ceil(u64::from(self.devices)) > MOST_CLASSES_A_DEVICE {
+                return Err(format!(
+                    "{} classes do not fit on {} devices: HTB has {MOST_CLASSES_A_DEVICE} minors a qdisc; \
+                     use more --devices or fewer classes",
+                    workload.classes, self.devices
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// How many devices carry `workload`. `htb-qdisc` gives each worker one of its own at least: two workers on one
     /// device would only refuse each other's requests.
     pub fn devices_of(&self, workload: &Workload) -> u32 {

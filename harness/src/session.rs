@@ -1,9 +1,10 @@
 //! The orchestrator: runs a plan, workload by workload, and returns what was measured. It prints nothing.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tc_adapter::{Client, Handle, HtbQdisc, Request};
+use tc_adapter::{Client, Handle, HtbQdisc, Request, SocketOptions};
 use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::exit::Failure;
@@ -19,6 +20,10 @@ use crate::workload::{Kind, ROOT_QDISC, scene};
 
 /// How often latencies are moved to the log and progress is told.
 const TICK: Duration = Duration::from_secs(1);
+
+/// A fill of few classes is over before it can be measured, and takes a thousand times as long to prepare. After so many
+/// times the asked duration no further fill is begun, and what was measured counts.
+const PATIENCE: u32 = 5;
 
 /// Hears how a run goes on.
 pub trait Observer {
@@ -110,13 +115,16 @@ impl Session<'_> {
         if let Some(collector) = self.collector {
             collector.begin().map_err(|error| probes_failed(&error))?;
         }
+        let began = Instant::now();
         let mut course: Option<Course> = None;
         for round in 0.. {
             self.round(plan, workload, round, &setup, &mut course, hdr, kernel_profile).await?;
             self.tear_down(&setup).await?;
             let measured = course.as_ref().map_or(Duration::ZERO, |course| course.recorder.measured());
             let fills = workload.kind == Kind::HtbClass && workload.load.rate().is_none();
-            if !fills || measured >= workload.load.duration() || self.stop.is_set() {
+            let duration = workload.load.duration();
+            if !fills || measured >= duration || began.elapsed() >= duration * PATIENCE || self.stop.is_set()
+            {
                 break;
             }
         }
@@ -267,8 +275,10 @@ fn tag(workload: &Workload) -> String {
     format!("{}-{}", workload.kind.name(), workload.load.mode())
 }
 
+/// One message in each system call, so that the probes' events are the operations.
 fn connect() -> Result<Client, Failure> {
-    Client::connect().map_err(|error| Failure::environment(error.to_string()))
+    let options = SocketOptions { messages_per_packet: Some(NonZeroU16::MIN), ..SocketOptions::default() };
+    Client::connect_with(options).map_err(|error| Failure::environment(error.to_string()))
 }
 
 fn unprepared(error: &tc_adapter::Error) -> Failure {
@@ -309,6 +319,9 @@ fn result(
         mode: workload.load.mode(),
         workers: workload.workers,
         rate: workload.load.rate(),
+        duration_seconds: workload.load.duration().as_secs_f64(),
+        classes: (workload.kind != Kind::HtbQdisc).then_some(workload.classes),
+        weights: (workload.kind == Kind::Lifecycle).then(|| workload.weights.to_string()),
         devices: u32::try_from(devices).unwrap_or(u32::MAX),
         population_max: 0,
         operations: totals.operations(),

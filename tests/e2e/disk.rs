@@ -77,7 +77,8 @@ pub(crate) fn a_disk_that_is_full_at_the_end_leaves_no_half_result() -> Result<(
         let finished = finished.expect(3)?;
         let line = finished.stderr.lines().last().unwrap_or_default();
         assert!(line.starts_with("qdiscope: ") && line.contains("free some space"), "{}", finished.said());
-        assert!(!finished.stdout.contains("verdict"), "a run that was not saved has no verdict");
+        assert!(finished.stdout.contains("verdict"), "what was measured is shown all the same");
+        assert!(!finished.stdout.contains("saved:"), "{}", finished.stdout);
         let partial: Vec<_> = left.keys().filter(|name| name.starts_with('.')).collect();
         assert!(partial.is_empty(), "{partial:?}");
     }
@@ -85,10 +86,26 @@ pub(crate) fn a_disk_that_is_full_at_the_end_leaves_no_half_result() -> Result<(
     Ok(())
 }
 
-/// Output that cannot be written is no reason to panic, nor to lose the run.
-pub(crate) fn a_full_stdout_is_no_panic() -> Result<(), Failed> {
+/// Output that cannot be written is told, and no reason to panic or to lose the run.
+pub(crate) fn a_full_stdout_is_told() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let full = File::options().write(true).open("/dev/full")?;
     let run = Running::start_with(qdiscope(QUICK)?.arg("--out").arg(folder.path()).stdout(full))?;
-    Saved::read(run.finish()?, folder.path()).map(drop)
+    let saved = Saved::read(run.finish()?.expect(3)?, folder.path())?;
+    assert!(saved.finished.stderr.contains("standard output"), "{}", saved.finished.stderr);
+    let full = File::options().write(true).open("/dev/full")?;
+    Running::start_with(qdiscope("schema")?.stdout(full))?.finish()?.expect(3).map(drop)
+}
+
+/// Until there is something to put in its place, the run that is there stays.
+pub(crate) fn an_earlier_run_outlives_one_that_fails() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let out = |arguments: &str| Finished::of(qdiscope(arguments)?.arg("--out").arg(folder.path()));
+    out(QUICK)?.expect(6)?;
+    let before = files(folder.path())?;
+    mounts::enter()?;
+    let _hidden = Tmpfs::mount(Path::new("/sys/kernel"), "size=64k,mode=755")?;
+    out(&format!("{QUICK} --probes tracepoint"))?.expect(3)?;
+    assert_eq!(files(folder.path())?, before);
+    Ok(())
 }

@@ -264,3 +264,17 @@ pub(crate) fn runs_are_kept_by_time() -> Result<(), Failed> {
     );
     Ok(())
 }
+
+/// Also where neither the warm-up nor the schedule is a multiple of the workers, and where a second has only one request.
+pub(crate) fn a_schedule_is_kept_to_its_end() -> Result<(), Failed> {
+    let run = Saved::by("bench --workload htb-class --rate 501 --duration 1s --workers 8")?;
+    let workload = &run.workloads()?[0];
+    assert_eq!((count(workload, "/operations")?, count(workload, "/unsent")?), (501, 0));
+    let sparse = Saved::by("bench --workload lifecycle --rate 1 --duration 2s --population 100")?;
+    let workload = &sparse.workloads()?[0];
+    assert_eq!((count(workload, "/operations")?, count(workload, "/unsent")?), (2, 0));
+    assert!((1.9..2.5).contains(&number(workload, "/measured_seconds")?), "{workload}");
+    // Over one second only, it would be twice as much.
+    assert!(number(workload, "/resources/cpu_percent_of_one_core")? < 60.0, "{}", workload["resources"]);
+    Ok(())
+}

@@ -60,6 +60,13 @@ pub(crate) fn terminate_saves_what_was_measured() -> Result<(), Failed> {
     Ok(())
 }
 
+/// The terminal goes away.
+pub(crate) fn hanging_up_saves_what_was_measured() -> Result<(), Failed> {
+    let (run, folder) = start(LONG, "lifecycle (closed)")?;
+    run.signal(Signal::SIGHUP)?;
+    is_saved_and_marked(run, &folder).map(drop)
+}
+
 pub(crate) fn interrupt_is_heard_during_preparation() -> Result<(), Failed> {
     let (mut run, folder) = start(CROWDED, "lifecycle (closed)")?;
     run.signal(Signal::SIGINT)?;

@@ -71,8 +71,13 @@ impl Limit {
 #[derive(Debug, thiserror::Error)]
 pub enum ParseError {
     /// Not TOML, an unknown key or metric.
-    #[error("{}", one_line(.0))]
-    Toml(#[from] toml::de::Error),
+    #[error("line {line}: {}", one_line(.source))]
+    Toml {
+        /// Where, from 1 on.
+        line: usize,
+        /// What is wrong.
+        source: toml::de::Error,
+    },
     /// Another layout.
     #[error("schema_version {0} is not known; this qdiscope reads {SCHEMA_VERSION}")]
     Version(u32),
@@ -82,6 +87,12 @@ pub enum ParseError {
     /// None or several of the limits.
     #[error("target {metric}: give exactly one of `above`, `below` and `at_most`")]
     Limits {
+        /// The target's metric.
+        metric: String,
+    },
+    /// A metric of the run has no mode.
+    #[error("target {metric}: it is measured once for the whole run, so leave `mode` out")]
+    Mode {
         /// The target's metric.
         metric: String,
     },
@@ -126,7 +137,10 @@ impl Budget {
 
     /// Reads a budget file's text.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
-        let file: File = toml::from_str(text)?;
+        let file: File = toml::from_str(text).map_err(|source| {
+            let at = source.span().map_or(0, |span| span.start.min(text.len()));
+            ParseError::Toml { line: text.as_bytes()[..at].split(|byte| *byte == b'\n').count(), source }
+        })?;
         if file.schema_version != SCHEMA_VERSION {
             return Err(ParseError::Version(file.schema_version));
         }
@@ -150,6 +164,9 @@ impl TryFrom<&RawTarget> for Target {
         };
         if !limit.bound().is_finite() || limit.bound() < 0.0 {
             return Err(ParseError::Bound { metric: raw.metric.name() });
+        }
+        if raw.mode.is_some() && raw.metric.is_of_the_run() {
+            return Err(ParseError::Mode { metric: raw.metric.name() });
         }
         Ok(Self { metric: raw.metric, mode: raw.mode, limit })
     }
@@ -187,11 +204,19 @@ mod tests {
             "schema_version = 1\n[[target]]\nmetric = \"latency_p95_us\"\nbelow = nan",
             "schema_version = 1\n[[target]]\nmetric = \"latency_p95_ms\"\nbelow = 1",
             "schema_version = 1\n[[target]]\nmetric = \"latency_p95_us\"\nbelwo = 1",
+            "schema_version = 1\n[[target]]\nmetric = \"leaked_fds\"\nmode = \"open\"\nat_most = 0",
             "not toml at all",
         ] {
             let error = Budget::parse(text).expect_err(text).to_string();
             assert!(!error.is_empty() && !error.contains('\n'), "{text:?} → {error:?}");
         }
+    }
+
+    #[test]
+    fn the_line_is_named() {
+        let error = Budget::parse("schema_version = 1\n[[target]]\nmetric = \"latency_p95_ms\"\nbelow = 1")
+            .unwrap_err();
+        assert!(error.to_string().starts_with("line 3: "), "{error}");
     }
 
     #[test]

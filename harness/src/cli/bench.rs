@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
+use std::fs::File;
+use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,8 +27,11 @@ use crate::session::{Measured, Session};
 use crate::store::RunDir;
 use crate::workload::{Kind, Weights};
 
-/// HTB minors are 16 bits; 1 is the first that a class can have.
-const MOST_CLASSES_A_DEVICE: u64 = 0xffff;
+/// More do not fit on the most devices; far fewer already take the kernel hours.
+pub(super) const MOST_CLASSES: u64 = 65_535_000;
+
+/// Nobody writes a longer budget.
+const BUDGET_BYTES: u64 = 1 << 20;
 
 /// Without `--workload`: the capacity of each workload, then the target load.
 #[derive(Args)]
@@ -51,19 +55,20 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     devices: u32,
     /// htb-class: classes that a fill creates
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=MOST_CLASSES))]
     classes: u64,
     /// lifecycle: classes held in the kernel
-    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=MOST_CLASSES))]
     population: u64,
-    /// lifecycle: how often each operation is chosen
+    /// lifecycle: how often each operation is chosen, as far as the constant population allows: creating and deleting
+    /// even out
     #[arg(long, value_name = "NAME=N,…", default_value_t = Weights::default())]
     weights: Weights,
     /// Seed of every random choice
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Operations of each workload that are sent before measuring begins
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    /// Operations of each workload that are sent before measuring begins; htb-class: in each fill
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(..=MOST_CLASSES))]
     warmup: u64,
     /// Who watches the kernel's side
     #[arg(long, value_enum, default_value_t = Choice::Auto)]
@@ -97,8 +102,8 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         other => return Err(format!("`{other}` is none of the units ms, s, m and h")),
     };
     match digits.parse::<f64>() {
-        Ok(value) if value > 0.0 && value * unit <= 86_400.0 => Ok(Duration::from_secs_f64(value * unit)),
-        _ => Err("give a time above 0 and at most a day, as in 30s".into()),
+        Ok(value) if (1e-3..=86_400.0).contains(&(value * unit)) => Ok(Duration::from_secs_f64(value * unit)),
+        _ => Err("give a time from 1ms to a day, as in 30s".into()),
     }
 }
 
@@ -120,21 +125,7 @@ impl Arguments {
             }));
         }
         let plan = Plan { workloads, devices: self.devices, seed: self.seed, warmup: self.warmup };
-        for workload in &plan.workloads {
-            // lifecycle strays by a twentieth, and each worker by one class at least.
-            let most = match workload.kind {
-                Kind::HtbQdisc => 0,
-                Kind::HtbClass => workload.classes + plan.warmup,
-                Kind::Lifecycle => workload.classes + workload.classes / 20 + 2 * u64::from(workload.workers),
-            };
-            if most.div_ceil(u64::from(plan.devices)) > MOST_CLASSES_A_DEVICE {
-                return Err(Failure::usage(format!(
-                    "{most} classes do not fit on {} devices: HTB has {MOST_CLASSES_A_DEVICE} minors a qdisc; \
-                     use more --devices or fewer classes",
-                    plan.devices
-                )));
-            }
-        }
+        plan.check().map_err(Failure::usage)?;
         Ok(plan)
     }
 
@@ -164,7 +155,12 @@ impl Arguments {
         let Some(path) = &self.budget else { return Ok(Budget::built_in()) };
         let refused =
             |error: &dyn std::fmt::Display| Failure::usage(format!("--budget {}: {error}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| refused(&error))?;
+        let mut text = String::new();
+        let file = File::open(path).map_err(|error| refused(&error))?;
+        let read = file.take(BUDGET_BYTES + 1).read_to_string(&mut text).map_err(|error| refused(&error))?;
+        if read as u64 > BUDGET_BYTES {
+            return Err(refused(&format!("larger than {BUDGET_BYTES} bytes")));
+        }
         Budget::parse(&text).map_err(|error| refused(&error))
     }
 
@@ -192,7 +188,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let before = Before::observe();
     isolation::enter()?;
     let started = Timestamp::now();
-    let dir = RunDir::create(arguments.out.as_deref(), run_id(started))?;
+    let mut dir = RunDir::create(arguments.out.as_deref(), run_id(started))?;
 
     let profiler = ReadyProfiler::new();
     let runtime = runtime()?;
@@ -217,9 +213,10 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let judged = judge(&budget, &run);
     (run.budget, run.not_judged, run.verdict) = (judged.judgements, judged.not_judged, judged.verdict);
     run.explanations = explain(&run);
-    save(&dir, &mut run, measured.hdr.bytes(), &measured.kernel_profile, profiler)?;
-    report(&run, dir.path());
-    Ok(exit(&run))
+    let saved = save(&mut dir, &mut run, measured.hdr.bytes(), &measured.kernel_profile, profiler);
+    // What was measured is shown, also where it could not be saved.
+    report(&run, saved.is_ok().then(|| dir.path()))?;
+    saved.map(|()| exit(&run))
 }
 
 fn exit(run: &RunResult) -> Exit {
@@ -271,7 +268,7 @@ async fn measure(
 
 /// `result.json` comes last: who finds it finds the rest.
 fn save(
-    dir: &RunDir,
+    dir: &mut RunDir,
     run: &mut RunResult,
     hdr: &[u8],
     kernel: &KernelProfile,
@@ -294,6 +291,7 @@ fn save(
             Err(error) => run.explanations.push(format!("No kernel flamegraph: {error}.")),
         }
     }
+    dir.clear()?;
     for (role, name, bytes) in files {
         dir.write(name, &bytes)?;
         run.artifacts.insert(role.into(), name.into());
@@ -301,21 +299,24 @@ fn save(
     let document = serde_json::to_vec_pretty(run)
         .map_err(|error| Failure::internal(format!("encode the result: {error}")))?;
     dir.write("result.json", &document)?;
-    dir.finish()
+    dir.finish();
+    Ok(())
 }
 
-fn report(run: &RunResult, dir: &Path) {
+fn report(run: &RunResult, saved: Option<&Path>) -> Result<(), Failure> {
     let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let mut text = terminal::render(run, color);
     for line in terminal::violations(run) {
         text.push_str(&line);
         text.push('\n');
     }
-    let _ = writeln!(text, "saved: {}", dir.display());
-    for name in run.artifacts.values() {
-        let _ = writeln!(text, "       {}", dir.join(name).display());
+    if let Some(dir) = saved {
+        let _ = writeln!(text, "saved: {}", dir.display());
+        for name in run.artifacts.values() {
+            let _ = writeln!(text, "       {}", dir.join(name).display());
+        }
     }
-    print(&text);
+    print(&text)
 }
 
 #[cfg(test)]

@@ -102,9 +102,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     if arguments.json {
         let document = serde_json::to_string_pretty(&checks)
             .map_err(|error| Failure::internal(format!("encode the checks: {error}")))?;
-        print(&format!("{document}\n"));
+        print(&format!("{document}\n"))?;
     } else {
-        print(&render(&checks, able));
+        print(&render(&checks, able))?;
     }
     Ok(if able { Exit::Pass } else { Exit::Environment })
 }
@@ -186,7 +186,7 @@ fn render(checks: &[Check], able: bool) -> String {
         }
     }
     text.push_str(if able {
-        "\n`qdiscope bench` can run here. What is marked \"no\" is absent from its results, never zero.\n"
+        "\n`qdiscope bench` can run here. What only a missing part could show is absent from its results, never zero.\n"
     } else {
         "\n`qdiscope bench` cannot run here: see the arrows above.\n"
     });

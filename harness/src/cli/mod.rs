@@ -39,10 +39,13 @@ enum Command {
     #[command(after_help = EXIT_CODES)]
     Bench(bench::Arguments),
     /// Say what this machine can measure, and what to do about the rest
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = "Exit codes:\n    0  `bench` can run here\n    3  it cannot, see the arrows")]
     Doctor(doctor::Arguments),
     /// Measure what the probes cost: the same load with and without them, interleaved
-    #[command(after_help = EXIT_CODES)]
+    #[command(
+        after_help = "Exit codes:\n    0  measured, and not below --min-ratio\n    1  internal error\n    2  usage\n    \
+                            3  this environment cannot run it\n    4  below --min-ratio\n  130  interrupted"
+    )]
     Overhead(overhead::Arguments),
     /// Print the JSON Schema of result.json
     Schema,
@@ -74,8 +77,14 @@ pub fn main() -> ExitCode {
 }
 
 /// Prints to stdout; a reader that has gone (`| head`) is no error.
-fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::environment(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// tokio with as many threads as help: requests are serial in the kernel.
@@ -89,18 +98,20 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|error| Failure::environment(format!("start threads: {error}")))
 }
 
-/// The first SIGINT or SIGTERM asks the run to stop and save what it has; the second ends the process at once.
+/// The first SIGINT, SIGTERM or SIGHUP asks the run to stop and save what it has; the second ends the process at once.
 fn stop_on_signal(stop: &Stop) -> Result<(), Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let failed = |error: std::io::Error| Failure::internal(format!("listen for signals: {error}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(failed)?;
     let stop = stop.clone();
     tokio::spawn(async move {
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                _ = hang_up.recv() => {}
             }
             if stop.is_set() {
                 std::process::exit(i32::from(Exit::Interrupted as u8));

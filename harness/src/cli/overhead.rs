@@ -32,13 +32,20 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     devices: u32,
     /// Exit with 4 when the median ratio is below this
-    #[arg(long, value_name = "RATIO")]
+    #[arg(long, value_name = "RATIO", value_parser = parse_ratio)]
     min_ratio: Option<f64>,
 }
 
 /// How long each side of a round is measured, in whole fills: a single fill is over within a second, and what else the machine
 /// does in that second would decide the ratio.
 const MEASURED: Duration = Duration::from_secs(2);
+
+fn parse_ratio(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(ratio) if ratio.is_finite() && ratio > 0.0 => Ok(ratio),
+        _ => Err("give a number above 0, as in 0.95".into()),
+    }
+}
 
 struct Silent;
 
@@ -49,13 +56,13 @@ impl Observer for Silent {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let plan = plan(arguments);
+    plan.check().map_err(Failure::usage)?;
     isolation::enter()?;
-    runtime()?.block_on(measure(arguments))
+    runtime()?.block_on(measure(arguments, &plan))
 }
 
-async fn measure(arguments: &Arguments) -> Result<Exit, Failure> {
-    let stop = Stop::default();
-    stop_on_signal(&stop)?;
+fn plan(arguments: &Arguments) -> Plan {
     let workload = Workload {
         kind: Kind::HtbClass,
         load: Load::Closed { duration: MEASURED },
@@ -63,22 +70,27 @@ async fn measure(arguments: &Arguments) -> Result<Exit, Failure> {
         classes: arguments.classes,
         weights: Weights::default(),
     };
-    let plan = Plan { workloads: vec![workload], devices: arguments.devices, seed: 1, warmup: 100 };
+    Plan { workloads: vec![workload], devices: arguments.devices, seed: 1, warmup: 100 }
+}
+
+async fn measure(arguments: &Arguments, plan: &Plan) -> Result<Exit, Failure> {
+    let stop = Stop::default();
+    stop_on_signal(&stop)?;
     let devices = isolation::create_devices(plan.devices_needed()).await?;
     // The first fill of a young process is slower than the later ones; it counts for neither side.
-    throughput(&plan, &devices, &stop, Choice::Off).await?;
-    print("round  probes off ops/s  probes on ops/s  on / off\n");
+    throughput(plan, &devices, &stop, Choice::Off).await?;
+    print("round  probes off ops/s  probes on ops/s  on / off\n")?;
     let mut ratios = Vec::new();
     for round in 1..=arguments.rounds {
-        let off = throughput(&plan, &devices, &stop, Choice::Off).await?;
-        let on = throughput(&plan, &devices, &stop, Choice::Tracepoint).await?;
+        let off = throughput(plan, &devices, &stop, Choice::Off).await?;
+        let on = throughput(plan, &devices, &stop, Choice::Tracepoint).await?;
         if stop.is_set() {
             return Ok(Exit::Interrupted);
         }
         let (Some(off), Some(on)) = (off, on) else {
             return Err(Failure::internal("a fill without throughput"));
         };
-        print(&format!("{round:5}  {off:16.0}  {on:15.0}  {:8.3}\n", on / off));
+        print(&format!("{round:5}  {off:16.0}  {on:15.0}  {:8.3}\n", on / off))?;
         ratios.push(on / off);
     }
     ratios.sort_by(f64::total_cmp);
@@ -92,7 +104,7 @@ async fn measure(arguments: &Arguments) -> Result<Exit, Failure> {
         ratios.len(),
         ratios[0],
         ratios[ratios.len() - 1],
-    ));
+    ))?;
     Ok(match arguments.min_ratio {
         Some(least) if median < least => Exit::BudgetViolated,
         _ => Exit::Pass,

@@ -17,7 +17,7 @@ fn text() -> Result<String, Failure> {
 }
 
 pub(super) fn run() -> Result<Exit, Failure> {
-    print(&text()?);
+    print(&text()?)?;
     Ok(Exit::Pass)
 }
 

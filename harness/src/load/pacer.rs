@@ -26,17 +26,24 @@ pub(super) fn start(
         let mut sent = 0;
         for (index, worker) in (0..schedule.count()).zip((0..workers.len()).cycle()) {
             let due = start + schedule.due(index);
-            while let Some(wait) = due.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero()) {
-                if stop.is_set() {
-                    return sent;
-                }
-                thread::sleep(wait.min(NAP));
-            }
-            if workers[worker].send(due).is_err() {
+            if !wait_until(due, &stop) || workers[worker].send(due).is_err() {
                 return sent;
             }
             sent += 1;
         }
+        // The time after the last request belongs to the load as well.
+        wait_until(start + schedule.duration(), &stop);
         sent
     })
+}
+
+/// Sleeps until then; `false` where it was stopped before.
+fn wait_until(then: Instant, stop: &Stop) -> bool {
+    while let Some(wait) = then.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero()) {
+        if stop.is_set() {
+            return false;
+        }
+        thread::sleep(wait.min(NAP));
+    }
+    true
 }

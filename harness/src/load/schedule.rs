@@ -9,6 +9,7 @@ use std::time::Duration;
 pub struct Schedule {
     rate: f64,
     count: u64,
+    duration: Duration,
 }
 
 impl Schedule {
@@ -19,12 +20,17 @@ impl Schedule {
         reason = "saturates, and both are positive"
     )]
     pub fn new(rate: f64, duration: Duration) -> Self {
-        Self { rate, count: (rate * duration.as_secs_f64()).round() as u64 }
+        Self { rate, count: (rate * duration.as_secs_f64()).round() as u64, duration }
     }
 
     /// How many requests it holds.
     pub fn count(&self) -> u64 {
         self.count
+    }
+
+    /// How long it is, past the last request.
+    pub fn duration(&self) -> Duration {
+        self.duration
     }
 
     /// The intended start of request `index`, after the schedule's own start.

@@ -110,16 +110,16 @@ impl Phases {
 
 struct State {
     probes: Probes,
-    windows: Vec<Window>,
+    window: Option<Window>,
     by_type: BTreeMap<u16, Phases>,
     lost_before: u64,
 }
 
 impl State {
     fn drain(&mut self) {
-        let Self { probes, windows, by_type, .. } = self;
+        let Self { probes, window, by_type, .. } = self;
         probes.drain(|event| {
-            if windows.iter().any(|window| window.holds(event)) {
+            if window.is_some_and(|window| window.holds(event)) {
                 by_type.entry(event.message_type).or_insert_with(Phases::new).record(event);
             }
         });
@@ -145,7 +145,7 @@ pub struct KernelCollector {
 impl KernelCollector {
     /// Starts reading.
     pub fn start(probes: Probes) -> std::io::Result<Self> {
-        let state = State { probes, windows: Vec::new(), by_type: BTreeMap::new(), lost_before: 0 };
+        let state = State { probes, window: None, by_type: BTreeMap::new(), lost_before: 0 };
         let state = Arc::new(Mutex::new(state));
         let stop = Arc::new(AtomicBool::new(false));
         let thread = thread::Builder::new().name("qdiscope-events".into()).spawn({
@@ -165,14 +165,16 @@ impl KernelCollector {
         let mut state = lock(&self.state);
         state.drain();
         state.by_type.clear();
-        state.windows.clear();
+        state.window = None;
         state.lost_before = state.lost()?;
         Ok(())
     }
 
-    /// Counts the requests of `window` from now on, beside those of earlier windows.
+    /// Counts the requests of `window` from now on, on top of those of earlier windows, which have all been answered.
     pub fn watch(&self, window: Window) {
-        lock(&self.state).windows.push(window);
+        let mut state = lock(&self.state);
+        state.drain();
+        state.window = Some(window);
     }
 
     /// Takes sampled kernel stacks from now on, where this kernel lets them be taken: requests can be followed

@@ -5,6 +5,9 @@ use super::model::{RunResult, WorkloadResult};
 /// A second below this share of the first one is worth a word.
 const MARKED_DECLINE: f64 = 0.7;
 
+/// Classes on one qdisc from where on the walk takes most of an add.
+const MANY_CLASSES: u64 = 1_500;
+
 /// Foreign classes that make a difference: at some 80 ns each, a microsecond an add.
 const MANY_FOREIGN_CLASSES: u64 = 1_000;
 
@@ -33,14 +36,17 @@ pub fn explain(run: &RunResult) -> Vec<String> {
     findings
 }
 
-/// Adding the N-th class to a qdisc costs time in proportion to N.
+/// Adding the N-th class to a qdisc costs time in proportion to N. Said where that explains the figures: in a single large
+/// fill that became slower while nobody else held RTNL.
 fn wall(workload: &WorkloadResult) -> Option<String> {
     if workload.name != "htb-class" || workload.devices == 0 {
         return None;
     }
     let (first, worst) = (*workload.timeline_ops.first()?, *workload.timeline_ops.iter().min()?);
     let per_device = workload.population_max / u64::from(workload.devices);
-    (worst < 1_000 || (worst as f64) < first as f64 * MARKED_DECLINE).then(|| {
+    let once = workload.operations <= workload.population_max;
+    let declined = (worst as f64) < first as f64 * MARKED_DECLINE;
+    (per_device >= MANY_CLASSES && once && declined && !waits_for_rtnl(workload)).then(|| {
         format!(
             "htb-class reached {per_device} classes on each qdisc and fell from {first} adds in its first second to \
              {worst} in its worst: the kernel walks all classes of a qdisc when it adds one (tc_bind_tclass), so \
@@ -48,6 +54,15 @@ fn wall(workload: &WorkloadResult) -> Option<String> {
              (--devices) avoid it."
         )
     })
+}
+
+/// Whether much of the requests' time went into waiting for somebody else.
+fn waits_for_rtnl(workload: &WorkloadResult) -> bool {
+    workload
+        .kernel_us
+        .iter()
+        .flat_map(|by_type| by_type.values())
+        .any(|phases| phases.rtnl_wait.as_ref().is_some_and(|wait| wait.mean > phases.syscall.mean * 0.3))
 }
 
 /// Every request must be in the kernel's figures or be counted as lost.
@@ -96,6 +111,7 @@ mod tests {
         let mut run = fixtures::run();
         run.workloads[0].devices = 1;
         run.workloads[0].population_max = 10_100;
+        run.workloads[0].operations = 10_000;
         run.workloads[0].timeline_ops = vec![5_000, 1_500, 800];
         let text = explain(&run).join(" ");
         assert!(text.contains("10100 classes") && text.contains("5000") && text.contains("800"), "{text}");

@@ -139,6 +139,12 @@ pub struct WorkloadResult {
     pub workers: u32,
     /// Offered rate, operations per second; null in a closed loop, which offers none.
     pub rate: Option<f64>,
+    /// How long it was asked to run, seconds.
+    pub duration_seconds: f64,
+    /// Classes asked for: in a fill of `htb-class`, held by `lifecycle`; null for `htb-qdisc`, which has none.
+    pub classes: Option<u64>,
+    /// How often `lifecycle` was to choose each operation, as `create=20,change=40,read=20,delete=20`; null for the others.
+    pub weights: Option<String>,
     /// Devices that carried it.
     pub devices: u32,
     /// Most classes that were in the kernel at once.
@@ -344,6 +350,9 @@ pub mod fixtures {
             mode: Mode::Closed,
             workers: 8,
             rate: None,
+            duration_seconds: 3.0,
+            classes: Some(10_000),
+            weights: None,
             devices: 10,
             population_max: 10_100,
             operations: 20_000,

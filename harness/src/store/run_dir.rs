@@ -1,12 +1,12 @@
 //! A run's folder. `result.json` appears last and whole, or not at all.
 
-use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{chown, symlink};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{FallocateFlags, fallocate};
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, Flock, FlockArg, fallocate};
 use tempfile::NamedTempFile;
 
 use crate::exit::Failure;
@@ -17,8 +17,8 @@ const RESULT: &str = "result.json";
 /// Room for a run's files, taken before the run: a full disk is reported before the minute of work, not after.
 const RESERVE_BYTES: i64 = 8 << 20;
 
-/// Everything that a run may leave in its folder. An earlier run's files are removed, so that none of them is
-/// taken for this one's.
+/// Everything that a run may leave in its folder. An earlier run's files are removed before the first of this one's is written, so
+/// that none of them is taken for this one's; until then the earlier run is whole.
 const FILES: [&str; 7] =
     [RESULT, "latency.hdr", "cpu.pb.gz", "user.svg", "kernel.svg", "kernel.folded", "result.json.tmp"];
 
@@ -32,7 +32,9 @@ pub struct RunDir {
     /// The user behind sudo, to whom the files are given.
     owner: Option<(u32, u32)>,
     /// A file without a name that holds [`RESERVE_BYTES`] until the first real one is written, or the process dies.
-    reserve: RefCell<Option<File>>,
+    reserve: Option<File>,
+    /// Two runs in one folder would mix their files.
+    lock: Option<Flock<File>>,
 }
 
 impl RunDir {
@@ -48,9 +50,11 @@ impl RunDir {
         if path.exists() && !path.is_dir() {
             return Err(Failure::usage(format!("--out {}: is a file; name a folder", path.display())));
         }
-        let dir = Self { path, run_id, parent, owner: sudo_user(), reserve: RefCell::new(None) };
-        dir.prepare().map_err(|error| dir.failure("prepare", &error))?;
-        Ok(dir)
+        let mut dir = Self { path, run_id, parent, owner: sudo_user(), reserve: None, lock: None };
+        match dir.prepare() {
+            Ok(()) => Ok(dir),
+            Err(error) => Err(dir.failure("prepare", &error)),
+        }
     }
 
     /// The folder.
@@ -63,27 +67,41 @@ impl RunDir {
         &self.run_id
     }
 
-    fn prepare(&self) -> io::Result<()> {
+    fn prepare(&mut self) -> io::Result<()> {
         fs::create_dir_all(&self.path)?;
-        for name in FILES {
-            match fs::remove_file(self.path.join(name)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
+        // On the folder itself: there is no file that could be left behind.
+        self.lock = Some(Flock::lock(File::open(&self.path)?, FlockArg::LockExclusiveNonblock).map_err(
+            |(_, errno)| match errno {
+                Errno::EWOULDBLOCK => io::Error::other("another run is being saved there"),
+                errno => errno.into(),
+            },
+        )?);
         let reserve = tempfile::tempfile_in(&self.path)?;
         match fallocate(&reserve, FallocateFlags::empty(), 0, RESERVE_BYTES) {
             // A file system that cannot promise room will tell when it is written to.
-            Ok(()) | Err(nix::errno::Errno::EOPNOTSUPP) => {}
+            Ok(()) | Err(Errno::EOPNOTSUPP) => {}
             Err(errno) => return Err(errno.into()),
         }
-        self.reserve.replace(Some(reserve));
+        self.reserve = Some(reserve);
+        Ok(())
+    }
+
+    /// Removes an earlier run's files, `result.json` first: without it the rest is no run.
+    pub fn clear(&mut self) -> Result<(), Failure> {
+        for name in FILES {
+            match fs::remove_file(self.path.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(self.failure(&format!("remove an earlier {name} in"), &error));
+                }
+                _ => {}
+            }
+        }
+        self.reserve = None;
         Ok(())
     }
 
     /// Writes `bytes` under `name`: whole, or not at all.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
-        drop(self.reserve.take());
         self.write_atomically(name, bytes).map_err(|error| self.failure(&format!("write {name} in"), &error))
     }
 
@@ -97,9 +115,11 @@ impl RunDir {
         Ok(())
     }
 
-    /// After the last file: the `latest` link, and ownership.
-    pub fn finish(&self) -> Result<(), Failure> {
-        self.link_latest().map_err(|error| self.failure("link `latest` to", &error))?;
+    /// After the last file: the `latest` link, and ownership. The run is saved already, whatever becomes of these.
+    pub fn finish(&self) {
+        if let Err(error) = self.link_latest() {
+            tracing::warn!("cannot link `latest` to {}: {error}", self.path.display());
+        }
         if let Some((user, group)) = self.owner {
             let mut mine = vec![self.path.clone()];
             mine.extend(FILES.iter().map(|name| self.path.join(name)).filter(|file| file.exists()));
@@ -109,7 +129,6 @@ impl RunDir {
                 let _ = chown(path, Some(user), Some(group));
             }
         }
-        Ok(())
     }
 
     fn link_latest(&self) -> io::Result<()> {
@@ -117,14 +136,19 @@ impl RunDir {
         // A link cannot be replaced, but it can be renamed over.
         let fresh = parent.join(format!(".latest-{}", self.run_id));
         symlink(&self.run_id, &fresh)?;
-        fs::rename(fresh, parent.join("latest"))
+        fs::rename(&fresh, parent.join("latest")).inspect_err(|_| {
+            let _ = fs::remove_file(&fresh);
+        })
     }
 
     fn failure(&self, what: &str, error: &io::Error) -> Failure {
-        Failure::environment(format!(
-            "cannot {what} {}: {error}; free some space or name another folder with --out",
-            self.path.display()
-        ))
+        let advice = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                "free some space, or name another folder"
+            }
+            _ => "name another folder",
+        };
+        Failure::environment(format!("cannot {what} {}: {error}; {advice} with --out", self.path.display()))
     }
 }
 
@@ -143,13 +167,13 @@ mod tests {
     fn files_appear_whole_and_room_for_them_is_held_without_a_name() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("run");
-        let dir = RunDir::create(Some(&out), "id".into()).unwrap();
-        let reserve = dir.reserve.take().unwrap();
-        assert_eq!(reserve.metadata().unwrap().len(), RESERVE_BYTES.cast_unsigned());
+        let mut dir = RunDir::create(Some(&out), "id".into()).unwrap();
+        let reserved = dir.reserve.as_ref().unwrap().metadata().unwrap().len();
+        assert_eq!(reserved, RESERVE_BYTES.cast_unsigned());
         assert_eq!(fs::read_dir(&out).unwrap().count(), 0);
-        dir.reserve.replace(Some(reserve));
+        dir.clear().unwrap();
         dir.write(RESULT, b"{}").unwrap();
-        dir.finish().unwrap();
+        dir.finish();
         let names: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, [RESULT]);
     }
@@ -159,9 +183,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("kernel.svg"), "old").unwrap();
         fs::write(folder.path().join("notes.txt"), "mine").unwrap();
-        RunDir::create(Some(folder.path()), "id".into()).unwrap();
+        let mut dir = RunDir::create(Some(folder.path()), "id".into()).unwrap();
+        assert!(folder.path().join("kernel.svg").exists(), "until there is something to put in its place");
+        dir.clear().unwrap();
         assert!(!folder.path().join("kernel.svg").exists());
         assert!(folder.path().join("notes.txt").exists());
+    }
+
+    #[test]
+    fn two_runs_do_not_share_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = RunDir::create(Some(folder.path()), "1".into()).unwrap();
+        let failure = RunDir::create(Some(folder.path()), "2".into()).unwrap_err();
+        assert!(failure.to_string().contains("another run"), "{failure}");
+        drop(first);
+        RunDir::create(Some(folder.path()), "3".into()).unwrap();
     }
 
     #[test]

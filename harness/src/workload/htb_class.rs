@@ -16,20 +16,25 @@ struct Classes {
 }
 
 /// The warm-up's classes come on top: `workload.classes` are measured.
+///
+/// Warm-up and measurement each deal their operations to the workers from the first one on, so each worker has a share of both.
 pub(super) fn scene(workload: &Workload, devices: &[u32], seed: u64, warmup: u64) -> Scene {
-    let end = workload.classes + warmup;
+    let step = u64::from(workload.workers);
     let sources = (0..workload.workers)
         .map(|worker| {
+            let worker_index = u64::from(worker);
+            let share = |all: u64| all / step + u64::from(worker_index < all % step);
             Box::new(Classes {
                 devices: devices.to_vec(),
-                next: u64::from(worker),
-                step: u64::from(workload.workers),
-                end,
+                next: worker_index,
+                step,
+                end: worker_index + (share(warmup) + share(workload.classes)) * step,
                 rng: worker_rng(seed, worker),
             }) as Box<dyn Source>
         })
         .collect();
-    Scene { setup: root_qdiscs(devices).collect(), sources, population_max: end }
+    let population_max = workload.classes + warmup;
+    Scene { setup: root_qdiscs(devices).collect(), sources, population_max }
 }
 
 impl Source for Classes {
@@ -57,6 +62,22 @@ mod tests {
     use super::*;
     use crate::plan::Load;
     use crate::workload::{Kind, Weights};
+
+    /// 100 % 8 workers took a class each from the first four, and 1001 % 8 one from the first.
+    #[test]
+    fn each_worker_has_what_the_schedule_asks_of_it() {
+        let workload = Workload {
+            kind: Kind::HtbClass,
+            load: Load::Open { rate: 1_001.0, duration: Duration::from_secs(1) },
+            workers: 8,
+            classes: 1_001,
+            weights: Weights::default(),
+        };
+        for (worker, mut source) in scene(&workload, &[5], 1, 100).sources.into_iter().enumerate() {
+            let asked = (0..100).chain(0..1_001).filter(|index| index % 8 == worker).count();
+            assert_eq!(std::iter::from_fn(|| source.next()).count(), asked, "worker {worker}");
+        }
+    }
 
     #[test]
     fn all_workers_together_create_each_class_once_evenly_over_the_devices() {

@@ -40,6 +40,7 @@ impl FromStr for Weights {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let mut weights = Self { create: 0, change: 0, read: 0, delete: 0 };
+        let mut seen = Vec::new();
         for part in text.split(',') {
             let (name, value) = part
                 .split_once('=')
@@ -48,6 +49,10 @@ impl FromStr for Weights {
                 .trim()
                 .parse()
                 .map_err(|_| format!("the weight `{value}` is not a whole number from 0 to {}", u32::MAX))?;
+            if seen.contains(&name.trim()) {
+                return Err(format!("`{}` is given twice", name.trim()));
+            }
+            seen.push(name.trim());
             match name.trim() {
                 "create" => weights.create = value,
                 "change" => weights.change = value,
@@ -76,7 +81,7 @@ mod tests {
     #[test]
     fn a_missing_name_weighs_nothing_and_nonsense_is_refused() {
         assert_eq!("read=1".parse(), Ok(Weights { create: 0, change: 0, read: 1, delete: 0 }));
-        for text in ["", "read", "read=-1", "write=1", "read=0", "read=1,,"] {
+        for text in ["", "read", "read=-1", "write=1", "read=0", "read=1,,", "read=1,read=2"] {
             text.parse::<Weights>().expect_err(text);
         }
     }
