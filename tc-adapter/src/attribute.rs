@@ -1,8 +1,11 @@
 //! Netlink attributes: written into a growing buffer, read from bytes that may be anything.
 
-use netlink_packet_core::{NLA_HEADER_SIZE, NlaBuffer, NlasIterator};
-
 use crate::reply::Malformed;
+
+/// Bytes of a `struct nlattr`.
+const NLA_HEADER_SIZE: usize = 4;
+/// Without `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER`.
+const KIND_MASK: u16 = 0x3fff;
 
 /// Appends one attribute. Values of this crate are far below the 64 KiB that the length field can say.
 pub(crate) fn put(buffer: &mut Vec<u8>, kind: u16, value: &[u8]) {
@@ -17,19 +20,34 @@ pub(crate) fn nest(buffer: &mut Vec<u8>, kind: u16, fill: impl FnOnce(&mut Vec<u
     fill(buffer);
     let length = u16::try_from(buffer.len() - start).unwrap_or(u16::MAX);
     buffer.resize(buffer.len().next_multiple_of(4), 0);
-    let mut header = NlaBuffer::new(&mut buffer[start..]);
-    header.set_length(length);
-    header.set_kind(kind);
+    buffer[start..start + 2].copy_from_slice(&length.to_ne_bytes());
+    buffer[start + 2..start + NLA_HEADER_SIZE].copy_from_slice(&kind.to_ne_bytes());
 }
 
 /// The attributes in `bytes` as (kind without flags, value), until one has a length that cannot be.
 pub(crate) fn each(bytes: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]), Malformed>> {
-    NlasIterator::new(bytes).map(|attribute| {
-        let attribute = attribute.map_err(|_| Malformed("an attribute's length exceeds its message"))?;
-        let length = usize::from(attribute.length());
-        let bytes: &[u8] = attribute.into_inner();
-        Ok((NlaBuffer::new(bytes).kind(), &bytes[NLA_HEADER_SIZE..length]))
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let attribute = first(rest);
+        rest = match &attribute {
+            // The last one needs no padding.
+            Some((_, value)) => {
+                rest.get((NLA_HEADER_SIZE + value.len()).next_multiple_of(4)..).unwrap_or_default()
+            }
+            None => &[],
+        };
+        Some(attribute.ok_or(Malformed("an attribute's length exceeds its message")))
     })
+}
+
+/// `struct nlattr`: length with this header, type with two flags, value.
+fn first(bytes: &[u8]) -> Option<(u16, &[u8])> {
+    let length = usize::from(u16_at(bytes, 0)?);
+    let kind = u16_at(bytes, 2)? & KIND_MASK;
+    Some((kind, bytes.get(NLA_HEADER_SIZE..length)?))
 }
 
 /// The 32-bit number at `offset`, in the host's byte order as all of rtnetlink.

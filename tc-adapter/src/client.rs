@@ -146,17 +146,14 @@ impl Client {
         wake_all(wakers);
     }
 
-    fn turn(
-        &self,
-        request: &Request,
+    fn turn<'a>(
+        &'a self,
+        request: &'a Request,
         deadline: Option<Instant>,
         patience: Patience,
-    ) -> Result<Turn<'_>, Error> {
+    ) -> Result<Turn<'a>, Error> {
         request.validate()?;
-        let mut message = self.shared.queue().buffer();
-        request.encode_onto(0, 0, &mut message);
-        let subject = Subject::of(request);
-        Ok(Turn { shared: &self.shared, stage: Stage::New { subject, message, deadline }, patience })
+        Ok(Turn { shared: &self.shared, stage: Stage::New(request), deadline, patience })
     }
 
     /// Waits until the connection is free and uses it.
@@ -243,12 +240,13 @@ enum Patience {
 /// One request on its way.
 struct Turn<'a> {
     shared: &'a Shared,
-    stage: Stage,
+    stage: Stage<'a>,
+    deadline: Option<Instant>,
     patience: Patience,
 }
 
-enum Stage {
-    New { subject: Subject, message: Vec<u8>, deadline: Option<Instant> },
+enum Stage<'a> {
+    New(&'a Request),
     Waiting(Ticket),
     Over,
 }
@@ -256,12 +254,27 @@ enum Stage {
 impl Turn<'_> {
     /// Puts the request into the queue, if there is room. Gives whether it is in.
     fn enter(&mut self, waker: &Waker) -> bool {
-        let Stage::New { subject, message, deadline } = &mut self.stage else { return true };
-        let mut queue = self.shared.queue();
-        let Some(ticket) = queue.enter(*subject, message, *deadline, waker) else { return false };
-        drop(queue);
+        let Stage::New(request) = self.stage else { return true };
+        let Some(ticket) = self.shared.queue().enter(request, self.deadline, waker) else { return false };
         self.stage = Stage::Waiting(ticket);
         true
+    }
+
+    /// Carries the request out if there is nobody to share a packet with, past the queue.
+    fn pass(&mut self, waker: &Waker) -> Option<Result<Answer, Error>> {
+        let Stage::New(request) = self.stage else { return None };
+        if !self.shared.queue().occupy_alone(waker, self.patience == Patience::Gather) {
+            return None;
+        }
+        let busy = Busy { shared: self.shared };
+        let outcome = if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            Err(Subject::of(request).expired())
+        } else {
+            self.shared.wire().connection.request_valid(request)
+        };
+        drop(busy);
+        self.stage = Stage::Over;
+        Some(outcome)
     }
 }
 
@@ -270,7 +283,10 @@ impl Future for Turn<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let waker = context.waker();
-        let first = matches!(self.stage, Stage::New { .. });
+        let first = matches!(self.stage, Stage::New(_));
+        if let Some(outcome) = self.pass(waker) {
+            return Poll::Ready(outcome);
+        }
         loop {
             let entered = self.enter(waker);
             let mut queue = self.shared.queue();
@@ -280,8 +296,7 @@ impl Future for Turn<'_> {
                     self.stage = Stage::Over;
                     return Poll::Ready(outcome);
                 }
-                if first && self.patience == Patience::Gather && queue.expects_more(self.shared.limits, waker)
-                {
+                if first && self.patience == Patience::Gather && queue.expects_more(self.shared.limits) {
                     let leads = queue.is_next(ticket);
                     drop(queue);
                     if leads {
@@ -306,17 +321,12 @@ impl Future for Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut queue = self.shared.queue();
-        let next = match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Waiting(ticket) => queue.leave(ticket),
-            Stage::New { message, .. } => {
-                queue.recycle(message);
-                // It may have been woken to come in.
-                queue.next_waker()
-            }
+        let next = match self.stage {
+            Stage::Waiting(ticket) => self.shared.queue().leave(ticket),
+            // It may have been woken to come in.
+            Stage::New(_) => self.shared.queue().next_waker(),
             Stage::Over => return,
         };
-        drop(queue);
         wake_all(next);
     }
 }

@@ -132,6 +132,11 @@ impl Connection {
     /// ([`Error::Kernel`]), and when that is unknown ([`Error::AnswerLost`]).
     pub fn request(&mut self, request: &Request) -> Result<Answer, Error> {
         request.validate()?;
+        self.request_valid(request)
+    }
+
+    /// As [`Connection::request`], for one that has been validated.
+    pub(crate) fn request_valid(&mut self, request: &Request) -> Result<Answer, Error> {
         let subject = Subject::of(request);
         if let Some(parent) = subject.needs {
             self.find_parent(subject, parent)?;

@@ -1,8 +1,8 @@
 //! Qdiscs and classes as the kernel reports them.
 
-use netlink_packet_route::tc::TcHeader;
+use std::borrow::Cow;
 
-use crate::attribute::{each, text};
+use crate::attribute::{each, text, u32_at};
 use crate::handle::Handle;
 use crate::htb::{self, HtbClass, HtbQdiscStatus, HtbXstats};
 use crate::message::TC_HEADER;
@@ -19,7 +19,7 @@ pub struct QdiscEntry {
     /// What it hangs on: [`Handle::ROOT`] or a class.
     pub parent: Handle,
     /// `htb`, `pfifo`, `noqueue`, …
-    pub kind: String,
+    pub kind: Cow<'static, str>,
     /// Settings and state, when `kind` is `htb`.
     pub htb: Option<HtbQdiscStatus>,
     /// Its counters.
@@ -39,7 +39,7 @@ pub struct ClassEntry {
     /// makes by default, which has no handle.
     pub leaf: Option<Handle>,
     /// `htb`, …
-    pub kind: String,
+    pub kind: Cow<'static, str>,
     /// Settings, when `kind` is `htb`.
     pub htb: Option<HtbClass>,
     /// Its counters.
@@ -52,10 +52,23 @@ const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
 const TCA_STATS2: u16 = 7;
 
+/// Those that lists consist of for the most part: a list of 60,000 classes needs no 60,000 strings.
+const FREQUENT_KINDS: [&str; 4] = [htb::KIND, "noqueue", "pfifo", "fq_codel"];
+
+fn kind(value: &[u8]) -> Cow<'static, str> {
+    FREQUENT_KINDS
+        .into_iter()
+        .find(|known| value.strip_suffix(b"\0") == Some(known.as_bytes()))
+        .map_or_else(|| Cow::Owned(text(value)), Cow::Borrowed)
+}
+
 /// The header and the attributes that both kinds of entries have.
 struct Parts<'a> {
-    header: TcHeader,
-    kind: String,
+    device: u32,
+    handle: Handle,
+    parent: Handle,
+    info: u32,
+    kind: Cow<'static, str>,
     options: Option<&'a [u8]>,
     stats: Stats,
     app_stats: Option<&'a [u8]>,
@@ -63,12 +76,21 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
-        let header = TcHeader::parse(payload).map_err(|_| Malformed("a message shorter than its header"))?;
-        let mut parts =
-            Self { header, kind: String::new(), options: None, stats: Stats::default(), app_stats: None };
+        // struct tcmsg: family and padding, index, handle, parent, info
+        let word = |at: usize| u32_at(payload, at).ok_or(Malformed("a message shorter than its header"));
+        let mut parts = Self {
+            device: word(4)?,
+            handle: Handle::from_raw(word(8)?),
+            parent: Handle::from_raw(word(12)?),
+            info: word(16)?,
+            kind: Cow::Borrowed(""),
+            options: None,
+            stats: Stats::default(),
+            app_stats: None,
+        };
         for attribute in each(payload.get(TC_HEADER..).unwrap_or_default()) {
             match attribute? {
-                (TCA_KIND, value) => parts.kind = text(value),
+                (TCA_KIND, value) => parts.kind = kind(value),
                 (TCA_OPTIONS, value) => parts.options = Some(value),
                 (TCA_STATS2, value) => (parts.stats, parts.app_stats) = Stats::decode(value)?,
                 _ => {}
@@ -87,11 +109,11 @@ impl QdiscEntry {
     /// Reads what follows the netlink header in an `RTM_NEWQDISC` message.
     pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
         let parts = Parts::decode(payload)?;
-        let handle = Handle::from_raw(parts.header.handle.into());
+        let handle = parts.handle;
         Ok(Self {
-            device: parts.header.index.cast_unsigned(),
+            device: parts.device,
             handle,
-            parent: Handle::from_raw(parts.header.parent.into()),
+            parent: parts.parent,
             htb: parts
                 .htb_options()
                 .map(|options| HtbQdiscStatus::decode_options(handle, options))
@@ -109,10 +131,10 @@ impl ClassEntry {
         let xstats =
             parts.app_stats.filter(|_| parts.kind == htb::KIND).map(HtbXstats::decode).transpose()?;
         Ok(Self {
-            device: parts.header.index.cast_unsigned(),
-            classid: Handle::from_raw(parts.header.handle.into()),
-            parent: Handle::from_raw(parts.header.parent.into()),
-            leaf: Some(Handle::from_raw(parts.header.info)).filter(|leaf| *leaf != Handle::UNSPEC),
+            device: parts.device,
+            classid: parts.handle,
+            parent: parts.parent,
+            leaf: Some(Handle::from_raw(parts.info)).filter(|leaf| *leaf != Handle::UNSPEC),
             htb: parts.htb_options().map(HtbClass::decode_options).transpose()?,
             kind: parts.kind,
             stats: parts.stats,

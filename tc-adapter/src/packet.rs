@@ -1,6 +1,6 @@
 //! Requests packed for one `sendmsg(2)`, and what must be known of each after it was sent. Pure.
 
-use netlink_packet_core::NLM_F_ACK;
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP};
 
 use crate::error::{Error, Inquiry, Loss};
 use crate::handle::Handle;
@@ -68,6 +68,11 @@ impl Subject {
     pub(crate) fn refused(&self, Verdict { errno, text }: Verdict) -> Error {
         let Self { operation, device, handle, .. } = *self;
         Error::Kernel { operation, device, handle, errno, ext_ack: text }
+    }
+
+    pub(crate) fn expired(&self) -> Error {
+        let Self { operation, device, handle, .. } = *self;
+        Error::Expired { operation, device, handle }
     }
 
     pub(crate) fn without_parent(&self, parent: Handle, ext_ack: Option<String>) -> Error {
@@ -174,8 +179,11 @@ impl Packet {
         for (index, (&start, subject)) in self.starts.iter().zip(&self.subjects).enumerate() {
             // struct nlmsghdr: length, type, flags at 6, sequence at 8, port at 12
             let header = &mut self.bytes[start..start + NETLINK_HEADER];
-            if index != last && !subject.remarkable {
-                let flags = u16::from_ne_bytes([header[6], header[7]]) & !NLM_F_ACK;
+            let flags = u16::from_ne_bytes([header[6], header[7]]);
+            // A dump has an end of its own.
+            if flags & NLM_F_DUMP != NLM_F_DUMP {
+                let acknowledged = index == last || subject.remarkable;
+                let flags = if acknowledged { flags | NLM_F_ACK } else { flags & !NLM_F_ACK };
                 header[6..8].copy_from_slice(&flags.to_ne_bytes());
             }
             let sequence = first.wrapping_add(u32::try_from(index).unwrap_or(u32::MAX));
@@ -230,6 +238,18 @@ mod tests {
         packet.seal(1, 1);
         let acknowledged: Vec<bool> = (0..4).map(|index| flags(&packet, index) & NLM_F_ACK != 0).collect();
         assert_eq!(acknowledged, [false, true, false, true]);
+    }
+
+    #[test]
+    fn a_message_that_is_sent_again_alone_is_acknowledged() {
+        let mut packet = Packet::default();
+        packet.push(&change(1, "8mbit"));
+        packet.push(&change(2, "8mbit"));
+        packet.seal(1, 1);
+        let mut again = Packet::default();
+        again.push_message(packet.subjects()[0], packet.message(0));
+        again.seal(3, 1);
+        assert_ne!(flags(&again, 0) & NLM_F_ACK, 0);
     }
 
     #[test]

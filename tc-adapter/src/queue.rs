@@ -10,6 +10,7 @@ use std::time::Instant;
 use crate::connection::Answer;
 use crate::error::Error;
 use crate::packet::{Limits, Packet, Subject};
+use crate::request::Request;
 
 /// A slot, and which of its uses: a slot is used again as soon as it is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +35,6 @@ enum State {
     Done(Result<Answer, Error>),
 }
 
-/// Buffers that are kept for messages to come.
-const SPARE_BUFFERS: usize = 256;
-
 pub(crate) struct Queue {
     capacity: usize,
     slots: Vec<Slot>,
@@ -53,7 +51,6 @@ pub(crate) struct Queue {
     closed: bool,
     /// By whom the last request came.
     last_caller: Option<Waker>,
-    spare: Vec<Vec<u8>>,
 }
 
 impl Queue {
@@ -70,33 +67,20 @@ impl Queue {
             busy: false,
             closed: false,
             last_caller: None,
-            spare: Vec::new(),
         }
     }
 
-    /// An empty buffer for a message.
-    pub(crate) fn buffer(&mut self) -> Vec<u8> {
-        self.spare.pop().unwrap_or_default()
-    }
-
-    pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
-        if self.spare.len() < SPARE_BUFFERS {
-            buffer.clear();
-            self.spare.push(buffer);
-        }
-    }
-
-    /// Takes a request in and its message along. `None`: there is no room.
+    /// Takes a request in. `None`: there is no room.
     pub(crate) fn enter(
         &mut self,
-        subject: Subject,
-        message: &mut Vec<u8>,
+        request: &Request,
         deadline: Option<Instant>,
         waker: &Waker,
     ) -> Option<Ticket> {
         if self.waiting >= self.capacity && !self.closed {
             return None;
         }
+        let subject = Subject::of(request);
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot {
                 turn: 0,
@@ -111,27 +95,36 @@ impl Queue {
         place.turn += 1;
         let ticket = Ticket { slot, turn: place.turn };
         (place.subject, place.deadline) = (subject, deadline);
-        std::mem::swap(&mut place.message, message);
         if self.closed {
             place.state = State::Done(Err(Error::Closed));
         } else {
+            place.message.clear();
+            request.encode_onto(0, 0, &mut place.message);
             place.state = State::Waiting(waker.clone());
             self.order.push_back(ticket);
             self.waiting += 1;
         }
-        let buffer = std::mem::take(message);
-        self.recycle(buffer);
         Some(ticket)
     }
 
-    /// Whether others may be about to join: the request before this one came from somebody else, and what waits does not fill
-    /// a packet yet.
-    pub(crate) fn expects_more(&mut self, limits: Limits, waker: &Waker) -> bool {
-        let same = self.last_caller.as_ref().map(|last| last.will_wake(waker));
-        if same != Some(true) {
-            self.last_caller = Some(waker.clone());
+    /// Takes the wire for a caller that is alone: nobody waits, and (`by_caller`) the request before this one was the same
+    /// caller's, so that nobody is about to join.
+    pub(crate) fn occupy_alone(&mut self, waker: &Waker, by_caller: bool) -> bool {
+        if by_caller {
+            let same = self.last_caller.as_ref().map(|last| last.will_wake(waker));
+            if same != Some(true) {
+                self.last_caller = Some(waker.clone());
+            }
+            if same == Some(false) {
+                return false;
+            }
         }
-        (same == Some(false) || self.waiting > 1) && self.waiting < limits.messages
+        self.waiting == 0 && !self.closed && self.occupy()
+    }
+
+    /// Whether others may join before a packet is full.
+    pub(crate) fn expects_more(&self, limits: Limits) -> bool {
+        self.waiting < limits.messages
     }
 
     /// Whether this is the request that is sent next, and nobody is at work who would see to it.
@@ -203,8 +196,7 @@ impl Queue {
             self.waiting -= 1;
             let waker = std::mem::replace(waker, Waker::noop().clone());
             if slot.deadline.is_some_and(|deadline| deadline <= *now.get_or_insert_with(Instant::now)) {
-                let Subject { operation, device, handle, .. } = slot.subject;
-                slot.state = State::Done(Err(Error::Expired { operation, device, handle }));
+                slot.state = State::Done(Err(slot.subject.expired()));
                 wakers.push(waker);
                 continue;
             }
@@ -338,5 +330,171 @@ impl Queue {
             }
         }
         wakers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Wake;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::connection::Evidence;
+    use crate::error::{Inquiry, Loss};
+    use crate::handle::Handle;
+
+    const LIMITS: Limits = Limits { messages: 3, bytes: 10_000 };
+
+    struct Count(AtomicU32);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A waker, and how often it was woken.
+    fn waker() -> (Waker, Arc<Count>) {
+        let count = Arc::new(Count(AtomicU32::new(0)));
+        (Waker::from(Arc::clone(&count)), count)
+    }
+
+    fn delete(minor: u16) -> Request {
+        Request::DeleteClass { device: 1, classid: Handle::new(1, minor) }
+    }
+
+    fn enter(queue: &mut Queue, minor: u16, waker: &Waker) -> Ticket {
+        queue.enter(&delete(minor), None, waker).unwrap()
+    }
+
+    fn done() -> Answer {
+        Answer { sequence: 1, warning: None, class: None, evidence: Evidence::Acknowledged }
+    }
+
+    /// Takes a packet and gives the minors in it.
+    fn take(queue: &mut Queue, tickets: &mut Vec<Ticket>) -> (Vec<u16>, Vec<Waker>) {
+        let mut window = Packet::default();
+        tickets.clear();
+        let wakers = queue.take(LIMITS, &mut window, tickets);
+        (window.subjects().iter().map(|subject| subject.handle.minor()).collect(), wakers)
+    }
+
+    #[test]
+    fn who_comes_first_is_sent_first_and_who_left_is_not_sent() {
+        let (waker, _) = waker();
+        let mut queue = Queue::new(100);
+        let entered: Vec<Ticket> = (1..=6).map(|minor| enter(&mut queue, minor, &waker)).collect();
+        queue.leave(entered[1]);
+        let mut tickets = Vec::new();
+        assert!(queue.occupy() && !queue.occupy());
+        assert_eq!(take(&mut queue, &mut tickets).0, [1, 3, 4]);
+        // Who leaves now is sent all the same, and nobody is told.
+        queue.leave(entered[2]);
+        let told: Vec<bool> =
+            tickets.iter().map(|ticket| queue.settle(*ticket, Ok(done())).is_some()).collect();
+        assert_eq!(told, [true, false, true]);
+        assert!(queue.outcome(entered[0], &waker).is_some_and(|outcome| outcome.is_ok()));
+        assert!(queue.outcome(entered[0], &waker).is_none(), "once");
+        assert!(queue.free().is_some());
+        assert_eq!(take(&mut queue, &mut tickets).0, [5, 6]);
+    }
+
+    /// A slot is used again; the ticket of its last use opens nothing.
+    #[test]
+    fn an_old_ticket_is_worth_nothing() {
+        let (waker, _) = waker();
+        let mut queue = Queue::new(100);
+        let old = enter(&mut queue, 1, &waker);
+        queue.leave(old);
+        let new = enter(&mut queue, 2, &waker);
+        assert_eq!(old.slot, new.slot);
+        assert!(queue.settle(old, Ok(done())).is_none() && queue.leave(old).is_none());
+        let mut tickets = Vec::new();
+        assert_eq!(take(&mut queue, &mut tickets).0, [2]);
+    }
+
+    #[test]
+    fn a_full_queue_lets_in_as_many_as_leave() {
+        let (inside, _) = waker();
+        let (outside, woken) = waker();
+        let mut queue = Queue::new(3);
+        for minor in 1..=3 {
+            enter(&mut queue, minor, &inside);
+        }
+        assert!(queue.enter(&delete(4), None, &outside).is_none());
+        queue.wait_for_room(&outside);
+        queue.wait_for_room(&outside);
+        let (sent, wakers) = take(&mut queue, &mut Vec::new());
+        assert_eq!(sent, [1, 2, 3]);
+        wakers.into_iter().for_each(Waker::wake);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert!(queue.enter(&delete(4), None, &outside).is_some());
+    }
+
+    #[test]
+    fn who_reserved_the_wire_comes_before_the_next_packet() {
+        let (waker, _) = waker();
+        let (dumper, woken) = self::waker();
+        let mut queue = Queue::new(100);
+        assert!(queue.occupy());
+        enter(&mut queue, 1, &waker);
+        let mut reservation = None;
+        assert!(!queue.reserve(&mut reservation, &dumper));
+        queue.free().unwrap().wake();
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert!(!queue.occupy(), "it is reserved");
+        assert!(queue.reserve(&mut reservation, &dumper));
+        assert!(!queue.occupy(), "it is busy");
+        assert!(queue.free().unwrap().will_wake(&waker));
+        // One that gives up does not stop the others.
+        let mut given_up = None;
+        assert!(queue.occupy());
+        assert!(!queue.reserve(&mut given_up, &dumper));
+        assert!(queue.cancel_reservation(given_up.unwrap()).is_none(), "still busy");
+        assert!(queue.free().unwrap().will_wake(&waker));
+        assert!(queue.occupy());
+    }
+
+    #[test]
+    fn who_is_alone_passes_and_who_is_not_waits_for_the_others() {
+        let (one, _) = waker();
+        let (other, _) = waker();
+        let mut queue = Queue::new(100);
+        for _ in 0..2 {
+            assert!(queue.occupy_alone(&one, true));
+            queue.free();
+        }
+        assert!(!queue.occupy_alone(&other, true), "somebody else was here just now");
+        let ticket = enter(&mut queue, 1, &other);
+        assert!(queue.is_next(ticket) && queue.expects_more(LIMITS));
+        assert!(!queue.occupy_alone(&other, true), "somebody waits");
+        enter(&mut queue, 2, &one);
+        enter(&mut queue, 3, &one);
+        assert!(!queue.expects_more(LIMITS), "the packet is full");
+    }
+
+    #[test]
+    fn what_is_late_or_closed_is_answered_without_being_sent() {
+        let (waker, _) = waker();
+        let mut queue = Queue::new(100);
+        let past = Instant::now().checked_sub(Duration::from_secs(1));
+        let late = queue.enter(&delete(1), past, &waker).unwrap();
+        let good = enter(&mut queue, 2, &waker);
+        let mut tickets = Vec::new();
+        assert_eq!(take(&mut queue, &mut tickets).0, [2]);
+        assert!(matches!(queue.outcome(late, &waker), Some(Err(Error::Expired { .. }))));
+        let waiting = enter(&mut queue, 3, &waker);
+        assert_eq!(queue.close().len(), 1);
+        assert!(matches!(queue.outcome(waiting, &waker), Some(Err(Error::Closed))));
+        let refused = enter(&mut queue, 4, &waker);
+        assert!(matches!(queue.outcome(refused, &waker), Some(Err(Error::Closed))));
+        // What is on the wire ends as it ends; here by a panic.
+        queue.settle_sent(|subject| subject.lost(0, Loss::Panicked, Inquiry::Failed));
+        assert!(matches!(
+            queue.outcome(good, &waker),
+            Some(Err(Error::AnswerLost { loss: Loss::Panicked, .. }))
+        ));
     }
 }

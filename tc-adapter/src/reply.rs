@@ -1,9 +1,9 @@
 //! What a datagram from the kernel says. Pure, and never panics whatever the bytes are.
 
-use netlink_packet_core::{NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP_INTR, NetlinkBuffer};
+use netlink_packet_core::{NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP_INTR};
 
 use crate::attribute::{each, text};
-use crate::message::NETLINK_HEADER;
+use crate::message::{Header, NETLINK_HEADER};
 
 /// Bytes from the kernel that break the protocol's rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,18 +67,17 @@ pub(crate) fn events(
     let mut rest = datagram;
     std::iter::from_fn(move || {
         while !rest.is_empty() {
-            let Ok(message) = NetlinkBuffer::new_checked(rest) else {
+            let Some(header) = Header::read(rest) else {
                 rest = &[];
                 return Some(Err(Malformed("a message's length exceeds its datagram")));
             };
-            let length = message.length() as usize;
-            let bytes = &rest[..length];
-            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-            let Some(index) = span.index(message.port_number(), message.sequence_number()) else { continue };
-            match event(message.message_type(), message.flags(), &bytes[NETLINK_HEADER..]) {
+            let bytes = &rest[..header.length];
+            rest = rest.get(header.length.next_multiple_of(4)..).unwrap_or_default();
+            let Some(index) = span.index(header.port, header.sequence) else { continue };
+            match event(header.message_type, header.flags, &bytes[NETLINK_HEADER..]) {
                 Ok(None) => {}
                 Ok(Some(event)) => {
-                    let interrupted = message.flags() & NLM_F_DUMP_INTR != 0;
+                    let interrupted = header.flags & NLM_F_DUMP_INTR != 0;
                     return Some(Ok((index, Flagged { event, interrupted })));
                 }
                 Err(malformed) => {
@@ -101,10 +100,9 @@ fn event(message_type: u16, flags: u16, payload: &[u8]) -> Result<Option<Event<'
             let echoed = if errno == 0 || flags & NLM_F_CAPPED != 0 {
                 NETLINK_HEADER
             } else {
-                let length = NetlinkBuffer::new_checked(request)
-                    .map_err(|_| Malformed("an error that does not hold its request"))?
-                    .length();
-                (length as usize).next_multiple_of(4)
+                let header =
+                    Header::read(request).ok_or(Malformed("an error that does not hold its request"))?;
+                header.length.next_multiple_of(4)
             };
             Event::End(Verdict {
                 errno,

@@ -60,7 +60,7 @@ pub(crate) enum Received {
     Datagram,
     /// One of so many bytes, more than the buffer takes; what fitted is in it.
     Truncated(usize),
-    /// A signal came, or a datagram that is not from the kernel: look at the clock, try again.
+    /// A signal came: look at the clock, try again.
     Nothing,
     /// Nothing came before the deadline, or nothing was there and no waiting was asked for.
     TimedOut,
@@ -71,7 +71,6 @@ pub(crate) enum Received {
 pub(crate) struct Socket {
     inner: NetlinkSocket,
     port: u32,
-    kernel: SocketAddr,
 }
 
 /// Largest dump datagram that the kernel builds (`netlink_dump` allocates what the reader's buffer takes, up to this),
@@ -96,7 +95,20 @@ impl Socket {
             tv_usec: libc::suseconds_t::from(deadline.subsec_micros()),
         };
         set_option(&socket, libc::SO_RCVTIMEO, &deadline).map_err(failed("setsockopt SO_RCVTIMEO"))?;
-        Ok(Self { inner: socket, port, kernel: SocketAddr::new(0, 0) })
+        // From now on the kernel refuses whatever another process sends here (`netlink_getsockbyportid`), and neither
+        // sending nor receiving has to handle addresses.
+        socket.connect(&SocketAddr::new(0, 0)).map_err(failed("connect"))?;
+        let socket = Self { inner: socket, port };
+        socket.discard();
+        Ok(socket)
+    }
+
+    /// Throws away what others may have sent between binding and connecting.
+    fn discard(&self) {
+        let mut buffer = Vec::with_capacity(DATAGRAM);
+        while let Ok(Received::Datagram | Received::Truncated(_) | Received::Overrun | Received::Nothing) =
+            self.receive(&mut buffer, true)
+        {}
     }
 
     /// As many as were asked for, or as many as can all be refused at once without overrunning the receive buffer.
@@ -116,11 +128,11 @@ impl Socket {
         self.port
     }
 
-    /// One `sendto(2)` of one message, in which the kernel carries it out. A signal before that is waited out; once it has
+    /// One `sendto(2)` of a packet, in which the kernel carries it out. A signal before that is waited out; once it has
     /// begun there is no interruption.
-    pub(crate) fn send(&self, message: &[u8]) -> Result<(), Error> {
+    pub(crate) fn send(&self, packet: &[u8]) -> Result<(), Error> {
         loop {
-            match self.inner.send_to(message, &self.kernel, 0) {
+            match self.inner.send(packet, 0) {
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => return Err(Error::Socket { operation: "sendto", source }),
@@ -133,9 +145,8 @@ impl Socket {
         buffer.clear();
         buffer.reserve(DATAGRAM);
         let flags = libc::MSG_TRUNC | if at_once { libc::MSG_DONTWAIT } else { 0 };
-        match self.inner.recv_from(buffer, flags) {
-            Ok((_, sender)) if sender.port_number() != 0 => Ok(Received::Nothing),
-            Ok((length, _)) if length > buffer.len() => Ok(Received::Truncated(length)),
+        match self.inner.recv(buffer, flags) {
+            Ok(length) if length > buffer.len() => Ok(Received::Truncated(length)),
             Ok(_) => Ok(Received::Datagram),
             Err(error) => match error.raw_os_error() {
                 Some(libc::ENOBUFS) => Ok(Received::Overrun),

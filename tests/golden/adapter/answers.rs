@@ -1,5 +1,6 @@
 //! What comes back.
 
+use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
@@ -8,8 +9,8 @@ use netlink_sys::{Socket, SocketAddr};
 use nix::libc;
 use support::kernel_is_at_least;
 use tc_adapter::{
-    Connection, Device, Error, Evidence, Handle, HtbClass, HtbQdisc, Inquiry, Loss, Rate, Request, Size,
-    SocketOptions,
+    Connection, Device, Error, Evidence, Handle, HtbClass, HtbQdisc, Inquiry, Loss, OnError, Rate, Request,
+    Size, SocketOptions,
 };
 
 use super::world::{DEVICE, QDISC, World, add_class, class, mbit, settings};
@@ -117,21 +118,6 @@ pub(crate) fn invalid_requests_are_not_sent() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Sends `datagram` to a connection as another process could, as often as its receive buffer takes it.
-fn flood(victim: &Connection, datagram: &[u8], at_most: usize) -> Result<usize, Failed> {
-    let mut stranger = Socket::new(NETLINK_ROUTE)?;
-    stranger.bind_auto()?;
-    let address = SocketAddr::new(victim.port_id(), 0);
-    for sent in 0..at_most {
-        match stranger.send_to(datagram, &address, libc::MSG_DONTWAIT) {
-            Ok(_) => {}
-            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => return Ok(sent),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(at_most)
-}
-
 /// A refusal (`EPERM`) of a connection's next request.
 fn forged_refusal(victim: &Connection) -> Vec<u8> {
     let mut message = Vec::new();
@@ -143,50 +129,92 @@ fn forged_refusal(victim: &Connection) -> Vec<u8> {
     message
 }
 
-pub(crate) fn strangers_are_not_believed() -> Result<(), Failed> {
+/// Another process sends what looks like the kernel's answer: the kernel does not take it, and it could not fill the receive
+/// buffer either.
+pub(crate) fn strangers_are_not_heard() -> Result<(), Failed> {
     let mut world = World::new()?;
-    assert_eq!(flood(&world.connection, &forged_refusal(&world.connection), 3)?, 3);
+    let mut stranger = Socket::new(NETLINK_ROUTE)?;
+    stranger.bind_auto()?;
+    let address = SocketAddr::new(world.connection.port_id(), 0);
+    let sent = stranger.send_to(&forged_refusal(&world.connection), &address, libc::MSG_DONTWAIT);
+    assert_eq!(sent.err().and_then(|error| error.raw_os_error()), Some(libc::ECONNREFUSED));
     world.add(QDISC, 1)?;
     assert!(world.class(1)?.is_some());
     Ok(())
 }
 
-/// Somebody fills the receive buffer, so that the kernel has nowhere to put its answer: it is asked what is so.
+/// More refusals than the receive buffer takes, so that other answers are lost: the kernel is asked what is so.
 pub(crate) fn a_lost_answer_is_asked_for() -> Result<(), Failed> {
+    const CROWD: u16 = 40;
     let mut world = World::new()?;
     let device = world.device;
-    let options =
-        SocketOptions { receive_buffer: 1, deadline: Duration::from_secs(30), ..SocketOptions::default() };
+    let options = SocketOptions {
+        receive_buffer: 1,
+        deadline: Duration::from_secs(30),
+        messages_per_packet: NonZeroU16::new(256),
+        ..SocketOptions::default()
+    };
     let mut small = Connection::connect_with(options)?;
     let start = Instant::now();
-    for minor in 1..=20 {
-        let mut overrun = |request: &Request| {
-            assert!(flood(&small, &forged_refusal(&small), 1000)? < 1000, "the buffer cannot be filled");
-            Ok::<_, Failed>((small.last_sequence() + 1, small.request(request)))
-        };
-        let add = add_class(device, QDISC, minor);
+    for minor in 1..=CROWD {
         let classid = class(minor);
-        let change = |class| Request::ChangeClass { device, parent: Handle::UNSPEC, classid, class };
-        let delete = Request::DeleteClass { device, classid };
-        for request in [&add, &change(mbit(9)), &Request::GetClass { device, classid }, &delete] {
-            let (sequence, outcome) = overrun(request)?;
-            let answer = outcome.map_err(|error| format!("{request:?}: {error}"))?;
-            if !matches!(request, Request::GetClass { .. }) {
-                // A question is asked again instead.
-                assert_eq!((answer.sequence, answer.evidence), (sequence, Evidence::State), "{request:?}");
+        world.connection.request(&Request::AddClass { device, parent: QDISC, classid, class: mbit(9) })?;
+    }
+    let change = |minor, settings| Request::ChangeClass {
+        device,
+        parent: Handle::UNSPEC,
+        classid: class(minor),
+        class: settings,
+    };
+    for round in 0..20 {
+        let (new, gone) = (100 + round, 1000 + round);
+        // Refused, each with an answer: they are there.
+        let mut requests: Vec<Request> = (1..=CROWD).map(|minor| add_class(device, QDISC, minor)).collect();
+        let first = requests.len();
+        requests.extend([
+            add_class(device, QDISC, new),
+            change(new, mbit(7)),
+            Request::GetClass { device, classid: class(new) },
+            change(gone, mbit(7)),
+            Request::DeleteClass { device, classid: class(gone) },
+            Request::DeleteClass { device, classid: class(new) },
+            add_class(device, QDISC, new),
+        ]);
+        let outcomes = small.batch(&requests, OnError::Continue);
+        assert_eq!(outcomes.len(), requests.len());
+        for (minor, outcome) in (1..=CROWD).zip(&outcomes[..first]) {
+            match outcome {
+                Err(Error::Kernel { errno: libc::EEXIST, .. }) => {}
+                // It has another rate than was asked for.
+                Err(Error::AnswerLost { loss: Loss::Overrun, handle, inquiry, .. }) => {
+                    assert_eq!((*handle, *inquiry), (class(minor), Inquiry::NoEffect));
+                }
+                other => return Err(format!("{minor}: {other:?}").into()),
             }
         }
-        assert_eq!(world.class(minor)?, None, "it was deleted");
-        // A change of what is not there: refused, and nobody heard why.
-        let (sequence, outcome) = overrun(&change(mbit(9)))?;
-        match outcome {
-            Err(Error::AnswerLost { loss: Loss::Overrun, sequence: lost, handle, inquiry, .. }) => {
-                assert_eq!((lost, handle, inquiry), (sequence, classid, Inquiry::NoEffect));
-            }
-            other => return Err(format!("{other:?}").into()),
+        let lost = outcomes.iter().filter(|outcome| matches!(outcome, Err(Error::AnswerLost { .. }))).count();
+        assert!(lost > 20, "the buffer took nearly everything: {lost} lost");
+        let rest = &outcomes[first..];
+        // As it is in the end: added anew after it had been deleted, with the rate of the last request.
+        for (index, evidence) in [(0, Evidence::State), (6, Evidence::State)] {
+            let answer = rest[index].as_ref().map_err(|error| format!("{index}: {error}"))?;
+            assert_eq!(answer.evidence, evidence, "{index}");
         }
+        for index in [1, 3, 5] {
+            // The change was undone by the last add, the class that was changed never was, and the deleted one is back.
+            let lost = matches!(rest[index], Err(Error::AnswerLost { inquiry: Inquiry::NoEffect, .. }));
+            assert!(lost, "{index}: {:?}", rest[index]);
+        }
+        let shown = rest[2].as_ref().map_err(|error| format!("asked again: {error}"))?.class.as_ref();
+        assert_eq!(shown.and_then(|class| class.htb.clone()).map(|htb| htb.rate), Some(settings().rate));
+        assert_eq!(
+            rest[4].as_ref().map(|answer| answer.evidence).ok(),
+            Some(Evidence::State),
+            "it is not there"
+        );
+        assert_eq!(world.class(new)?.and_then(|class| class.htb).map(|htb| htb.rate), Some(settings().rate));
         // The next one is answered as if nothing had been.
-        assert_eq!(small.request(&delete).err().and_then(|error| error.errno()), Some(libc::ENOENT));
+        assert_eq!(small.request(&requests[0]).err().and_then(|error| error.errno()), Some(libc::EEXIST));
     }
     assert!(start.elapsed() < Duration::from_secs(20), "an overrun is not waited out");
     Ok(())
@@ -216,7 +244,7 @@ pub(crate) fn settings_come_back() -> Result<(), Failed> {
             class: class.clone(),
         })?;
         let entry = world.class(minor)?.ok_or("not there")?;
-        assert_eq!((entry.device, entry.classid, entry.kind.as_str()), (device, classid, "htb"));
+        assert_eq!((entry.device, entry.classid, &*entry.kind), (device, classid, "htb"));
         assert!(entry.xstats.is_some());
         let back = entry.htb.ok_or("no HTB class")?;
         assert_eq!(HtbClass { burst: class.burst, cburst: class.cburst, ..back.clone() }, class);

@@ -1,10 +1,12 @@
 //! The client on a real kernel: what `tc` would not tell, and what only shows under load.
 
 mod answers;
+mod batches;
 mod concurrency;
 mod lists;
 mod parents;
 mod qdiscs;
+mod sharing;
 mod world;
 
 use libtest_mimic::Trial;
@@ -44,7 +46,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             answers::invalid_requests_are_not_sent,
         ),
         trial("adapter::answers::a_lost_answer_is_asked_for", NEEDS, answers::a_lost_answer_is_asked_for),
-        trial("adapter::answers::strangers_are_not_believed", NEEDS, answers::strangers_are_not_believed),
+        trial("adapter::answers::strangers_are_not_heard", NEEDS, answers::strangers_are_not_heard),
         trial("adapter::answers::settings_come_back", NEEDS, answers::settings_come_back),
         trial("adapter::lists::three_thousand_classes", NEEDS, lists::three_thousand_classes),
         trial("adapter::lists::qdiscs_of_one_device", NEEDS, lists::qdiscs_of_one_device),
@@ -59,6 +61,57 @@ pub(crate) fn trials() -> Vec<Trial> {
             "adapter::concurrency::a_client_keeps_its_namespace",
             NEEDS,
             concurrency::a_client_keeps_its_namespace,
+        ),
+        trial(
+            "adapter::batches::each_request_has_its_own_outcome",
+            NEEDS,
+            batches::each_request_has_its_own_outcome,
+        ),
+        trial(
+            "adapter::batches::refused_requests_keep_their_places",
+            NEEDS,
+            batches::refused_requests_keep_their_places,
+        ),
+        trial(
+            "adapter::batches::children_follow_their_parents",
+            NEEDS,
+            batches::children_follow_their_parents,
+        ),
+        trial(
+            "adapter::batches::a_batch_stops_where_it_is_told_to",
+            NEEDS,
+            batches::a_batch_stops_where_it_is_told_to,
+        ),
+        trial(
+            "adapter::sharing::every_caller_learns_its_own_outcome",
+            NEEDS,
+            sharing::every_caller_learns_its_own_outcome,
+        ),
+        trial("adapter::sharing::threads_share_a_client", NEEDS, sharing::threads_share_a_client),
+        trial(
+            "adapter::sharing::aborted_callers_neither_lose_nor_double",
+            NEEDS,
+            sharing::aborted_callers_neither_lose_nor_double,
+        ),
+        trial(
+            "adapter::sharing::what_comes_too_late_is_not_sent",
+            NEEDS,
+            sharing::what_comes_too_late_is_not_sent,
+        ),
+        trial(
+            "adapter::sharing::a_closed_client_sends_nothing",
+            NEEDS,
+            sharing::a_closed_client_sends_nothing,
+        ),
+        trial(
+            "adapter::sharing::a_storm_of_signals_changes_nothing",
+            NEEDS,
+            sharing::a_storm_of_signals_changes_nothing,
+        ),
+        trial(
+            "adapter::sharing::a_device_that_goes_away_is_told",
+            NEEDS,
+            sharing::a_device_that_goes_away_is_told,
         ),
     ]
 }

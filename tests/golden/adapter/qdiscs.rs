@@ -50,7 +50,7 @@ pub(crate) fn a_new_handle_wipes_the_tree() -> Result<(), Failed> {
     assert_eq!(world.connection.classes(device)?, []);
     let list = world.connection.qdiscs(Some(device))?;
     let [entry] = list.as_slice() else { return Err(format!("{list:?}").into()) };
-    assert_eq!((entry.handle, entry.parent, entry.kind.as_str()), (Handle::qdisc(2), Handle::ROOT, "htb"));
+    assert_eq!((entry.handle, entry.parent, &*entry.kind), (Handle::qdisc(2), Handle::ROOT, "htb"));
     let status = entry.htb.as_ref().ok_or("no HTB options")?;
     assert!(status.options.direct_qlen.is_some(), "the kernel tells what it chose");
     assert_eq!(HtbQdisc { direct_qlen: None, ..status.options.clone() }, qdisc);

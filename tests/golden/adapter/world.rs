@@ -26,6 +26,16 @@ impl World {
         Ok(Self { connection, device })
     }
 
+    /// As [`World::new`]; in a namespace that has one already, that one with a fresh qdisc.
+    pub(crate) fn new_or_clean() -> Result<Self, Failed> {
+        let Ok(device) = Device::by_name(DEVICE) else { return Self::new() };
+        let mut connection = Connection::connect()?;
+        let (device, parent) = (device.index, Handle::ROOT);
+        connection.request(&Request::DeleteQdisc { device, parent, handle: QDISC })?;
+        connection.request(&add_qdisc(device, HtbQdisc::new(QDISC)))?;
+        Ok(Self { connection, device })
+    }
+
     pub(crate) fn add(&mut self, parent: Handle, minor: u16) -> Result<Answer, Error> {
         self.connection.request(&add_class(self.device, parent, minor))
     }

@@ -30,8 +30,8 @@ func peakRssKb() int {
 	status, err := os.ReadFile("/proc/self/status")
 	check(err)
 	for _, line := range strings.Split(string(status), "\n") {
-		if rest, found := strings.CutPrefix(line, "VmHWM:"); found {
-			kilobytes, err := strconv.Atoi(strings.Fields(rest)[0])
+		if strings.HasPrefix(line, "VmHWM:") {
+			kilobytes, err := strconv.Atoi(strings.Fields(line)[1])
 			check(err)
 			return kilobytes
 		}

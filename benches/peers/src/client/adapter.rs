@@ -74,11 +74,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Figures> {
         super::tasks(count, callers, move |caller, mut latencies| {
             let client = client.clone();
             async move {
+                let mut before = Instant::now();
                 for index in (caller..count).step_by(callers as usize) {
                     let request = request(work, device, index)?;
-                    let before = Instant::now();
                     client.request(&request).await?;
-                    latencies.push(before.elapsed());
+                    let now = Instant::now();
+                    latencies.push(now - before);
+                    before = now;
                 }
                 Ok(latencies)
             }

@@ -29,17 +29,19 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Figures> {
         super::tasks(count, callers, move |caller, mut latencies| {
             let connection = Arc::clone(&connection);
             async move {
+                let mut before = Instant::now();
                 for index in (caller..count).step_by(callers as usize) {
                     let (minor, rate) = operation(work, index);
                     let class = HtbClassConfig::new(Rate::bytes_per_sec(rate.into())).build();
                     let (parent, classid) = (TcHandle::major_only(1), TcHandle::new(1, minor));
-                    let before = Instant::now();
                     if work == Work::Add {
                         connection.add_class_by_index(device, parent, classid, class).await?;
                     } else {
                         connection.change_class_by_index(device, parent, classid, class).await?;
                     }
-                    latencies.push(before.elapsed());
+                    let now = Instant::now();
+                    latencies.push(now - before);
+                    before = now;
                 }
                 Ok(latencies)
             }

@@ -69,9 +69,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Figures> {
         super::tasks(count, callers, move |caller, mut latencies| {
             let mut handle = handle.clone();
             async move {
+                let mut before = Instant::now();
                 for index in (caller..count).step_by(callers as usize) {
                     let message = message(work, device, index);
-                    let before = Instant::now();
                     let mut answers = handle.request(message)?;
                     // An acknowledgement ends the stream; only a refusal is in it.
                     while let Some(answer) = answers.next().await {
@@ -79,7 +79,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Figures> {
                             bail!("{}", error.to_io());
                         }
                     }
-                    latencies.push(before.elapsed());
+                    let now = Instant::now();
+                    latencies.push(now - before);
+                    before = now;
                 }
                 Ok(latencies)
             }
