@@ -12,9 +12,9 @@ use crate::handle::Handle;
 use crate::message::{MessageType, NETLINK_HEADER};
 use crate::packet::{Limits, Packet, Subject};
 use crate::parents::{Parents, Touched};
-use crate::reply::{Event, Malformed, Span, Verdict};
+use crate::reply::{Event, Malformed, Span, Verdict, is_plain_acknowledgement};
 use crate::request::{self, Dump, Request};
-use crate::socket::{DATAGRAM, PACKET_BYTES, Socket, SocketOptions};
+use crate::socket::{DATAGRAM, PACKET_BYTES, Received, Socket, SocketOptions};
 
 /// A connection to the traffic control of one network namespace, for one thread at a time.
 ///
@@ -81,6 +81,12 @@ const DUMP_ATTEMPTS: u32 = 5;
 
 const RTM_NEWQDISC: u16 = MessageType::NewQdisc.value();
 const RTM_NEWTCLASS: u16 = MessageType::NewClass.value();
+
+impl Answer {
+    fn acknowledged(sequence: u32) -> Self {
+        Self { sequence, warning: None, class: None, evidence: Evidence::Acknowledged }
+    }
+}
 
 impl Connection {
     /// Opens a socket in the calling thread's network namespace, in which it stays. Needs no privilege to list, and
@@ -284,7 +290,14 @@ impl Connection {
             }
             return;
         }
-        let heard = self.listen(first);
+        let received = self.socket.receive(&mut self.incoming, false);
+        if self.says_that_all_is_done(first, &received) {
+            for index in 0..self.packet.len() {
+                outcome(index, Ok(Answer::acknowledged(sequence_at(first, index))));
+            }
+            return;
+        }
+        let heard = self.listen(first, received);
         let mut silent = Vec::new();
         for (index, told) in self.heard.iter_mut().enumerate() {
             let subject = &self.packet.subjects()[index];
@@ -308,14 +321,26 @@ impl Connection {
         self.packet = packet;
     }
 
-    /// Reads the answers to the packet that was sent.
-    fn listen(&mut self, first: u32) -> Heard {
+    /// Whether the first datagram is the last message's acknowledgement, without a remark: then nothing was said of any other
+    /// message, because there was nothing to say. So it is nearly always.
+    fn says_that_all_is_done(&self, first: u32, received: &Result<Received, Error>) -> bool {
+        let last = sequence_at(first, self.packet.len().saturating_sub(1));
+        matches!(received, Ok(Received::Datagram))
+            && !self.packet.wants_objects()
+            && is_plain_acknowledgement(&self.incoming, self.socket.port(), last)
+    }
+
+    /// Reads the answers to the packet that was sent, of which `received` is the first datagram.
+    fn listen(&mut self, first: u32, received: Result<Received, Error>) -> Heard {
         self.heard.clear();
         self.heard.resize_with(self.packet.len(), Told::default);
         let count = u32::try_from(self.packet.len()).unwrap_or(u32::MAX);
         let span = Span { port: self.socket.port(), first, count };
         let Self { socket, heard, incoming, options, .. } = self;
-        let receive = |buffer: &mut Vec<u8>, at_once| socket.receive(buffer, at_once);
+        let mut received = Some(received);
+        let receive = |buffer: &mut Vec<u8>, at_once| {
+            received.take().unwrap_or_else(|| socket.receive(buffer, at_once))
+        };
         collect(span, options.deadline, incoming, receive, |index, flagged| {
             let told = &mut heard[index];
             match flagged.event {
@@ -371,7 +396,8 @@ impl Connection {
         let first = self.take_sequences(1);
         self.packet.seal(first, self.port_id());
         self.socket.send(self.packet.bytes())?;
-        let heard = self.listen(first);
+        let received = self.socket.receive(&mut self.incoming, false);
+        let heard = self.listen(first, received);
         let told = std::mem::take(&mut self.heard[0]);
         conclude(subject, first, told, &heard)
             .unwrap_or_else(|| Err(subject.lost(sequence, loss, Inquiry::NotNeeded)))

@@ -1,38 +1,73 @@
 //! A typed traffic-control client over rtnetlink: HTB qdiscs and classes.
 //!
 //! ```no_run
-//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! use tc_adapter::{Client, Device, Handle, HtbClass, HtbQdisc, Request};
+//! use tc_adapter::{Connection, Device, Handle, HtbClass, HtbQdisc, Request};
 //!
-//! let client = Client::connect()?;
-//! let device = Device::by_name("veth0")?.index;
-//! // tc qdisc add dev veth0 root handle 1: htb
-//! let qdisc = HtbQdisc::new("1:".parse()?);
-//! client.request(&Request::AddQdisc { device, parent: Handle::ROOT, qdisc }).await?;
-//! // tc class add dev veth0 parent 1: classid 1:10 htb rate 10mbit
-//! let class = HtbClass::new("10mbit".parse()?);
-//! let (parent, classid) = ("1:".parse()?, "1:10".parse()?);
-//! client.request(&Request::AddClass { device, parent, classid, class }).await?;
+//! # fn shape() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut tc = Connection::connect()?;
+//! let device = Device::by_name("eth0")?.index;
+//! let (root, classid) = ("1:".parse()?, "1:10".parse()?);
+//! // tc qdisc add dev eth0 root handle 1: htb
+//! tc.request(&Request::AddQdisc { device, parent: Handle::ROOT, qdisc: HtbQdisc::new(root) })?;
+//! // tc class add dev eth0 parent 1: classid 1:10 htb rate 10mbit
+//! tc.request(&Request::AddClass { device, parent: root, classid, class: HtbClass::new("10mbit".parse()?) })?;
 //! # Ok(()) }
 //! ```
 //!
-//! # The transport, and why it is not `netlink-proto`
+//! # Which client
+//!
+//! | | |
+//! |---|---|
+//! | [`Connection`] | blocking, one caller, no runtime; [`Connection::batch`] sends many requests in few system calls |
+//! | [`Client`] | any number of tasks and threads, on any runtime; what waits at the same time travels together |
+//!
+//! Both give each request its own outcome, with the kernel's explanation (extended acknowledgement) where it gave one.
+//!
+//! ```no_run
+//! use tc_adapter::{Client, Handle, Request};
+//!
+//! # async fn remove(client: &Client, device: u32, classid: Handle) {
+//! match client.request(&Request::DeleteClass { device, classid }).await {
+//!     Ok(answer) => println!("deleted, as request {}", answer.sequence),
+//!     Err(error) if error.errno() == Some(2) => println!("there is none"),
+//!     Err(error) => println!("{error}"),
+//! }
+//! # }
+//! ```
+//!
+//! # How requests travel
 //!
 //! The kernel handles an rtnetlink request synchronously inside the sender's `sendto(2)`, under the RTNL mutex:
-//! when the call returns, the answer already lies in the socket's receive buffer. So [`Connection`] encodes into
-//! a buffer that it reuses, makes one `sendto` of one message, and reads until the acknowledgement of that
-//! sequence number. [`Client`] puts a first-in-first-out asynchronous mutex around it, which means that
+//! when the call returns, the answer already lies in the socket's receive buffer. Therefore
 //!
-//! * no thread contends for RTNL with a sibling (the kernel's mutex is unfair, and contending on it raises the
-//!   99th percentile of a class creation from 0.4 ms to 30 ms without any gain in throughput);
-//! * a future dropped while it waits for its turn has sent nothing, and there is no `await` between sending and
-//!   being answered: cancelling a request never leaves it half done;
-//! * the caller knows the sequence number of every request, which with the port id is the key that kernel
-//!   probes join on, and an overrun receive buffer (`ENOBUFS`) can be blamed on the one request that lost its
-//!   answer. `netlink-proto` offers neither.
+//! * requests go through one socket, and no thread contends for RTNL with a sibling (the kernel's mutex is unfair, and
+//!   contending on it raises the 99th percentile of a class creation from 0.4 ms to 30 ms without any gain in throughput);
+//! * those that wait are sent together, up to 256 in a call, and only the last is acknowledged: the kernel reports each failure
+//!   whether it was asked to or not. A change costs a quarter of what it costs alone;
+//! * there is no `await` between sending and being answered: dropping a future never leaves a request half done;
+//! * the caller knows the sequence number of every request, which with the port id is the key that kernel probes join on.
 //!
-//! The price: a request occupies its executor thread for the time the kernel takes, which is microseconds for a
-//! change but a second or more when another process holds RTNL.
+//! The price: a request occupies its thread for the time the kernel takes, which is microseconds for a change but a second
+//! or more when another process holds RTNL.
+//!
+//! # Thousands of classes
+//!
+//! Adding the N-th class to a qdisc takes the kernel time in proportion to N, whoever asks. [`Shards`] deals classes to several
+//! qdiscs, [`Recycler`] changes classes instead of deleting and adding them.
+//!
+//! # Units
+//!
+//! [`Rate`] is kept in bytes a second and read as `tc` reads it (`10mbit` bits, `10mbps` bytes); [`Size`] in bytes (`15k` is
+//! 15,360); handles are hexadecimal (`1:10` is minor 16). Each type's documentation has the `tc` command that says the same.
+//!
+//! # What an error means
+//!
+//! | | sent | changed |
+//! |---|---|---|
+//! | [`Error::Invalid`], [`Error::MissingParent`], [`Error::NotReached`], [`Error::Expired`], [`Error::Closed`] | no | no |
+//! | [`Error::Kernel`] | yes | no |
+//! | [`Error::ParentNotApplied`] | yes | yes, but elsewhere than asked |
+//! | [`Error::AnswerLost`] | yes | see its [`Inquiry`] |
 //!
 //! # Where the kernel accepts silently what was not meant
 //!
@@ -44,7 +79,8 @@
 //! | warns by ext-ack text on a *successful* request | [`Answer::warning`] |
 //! | answers a class dump of a device that does not exist with an empty list | [`Error::NoSuchDevice`] |
 //! | answers a plain `RTM_GETTCLASS` with no object | asks with `NLM_F_ECHO` |
-//! | drops answers when the receive buffer is full | [`Error::AnswerLost`]: the outcome is unknown |
+//! | drops answers when the receive buffer is full | sends no more at once than it has room for; asks what is so: [`Evidence::State`], [`Error::AnswerLost`] |
+//! | lets any process send what looks like its answer | connects the socket, so that it does not |
 
 mod attribute;
 mod client;
@@ -61,8 +97,10 @@ mod packet;
 mod parents;
 mod queue;
 mod rate;
+mod recycle;
 mod reply;
 mod request;
+mod shard;
 mod size;
 mod socket;
 mod stats;
@@ -77,8 +115,10 @@ pub use handle::{Handle, ParseHandleError};
 pub use htb::{HtbClass, HtbQdisc, HtbQdiscStatus, HtbXstats};
 pub use message::MessageType;
 pub use rate::{Rate, RateError};
+pub use recycle::Recycler;
 pub use reply::Malformed;
 pub use request::{Dump, Request};
+pub use shard::Shards;
 pub use size::{ParseSizeError, Size};
 pub use socket::SocketOptions;
 pub use stats::{RateEstimate, Stats};

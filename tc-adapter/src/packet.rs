@@ -110,6 +110,7 @@ pub(crate) struct Packet {
     subjects: Vec<Subject>,
     /// Where each message begins.
     starts: Vec<usize>,
+    wants_objects: bool,
 }
 
 impl Packet {
@@ -117,6 +118,12 @@ impl Packet {
         self.bytes.clear();
         self.subjects.clear();
         self.starts.clear();
+        self.wants_objects = false;
+    }
+
+    /// Whether any message is answered by more than its verdict.
+    pub(crate) fn wants_objects(&self) -> bool {
+        self.wants_objects
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -148,23 +155,26 @@ impl Packet {
 
     /// Appends a request.
     pub(crate) fn push(&mut self, request: &Request) {
-        self.starts.push(self.bytes.len());
-        self.subjects.push(Subject::of(request));
+        self.note(Subject::of(request));
         request.encode_onto(0, 0, &mut self.bytes);
     }
 
     /// Appends a message that was encoded before.
     pub(crate) fn push_message(&mut self, subject: Subject, message: &[u8]) {
+        self.note(subject);
+        self.bytes.extend_from_slice(message);
+    }
+
+    fn note(&mut self, subject: Subject) {
         self.starts.push(self.bytes.len());
         self.subjects.push(subject);
-        self.bytes.extend_from_slice(message);
+        self.wants_objects |= subject.wants_class;
     }
 
     /// Replaces the content by what `write` appends, as one message.
     pub(crate) fn only(&mut self, subject: Subject, write: impl FnOnce(&mut Vec<u8>)) {
         self.clear();
-        self.starts.push(0);
-        self.subjects.push(subject);
+        self.note(subject);
         write(&mut self.bytes);
     }
 

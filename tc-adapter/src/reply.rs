@@ -90,6 +90,19 @@ pub(crate) fn events(
     })
 }
 
+/// Whether a datagram is nothing but the acknowledgement of a request that succeeded, without a remark.
+pub(crate) fn is_plain_acknowledgement(datagram: &[u8], port: u32, sequence: u32) -> bool {
+    // struct nlmsgerr: error, the request's header
+    const LENGTH: usize = NETLINK_HEADER + 4 + NETLINK_HEADER;
+    datagram.len() == LENGTH
+        && datagram[NETLINK_HEADER..].first_chunk() == Some(&[0; 4])
+        && Header::read(datagram).is_some_and(|header| {
+            header.length == LENGTH
+                && header.message_type == NLMSG_ERROR
+                && (header.port, header.sequence) == (port, sequence)
+        })
+}
+
 fn event(message_type: u16, flags: u16, payload: &[u8]) -> Result<Option<Event<'_>>, Malformed> {
     Ok(Some(match message_type {
         NLMSG_NOOP | NLMSG_OVERRUN => return Ok(None),
@@ -220,6 +233,23 @@ mod tests {
     fn an_interrupted_dump_is_flagged() {
         let datagram = message(3, 2 | NLM_F_DUMP_INTR, 5, &[0; 4]);
         assert!(events(&datagram, SPAN).next().unwrap().unwrap().1.interrupted);
+    }
+
+    /// What is taken for one must be one to the general reader, too.
+    #[test]
+    fn a_plain_acknowledgement_is_told_from_all_else() {
+        let header = message(40, 5, 5, &[]);
+        let plain = message(2, NLM_F_CAPPED, 5, &[0_i32.to_ne_bytes().as_slice(), &header].concat());
+        assert!(is_plain_acknowledgement(&plain, 77, 5));
+        assert_eq!(only(&plain), Event::End(Verdict { errno: 0, text: None }));
+        assert!(!is_plain_acknowledgement(&plain, 78, 5) && !is_plain_acknowledgement(&plain, 77, 6));
+        let refused = message(2, NLM_F_CAPPED, 5, &[(-1_i32).to_ne_bytes().as_slice(), &header].concat());
+        let remark = message(2, NLM_F_CAPPED | NLM_F_ACK_TLVS, 5, &error(0, &header, b"warned\0"));
+        let object = message(40, 2, 5, &[0; 20]);
+        for other in [refused, remark, object, plain[..35].to_vec(), [plain.clone(), plain].concat(), vec![]]
+        {
+            assert!(!is_plain_acknowledgement(&other, 77, 5), "{other:?}");
+        }
     }
 
     #[test]

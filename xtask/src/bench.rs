@@ -11,7 +11,7 @@ use crate::{error::Error, peers, run};
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Compare tc-adapter with every other traffic-control client instead: `tc`, rtnetlink, nlink, libnl, pyroute2,
-    /// vishvananda/netlink and a floor in C, interleaved. `--peers --help` shows what it takes.
+    /// vishvananda/netlink and a floor in C, interleaved; `--peers growth`: what a class costs when there are many. `--peers --help` shows what each takes.
     #[arg(long)]
     peers: bool,
     /// With --peers: get those that are missing from Debian and from the Python package index.

@@ -43,11 +43,13 @@ pub(crate) fn run(install: bool, args: Vec<OsString>) -> Result<Infallible, Erro
     let program = build(&workspace, &target)?;
     let folder = workspace.target_dir.join("qdiscope");
     fs::create_dir_all(&folder).map_err(|source| Error::Folder { path: folder.clone(), source })?;
-    let mut words: Vec<OsString> = vec!["run".into(), "--json".into(), folder.join("peers.json").into()];
-    if python.is_dir() {
+    let grows = args.first().is_some_and(|word| word == "growth");
+    let (work, file) = if grows { ("growth", "growth.json") } else { ("run", "peers.json") };
+    let mut words: Vec<OsString> = vec![work.into(), "--json".into(), folder.join(file).into()];
+    if python.is_dir() && !grows {
         words.extend(["--python-packages".into(), python.into_os_string()]);
     }
-    words.extend(args);
+    words.extend(args.into_iter().skip(usize::from(grows)));
     let mut command = match Privilege::acquire() {
         Ok(privilege) => privilege.command(program.as_os_str(), &[]),
         Err(reason) => {

@@ -5,8 +5,10 @@
 //! own, so that its CPU time and its memory are its own too: those in Rust are this program again (`client`), the others are
 //! built from `clients/`.
 
+mod allocations;
 mod arena;
 mod client;
+mod growth;
 mod measure;
 mod peer;
 mod table;
@@ -16,6 +18,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: allocations::Counting = allocations::Counting;
 
 /// Compares tc-adapter with every other traffic-control client on this machine.
 #[derive(Parser)]
@@ -29,13 +34,15 @@ struct Cli {
 enum Command {
     /// Run the comparison, as root
     Run(Options),
+    /// Measure what one more class costs when there are many, and the two ways round it, as root
+    Growth(growth::Options),
     /// Be a client: one work, one line of JSON
     #[command(hide = true)]
     Client(client::Arguments),
 }
 
 /// What to compare.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 struct Options {
     /// Rounds; in each, every client does every work once
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -60,6 +67,7 @@ struct Options {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(options) => work::run(&options),
+        Command::Growth(options) => growth::run(&options),
         Command::Client(arguments) => client::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {

@@ -6,6 +6,8 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use serde::{Deserialize, Serialize};
 
+use crate::allocations;
+
 /// One line of JSON on a client's standard output.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Figures {
@@ -18,6 +20,9 @@ pub(crate) struct Figures {
     pub(crate) p95_us: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) p99_us: Option<f64>,
+    /// Allocations for each operation, where they were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) allocations_per_operation: Option<f64>,
     /// CPU seconds of the work.
     pub(crate) cpu_user: f64,
     pub(crate) cpu_system: f64,
@@ -49,16 +54,18 @@ pub(crate) fn peak_rss_kb() -> Option<u64> {
 pub(crate) struct Stopwatch {
     start: Instant,
     cpu: (f64, f64),
+    allocations: Option<u64>,
 }
 
 impl Stopwatch {
     pub(crate) fn start() -> Self {
-        Self { cpu: cpu_time(), start: Instant::now() }
+        Self { cpu: cpu_time(), allocations: allocations::so_far(), start: Instant::now() }
     }
 
     pub(crate) fn stop(self, operations: u64, mut latencies: Vec<Duration>) -> Figures {
         let seconds = self.start.elapsed().as_secs_f64();
         let (user, system) = cpu_time();
+        let allocations = allocations::so_far();
         latencies.sort_unstable();
         let at = |percent: usize| {
             latencies.get(latencies.len() * percent / 100).map(|latency| latency.as_secs_f64() * 1e6)
@@ -69,6 +76,10 @@ impl Stopwatch {
             p50_us: at(50),
             p95_us: at(95),
             p99_us: at(99),
+            allocations_per_operation: self
+                .allocations
+                .zip(allocations)
+                .map(|(before, after)| (after - before) as f64 / operations as f64),
             cpu_user: user - self.cpu.0,
             cpu_system: system - self.cpu.1,
             peak_rss_kb: peak_rss_kb(),

@@ -159,6 +159,28 @@ impl Toolbox {
 
     /// Has `peer` do `work` on `device`.
     pub(crate) fn run(&self, peer: Peer, work: Work, device: &str, count: u32) -> anyhow::Result<Figures> {
+        self.run_with(peer, work, device, count, &[])
+    }
+
+    /// As [`Self::run`], with the allocations of a client in Rust counted.
+    pub(crate) fn run_counting(
+        &self,
+        peer: Peer,
+        work: Work,
+        device: &str,
+        count: u32,
+    ) -> anyhow::Result<Figures> {
+        self.run_with(peer, work, device, count, &["--count-allocations"])
+    }
+
+    fn run_with(
+        &self,
+        peer: Peer,
+        work: Work,
+        device: &str,
+        count: u32,
+        flags: &[&str],
+    ) -> anyhow::Result<Figures> {
         let verb = match work {
             Work::Change => "change",
             Work::Add => "add",
@@ -169,7 +191,7 @@ impl Toolbox {
         let own = |name: &str, callers: u32, threads: u32| {
             let mut command = Command::new(&self.myself);
             command.args(["client", name, verb, device, &count_text]);
-            command.args([callers.to_string(), threads.to_string()]);
+            command.args([callers.to_string(), threads.to_string()]).args(flags);
             command
         };
         let mut command = match peer {
@@ -256,6 +278,7 @@ fn tc_processes(work: Work, device: &str, count: u32) -> anyhow::Result<Figures>
         p50_us: None,
         p95_us: None,
         p99_us: None,
+        allocations_per_operation: None,
         cpu_user: 0.0,
         cpu_system: 0.0,
         peak_rss_kb: None,
@@ -301,6 +324,7 @@ fn timed(command: &mut Command) -> anyhow::Result<Figures> {
         p50_us: None,
         p95_us: None,
         p99_us: None,
+        allocations_per_operation: None,
         cpu_user: time(usage.ru_utime),
         cpu_system: time(usage.ru_stime),
         // Between fork and exec it was a copy of this process.

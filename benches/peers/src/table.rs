@@ -12,6 +12,8 @@ pub(crate) fn render(rows: &[Row], goals: &[Goal]) -> String {
     let mut text = String::new();
     let mut works: Vec<&str> = rows.iter().map(|row| row.work).collect();
     works.dedup();
+    // Counting distorts its times; what it gives is among the goals.
+    works.retain(|work| *work != "allocations");
     for work in works {
         let mut table = new(&[
             "client",
@@ -63,7 +65,7 @@ pub(crate) fn render(rows: &[Row], goals: &[Goal]) -> String {
     text + &format!("\nGoals\n{table}\n")
 }
 
-fn new(header: &[&str]) -> Table {
+pub(crate) fn new(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()));
     table.set_header(header);
@@ -74,7 +76,7 @@ fn new(header: &[&str]) -> Table {
 }
 
 /// Three digits that matter.
-fn number(value: Option<f64>) -> String {
+pub(crate) fn number(value: Option<f64>) -> String {
     match value {
         None => "–".into(),
         Some(value) if value >= 100.0 => format!("{value:.0}"),

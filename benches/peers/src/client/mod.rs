@@ -21,6 +21,9 @@ pub(crate) struct Arguments {
     /// Threads of the runtime
     #[arg(default_value_t = 1)]
     threads: usize,
+    /// Count allocations, which takes time
+    #[arg(long)]
+    count_allocations: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -54,6 +57,9 @@ pub(crate) fn operation(work: Work, index: u32) -> (u16, u32) {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.count_allocations {
+        crate::allocations::count();
+    }
     let figures: Figures = match arguments.name {
         Name::Adapter => adapter::run(arguments)?,
         Name::AdapterBlocking => adapter::run_blocking(arguments)?,
