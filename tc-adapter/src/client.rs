@@ -55,6 +55,7 @@ struct Wire {
     window: Packet,
     tickets: Vec<Ticket>,
     outcomes: Vec<(Ticket, Result<Answer, Error>)>,
+    wakers: Vec<Waker>,
 }
 
 impl Client {
@@ -186,21 +187,20 @@ impl Shared {
     fn carry_out(&self, own: Option<Ticket>) {
         let busy = Busy { shared: self };
         let mut wire = self.wire();
-        let Wire { connection, window, tickets, outcomes } = &mut *wire;
+        let Wire { connection, window, tickets, outcomes, wakers } = &mut *wire;
         window.clear();
         tickets.clear();
-        let expired = self.queue().take(self.limits, window, tickets);
+        self.queue().take(self.limits, window, tickets, wakers);
         let mut parents = Parents::default();
         connection.carry_out(window, &mut parents, |index, outcome| outcomes.push((tickets[index], outcome)));
         let mut queue = self.queue();
-        let mut wakers = expired;
         for (ticket, outcome) in outcomes.drain(..) {
             wakers.extend(queue.settle(ticket, outcome).filter(|_| own != Some(ticket)));
         }
         drop(queue);
+        wake_all(wakers.drain(..));
         drop(wire);
         drop(busy);
-        wake_all(wakers);
     }
 }
 
@@ -372,6 +372,7 @@ impl From<Connection> for Client {
                 window: Packet::default(),
                 tickets: Vec::new(),
                 outcomes: Vec::new(),
+                wakers: Vec::new(),
             }),
         };
         Self { shared: Arc::new(shared) }

@@ -170,15 +170,15 @@ impl Queue {
         }
     }
 
-    /// Moves what waits into `window`, as much as fits. Gives the wakers of those whose deadline has passed, and of those who
-    /// may come in now.
+    /// Moves what waits into `window`, as much as fits. Adds to `wakers` those of whom the deadline has passed, and those who may
+    /// come in now.
     pub(crate) fn take(
         &mut self,
         limits: Limits,
         window: &mut Packet,
         tickets: &mut Vec<Ticket>,
-    ) -> Vec<Waker> {
-        let mut wakers = Vec::new();
+        wakers: &mut Vec<Waker>,
+    ) {
         let mut now = None;
         while let Some(&ticket) = self.order.front() {
             let Some(slot) = self.slots.get_mut(ticket.slot).filter(|slot| slot.turn == ticket.turn) else {
@@ -207,7 +207,6 @@ impl Queue {
         }
         let room = self.capacity.saturating_sub(self.waiting).min(self.outside.len());
         wakers.extend(self.outside.drain(..room));
-        wakers
     }
 
     /// Keeps the outcome of a request that was sent. Gives whom to tell.
@@ -377,7 +376,8 @@ mod tests {
     fn take(queue: &mut Queue, tickets: &mut Vec<Ticket>) -> (Vec<u16>, Vec<Waker>) {
         let mut window = Packet::default();
         tickets.clear();
-        let wakers = queue.take(LIMITS, &mut window, tickets);
+        let mut wakers = Vec::new();
+        queue.take(LIMITS, &mut window, tickets, &mut wakers);
         (window.subjects().iter().map(|subject| subject.handle.minor()).collect(), wakers)
     }
 

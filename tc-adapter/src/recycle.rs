@@ -50,7 +50,7 @@ impl Recycler {
     /// Gives a class back. Gives the request that parks it; if the kernel refuses that, tell [`Recycler::forget`].
     pub fn release(&mut self, device: u32, parent: Handle, classid: Handle) -> Request {
         self.parked.entry((device, parent)).or_default().push(classid);
-        self.change(device, classid, self.settings.clone())
+        change(device, classid, self.settings.clone())
     }
 
     /// Takes a parked class with new settings, the one that was parked last. Gives its name and the request that makes it so; if
@@ -58,7 +58,7 @@ impl Recycler {
     /// class.
     pub fn acquire(&mut self, device: u32, parent: Handle, class: HtbClass) -> Option<(Handle, Request)> {
         let classid = self.parked.get_mut(&(device, parent))?.pop()?;
-        Some((classid, self.change(device, classid, class)))
+        Some((classid, change(device, classid, class)))
     }
 
     /// A class that is to be parked no more, because it has gone or somebody else has it.
@@ -72,11 +72,11 @@ impl Recycler {
     pub fn parked(&self, device: u32, parent: Handle) -> usize {
         self.parked.get(&(device, parent)).map_or(0, Vec::len)
     }
+}
 
-    fn change(&self, device: u32, classid: Handle, class: HtbClass) -> Request {
-        // Without a parent the kernel is not asked to echo the class: a class does not move.
-        Request::ChangeClass { device, parent: Handle::UNSPEC, classid, class }
-    }
+/// Without a parent, so that the kernel is not asked to echo the class: a class does not move.
+fn change(device: u32, classid: Handle, class: HtbClass) -> Request {
+    Request::ChangeClass { device, parent: Handle::UNSPEC, classid, class }
 }
 
 #[cfg(test)]

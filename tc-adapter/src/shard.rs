@@ -51,14 +51,13 @@ impl Shards {
         let shard = self
             .shards
             .iter_mut()
-            .filter(|shard| !shard.vacant.is_empty() || shard.next <= u32::from(u16::MAX))
+            .filter(|shard| !shard.vacant.is_empty() || u16::try_from(shard.next).is_ok())
             .min_by_key(|shard| shard.classes)?;
-        let minor = match shard.vacant.pop_first() {
-            Some(minor) => minor,
-            None => {
-                shard.next += 1;
-                u16::try_from(shard.next - 1).ok()?
-            }
+        let minor = if let Some(minor) = shard.vacant.pop_first() {
+            minor
+        } else {
+            shard.next += 1;
+            u16::try_from(shard.next - 1).ok()?
         };
         shard.classes += 1;
         Some((shard.device, Handle::new(MAJOR, minor)))
