@@ -49,6 +49,10 @@ struct Shared {
     last_sequence: Arc<AtomicU32>,
 }
 
+/// Where packets are small, whoever has the wire sends several before it wakes anybody: waking a task on another thread costs more
+/// than sending its request.
+const MESSAGES_A_TURN: usize = 16;
+
 /// The connection and what is on its way.
 struct Wire {
     connection: Connection,
@@ -182,22 +186,27 @@ impl Shared {
         self.wire.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a packet's worth of what waits, has it carried out, and hands out the outcomes. The caller has occupied the
+    /// Takes a packet of what waits, or some small ones, has them carried out, and hands out the outcomes. The caller has occupied the
     /// wire; it is not woken for its own request, `own`.
     fn carry_out(&self, own: Option<Ticket>) {
         let busy = Busy { shared: self };
         let mut wire = self.wire();
         let Wire { connection, window, tickets, outcomes, wakers } = &mut *wire;
-        window.clear();
-        tickets.clear();
-        self.queue().take(self.limits, window, tickets, wakers);
-        let mut parents = Parents::default();
-        connection.carry_out(window, &mut parents, |index, outcome| outcomes.push((tickets[index], outcome)));
-        let mut queue = self.queue();
-        for (ticket, outcome) in outcomes.drain(..) {
-            wakers.extend(queue.settle(ticket, outcome).filter(|_| own != Some(ticket)));
+        for _ in 0..(MESSAGES_A_TURN / self.limits.messages).max(1) {
+            window.clear();
+            tickets.clear();
+            self.queue().take(self.limits, window, tickets, wakers);
+            if window.is_empty() {
+                break;
+            }
+            let mut parents = Parents::default();
+            connection
+                .carry_out(window, &mut parents, |index, outcome| outcomes.push((tickets[index], outcome)));
+            let mut queue = self.queue();
+            for (ticket, outcome) in outcomes.drain(..) {
+                wakers.extend(queue.settle(ticket, outcome).filter(|_| own != Some(ticket)));
+            }
         }
-        drop(queue);
         wake_all(wakers.drain(..));
         drop(wire);
         drop(busy);
