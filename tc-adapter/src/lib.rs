@@ -20,8 +20,9 @@
 //! |---|---|
 //! | [`Connection`] | blocking, one caller, no runtime; [`Connection::batch`] sends many requests in few system calls |
 //! | [`Client`] | any number of tasks and threads, on any runtime; what waits at the same time travels together |
+//! | [`Events`] | what anybody changes, as it changes: `tc monitor` |
 //!
-//! Both give each request its own outcome, with the kernel's explanation (extended acknowledgement) where it gave one.
+//! The first two give each request its own outcome, with the kernel's explanation (extended acknowledgement) where it gave one.
 //!
 //! ```no_run
 //! use tc_adapter::{Client, Handle, Request};
@@ -89,6 +90,7 @@ mod decimal;
 mod device;
 mod entry;
 mod error;
+mod events;
 mod exchange;
 mod handle;
 mod htb;
@@ -111,8 +113,9 @@ pub use connection::{Answer, Connection, Evidence, OnError};
 pub use device::Device;
 pub use entry::{ClassEntry, QdiscEntry};
 pub use error::{Error, Inquiry, Loss};
+pub use events::{Event, Events};
 pub use handle::{Handle, ParseHandleError};
-pub use htb::{HtbClass, HtbQdisc, HtbQdiscStatus, HtbXstats};
+pub use htb::{HtbClass, HtbQdisc, HtbQdiscStatus, HtbXstats, LinkLayer};
 pub use message::MessageType;
 pub use rate::{Rate, RateError};
 pub use recycle::Recycler;

@@ -3,7 +3,7 @@
 use std::io;
 use std::mem::size_of;
 use std::num::NonZeroU16;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::time::Duration;
 
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -103,6 +103,24 @@ impl Socket {
         Ok(socket)
     }
 
+    /// Joins a multicast group (`RTNLGRP_*`).
+    pub(crate) fn join(&mut self, group: u32) -> Result<(), Error> {
+        self.inner
+            .add_membership(group)
+            .map_err(|source| Error::Socket { operation: "setsockopt NETLINK_ADD_MEMBERSHIP", source })
+    }
+
+    /// Waits up to the deadline for a datagram from the kernel. To a group others may send as well.
+    pub(crate) fn receive_news(&self, buffer: &mut Vec<u8>) -> Result<Received, Error> {
+        buffer.clear();
+        buffer.reserve(DATAGRAM);
+        let received = self.inner.recv_from(buffer, libc::MSG_TRUNC);
+        if matches!(&received, Ok((_, sender)) if sender.port_number() != 0) {
+            return Ok(Received::Nothing);
+        }
+        conclude(received.map(|(length, _)| length), buffer)
+    }
+
     /// Throws away what others may have sent between binding and connecting.
     fn discard(&self) {
         let mut buffer = Vec::with_capacity(DATAGRAM);
@@ -145,16 +163,25 @@ impl Socket {
         buffer.clear();
         buffer.reserve(DATAGRAM);
         let flags = libc::MSG_TRUNC | if at_once { libc::MSG_DONTWAIT } else { 0 };
-        match self.inner.recv(buffer, flags) {
-            Ok(length) if length > buffer.len() => Ok(Received::Truncated(length)),
-            Ok(_) => Ok(Received::Datagram),
-            Err(error) => match error.raw_os_error() {
-                Some(libc::ENOBUFS) => Ok(Received::Overrun),
-                Some(libc::EAGAIN) => Ok(Received::TimedOut),
-                Some(libc::EINTR) => Ok(Received::Nothing),
-                _ => Err(Error::Socket { operation: "recvfrom", source: error }),
-            },
-        }
+        conclude(self.inner.recv(buffer, flags), buffer)
+    }
+
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
+    }
+}
+
+/// What came of a receiving system call.
+fn conclude(received: io::Result<usize>, buffer: &[u8]) -> Result<Received, Error> {
+    match received {
+        Ok(length) if length > buffer.len() => Ok(Received::Truncated(length)),
+        Ok(_) => Ok(Received::Datagram),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::ENOBUFS) => Ok(Received::Overrun),
+            Some(libc::EAGAIN) => Ok(Received::TimedOut),
+            Some(libc::EINTR) => Ok(Received::Nothing),
+            _ => Err(Error::Socket { operation: "recvfrom", source: error }),
+        },
     }
 }
 

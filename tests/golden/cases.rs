@@ -1,6 +1,6 @@
 //! Pairs of a `tc` command and the request that is to mean the same.
 
-use tc_adapter::{Handle, HtbClass, HtbQdisc, Rate, Request, Size};
+use tc_adapter::{Handle, HtbClass, HtbQdisc, LinkLayer, Rate, Request, Size};
 
 /// The device that the commands name.
 pub(crate) const DEVICE: &str = "gold0";
@@ -40,8 +40,12 @@ pub(crate) fn all() -> Vec<Case> {
 
 fn qdiscs() -> Vec<Case> {
     let plain = || HtbQdisc::new(Handle::qdisc(1));
-    let full =
-        || HtbQdisc { handle: Handle::qdisc(0xabc), default_class: 0x30, r2q: 77, direct_qlen: Some(5) };
+    let full = || HtbQdisc {
+        default_class: 0x30,
+        r2q: 77,
+        direct_qlen: Some(5),
+        ..HtbQdisc::new(Handle::qdisc(0xabc))
+    };
     let add = |qdisc| {
         move |device| Request::AddQdisc { device, parent: Handle::ROOT, qdisc: HtbQdisc::clone(&qdisc) }
     };
@@ -171,6 +175,8 @@ fn settings() -> Vec<Case> {
     cases.push(setting("rate 5mbit prio 7", HtbClass { prio: 7, ..base() }));
     cases.push(setting("rate 5mbit quantum 1514", HtbClass { quantum: Some(1514), ..base() }));
     cases.push(setting("rate 5mbit mpu 64 overhead 24", HtbClass { mpu: 64, overhead: 24, ..base() }));
+    let atm = HtbClass { link_layer: LinkLayer::Atm, overhead: 40, ..base() };
+    cases.push(setting("rate 5mbit overhead 40 linklayer atm", atm));
     cases.push(setting(
         "rate 5mbit ceil 9mbit burst 3k cburst 4k prio 3 quantum 60000 mpu 64 overhead 4",
         HtbClass {

@@ -3,7 +3,7 @@
 use libtest_mimic::Failed;
 use serde_json::Value;
 use support::run;
-use tc_adapter::{Handle, HtbClass, HtbQdisc, Rate, Size};
+use tc_adapter::{Handle, HtbClass, HtbQdisc, LinkLayer, Rate, Size};
 
 /// Checks what `tc -s -j qdisc show` says about the root qdisc of `device`.
 pub(crate) fn check_qdisc(device: &str, expected: &HtbQdisc) -> Result<(), Failed> {
@@ -83,6 +83,9 @@ impl ShownClass {
         if expected.quantum.is_some_and(|quantum| !self.is_number("quantum", quantum)) {
             wrong.push("quantum");
         }
+        if !self.is_link_layer(expected.link_layer) {
+            wrong.push("linklayer");
+        }
         if wrong.is_empty() {
             Ok(())
         } else {
@@ -110,6 +113,18 @@ impl ShownClass {
         let microsecond = rate.bytes_per_second() / 1_000_000 + 1;
         let rounding = if size.bytes() < 1 << 20 { 16 } else { 1024 };
         shown.is_some_and(|shown| shown.abs_diff(u64::from(size.bytes())) <= microsecond + rounding)
+    }
+
+    /// `tc -d` always tells it.
+    fn is_link_layer(&self, layer: LinkLayer) -> bool {
+        let name = match layer {
+            LinkLayer::Ethernet => "ethernet",
+            LinkLayer::Atm => "atm",
+        };
+        match self {
+            Self::Words(words) => Self::word(words, "linklayer") == Some(name),
+            Self::Json(class) => class["linklayer"].as_str().is_none_or(|shown| shown == name),
+        }
     }
 
     /// `tc` leaves a number of 0 out, but for prio.

@@ -8,7 +8,7 @@ use crate::reply::Malformed;
 use crate::size::Size;
 
 /// An HTB class: `tc class add … htb rate <rate> [ceil <ceil>] [burst <burst>] [cburst <cburst>] [prio <prio>]
-/// [quantum <quantum>] [mpu <mpu>] [overhead <overhead>]` (tc-htb(8)).
+/// [quantum <quantum>] [mpu <mpu>] [overhead <overhead>] [linklayer <layer>]` (tc-htb(8)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HtbClass {
     /// What this class and its children are guaranteed.
@@ -28,7 +28,23 @@ pub struct HtbClass {
     pub mpu: u16,
     /// Bytes added to every packet's size.
     pub overhead: u16,
+    /// What a packet's bytes become on the line.
+    pub link_layer: LinkLayer,
 }
+
+/// `linklayer`: how many bytes a packet takes on the line (tc-stab(8), `psched_l2t_ns` in `include/net/sch_generic.h`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum LinkLayer {
+    /// As many as it has. `tc … linklayer ethernet`, the default.
+    #[default]
+    Ethernet = 1,
+    /// Cells of 53 bytes with 48 of the packet in each, the last one filled up, as on ADSL: `tc … linklayer atm`.
+    Atm = 2,
+}
+
+/// The part of `tc_ratespec.linklayer` that is the link layer.
+const LINK_LAYER_MASK: u8 = 0x0f;
 
 /// The MTU that `tc` assumes: `tc class … htb` has an `mtu` option for the rate tables, which are not sent here.
 const MTU: u64 = 1600;
@@ -36,8 +52,6 @@ const MTU: u64 = 1600;
 /// timer resolutions in a second, 10^9 wherever high-resolution timers run (all kernels that this crate is for).
 const TIMER_HZ: u64 = 1_000_000_000;
 
-/// `TC_LINKLAYER_ETHERNET`. With 0 ("unaware") the kernel would guess the link layer from a rate table.
-const LINKLAYER_ETHERNET: u8 = 1;
 /// Shape of the rate table that `tc` would send: cells of 8 bytes, rounded up. The kernel does not read them without a
 /// table; they are sent as `tc` sends them so that both make the same message.
 const CELL_LOG: u8 = 3;
@@ -46,7 +60,17 @@ const CELL_ALIGN: i16 = -1;
 impl HtbClass {
     /// `tc class add … htb rate <rate>`: ceil equal to the rate, the rest by default.
     pub const fn new(rate: Rate) -> Self {
-        Self { rate, ceil: rate, burst: None, cburst: None, prio: 0, quantum: None, mpu: 0, overhead: 0 }
+        Self {
+            rate,
+            ceil: rate,
+            burst: None,
+            cburst: None,
+            prio: 0,
+            quantum: None,
+            mpu: 0,
+            overhead: 0,
+            link_layer: LinkLayer::Ethernet,
+        }
     }
 
     /// `tc`'s default burst, `rate / timer frequency + MTU`: 1600 bytes below 8 Gbit/s and a byte more for each
@@ -97,7 +121,8 @@ impl HtbClass {
     fn rate_spec(&self, rate: Rate) -> [u8; 12] {
         let mut spec = [0; 12];
         spec[0] = CELL_LOG;
-        spec[1] = LINKLAYER_ETHERNET;
+        // With 0 ("unaware") the kernel would guess it from a rate table.
+        spec[1] = self.link_layer as u8;
         spec[2..4].copy_from_slice(&self.overhead.to_ne_bytes());
         spec[4..6].copy_from_slice(&CELL_ALIGN.to_ne_bytes());
         spec[6..8].copy_from_slice(&self.mpu.to_ne_bytes());
@@ -141,6 +166,10 @@ impl HtbClass {
             quantum: Some(word(32)?).filter(|quantum| *quantum != 0),
             mpu: half(6)?,
             overhead: half(2)?,
+            link_layer: match parms.get(1).map(|layer| layer & LINK_LAYER_MASK) {
+                Some(2) => LinkLayer::Atm,
+                _ => LinkLayer::Ethernet,
+            },
         })
     }
 }
@@ -184,7 +213,7 @@ mod tests {
     prop_compose! {
         fn classes()(
             rate in prop_oneof![1_u64..1 << 24, 1_u64..=u64::MAX / 8], ceil in prop_oneof![1_u64..1 << 24, 1_u64..=u64::MAX / 8],
-            burst: Option<u32>, cburst: Option<u32>, prio: u32, quantum: Option<u32>, mpu: u16, overhead: u16,
+            burst: Option<u32>, cburst: Option<u32>, prio: u32, quantum: Option<u32>, mpu: u16, overhead: u16, atm: bool,
         ) -> HtbClass {
             HtbClass {
                 rate: Rate::from_bytes_per_second(rate).unwrap(),
@@ -192,6 +221,7 @@ mod tests {
                 burst: burst.map(Size::from_bytes),
                 cburst: cburst.map(Size::from_bytes),
                 prio, quantum: quantum.filter(|quantum| *quantum != 0), mpu, overhead,
+                link_layer: if atm { LinkLayer::Atm } else { LinkLayer::Ethernet },
             }
         }
     }

@@ -7,7 +7,7 @@ mod qdisc;
 mod ticks;
 mod xstats;
 
-pub use class::HtbClass;
+pub use class::{HtbClass, LinkLayer};
 pub use qdisc::{HtbQdisc, HtbQdiscStatus};
 pub(crate) use ticks::transmit_ticks;
 pub use xstats::HtbXstats;
@@ -22,4 +22,5 @@ mod attributes {
     pub(super) const DIRECT_QLEN: u16 = 5;
     pub(super) const RATE64: u16 = 6;
     pub(super) const CEIL64: u16 = 7;
+    pub(super) const OFFLOAD: u16 = 9;
 }

@@ -73,3 +73,13 @@ pub(crate) fn a_child_destroys_the_leaf_qdisc() -> Result<(), Failed> {
     assert_eq!(world.class(1)?.and_then(|entry| entry.leaf), None);
     Ok(())
 }
+
+/// A veth device shapes nothing itself. `tc` says the same: `tc qdisc add dev tc0 root handle 1: htb offload`.
+pub(crate) fn offload_is_asked_for() -> Result<(), Failed> {
+    let mut world = World::new()?;
+    let qdisc = HtbQdisc { offload: true, ..HtbQdisc::new(Handle::qdisc(2)) };
+    let request = Request::ReplaceQdisc { device: world.device, parent: Handle::ROOT, qdisc };
+    let error = world.connection.request(&request).err().ok_or("a veth device that offloads HTB")?;
+    assert_eq!(error.errno(), Some(libc::EOPNOTSUPP), "{error}");
+    Ok(())
+}
