@@ -3,6 +3,7 @@
 mod answers;
 mod batches;
 mod concurrency;
+mod faults;
 mod lists;
 mod news;
 mod parents;
@@ -55,8 +56,12 @@ const TESTS: &[(&str, Test)] = &[
     ),
     ("adapter::sharing::what_comes_too_late_is_not_sent", sharing::what_comes_too_late_is_not_sent),
     ("adapter::sharing::a_closed_client_sends_nothing", sharing::a_closed_client_sends_nothing),
-    ("adapter::sharing::a_storm_of_signals_changes_nothing", sharing::a_storm_of_signals_changes_nothing),
-    ("adapter::sharing::a_device_that_goes_away_is_told", sharing::a_device_that_goes_away_is_told),
+    ("adapter::faults::a_storm_of_signals_changes_nothing", faults::a_storm_of_signals_changes_nothing),
+    ("adapter::faults::a_device_that_goes_away_is_told", faults::a_device_that_goes_away_is_told),
+    ("adapter::faults::a_listener_changes_nothing", faults::a_listener_changes_nothing),
+    ("adapter::faults::another_editor_is_met_truthfully", faults::another_editor_is_met_truthfully),
+    ("adapter::faults::a_runtime_that_ends_leaves_the_truth", faults::a_runtime_that_ends_leaves_the_truth),
+    ("adapter::faults::a_namespace_outlives_its_processes", faults::a_namespace_outlives_its_processes),
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {

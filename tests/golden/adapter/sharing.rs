@@ -4,24 +4,20 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU16;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 use nix::libc;
-use nix::sys::pthread::{pthread_kill, pthread_self};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-use support::run;
-use tc_adapter::{Answer, Client, Error, Handle, OnError, Request, SocketOptions};
+use tc_adapter::{Answer, Client, Error, OnError, SocketOptions};
 use tokio::runtime::{Builder, Runtime};
 
-use super::world::{DEVICE, QDISC, World, add_class, class};
+use super::world::{QDISC, World, add_class, class};
 
 const CALLERS: u16 = 64;
 const EACH: u16 = 50;
 
-fn minors(world: &mut World) -> Result<BTreeSet<u16>, Failed> {
+pub(super) fn minors(world: &mut World) -> Result<BTreeSet<u16>, Failed> {
     Ok(world.connection.classes(world.device)?.iter().map(|entry| entry.classid.minor()).collect())
 }
 
@@ -234,83 +230,5 @@ pub(crate) fn a_closed_client_sends_nothing() -> Result<(), Failed> {
     let sent = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     assert_eq!(minors(&mut world)?.len(), 1 + sent);
     assert!(matches!(client.request_blocking(&add_class(device, QDISC, 11)), Err(Error::Closed)));
-    Ok(())
-}
-
-extern "C" fn ignore(_: libc::c_int) {}
-
-/// Signals that interrupt every system call that lets itself be interrupted.
-pub(crate) fn a_storm_of_signals_changes_nothing() -> Result<(), Failed> {
-    let mut world = World::new()?;
-    let device = world.device;
-    // Without SA_RESTART.
-    let action = SigAction::new(SigHandler::Handler(ignore), SaFlags::empty(), SigSet::empty());
-    // SAFETY: the handler does nothing, and no other test uses this signal.
-    unsafe { sigaction(Signal::SIGUSR2, &action) }?;
-    let client = Client::connect()?;
-    let stop = AtomicBool::new(false);
-    let target = pthread_self();
-    let outcome = thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                // It may have ended.
-                let _ = pthread_kill(target, Signal::SIGUSR2);
-            }
-        });
-        let outcome = (1..=3_000).try_for_each(|minor| {
-            client.request_blocking(&add_class(device, QDISC, minor))?;
-            if minor % 100 == 0 {
-                world.connection.classes(device)?;
-            }
-            Ok::<(), Error>(())
-        });
-        stop.store(true, Ordering::Relaxed);
-        outcome
-    });
-    outcome?;
-    assert_eq!(minors(&mut world)?, (1..=3_000).collect());
-    assert_eq!(client.last_sequence(), 3_000, "none was sent twice");
-    Ok(())
-}
-
-/// Somebody deletes the device under way: each request says so, and none before it is lost.
-pub(crate) fn a_device_that_goes_away_is_told() -> Result<(), Failed> {
-    let world = World::new()?;
-    let device = world.device;
-    let client = Client::connect()?;
-    let runtime = Builder::new_multi_thread().worker_threads(2).build()?;
-    let outcomes: Vec<Result<Answer, Error>> = runtime.block_on(async {
-        let tasks: Vec<_> = (0..16)
-            .map(|caller| {
-                let client = client.clone();
-                tokio::spawn(async move {
-                    let mut outcomes = Vec::new();
-                    for turn in 0..200 {
-                        outcomes
-                            .push(client.request(&add_class(device, QDISC, 1 + caller * 200 + turn)).await);
-                    }
-                    outcomes
-                })
-            })
-            .collect();
-        thread::sleep(Duration::from_millis(20));
-        run(&format!("ip link del {DEVICE}"))?;
-        let mut outcomes = Vec::new();
-        for task in tasks {
-            outcomes.extend(task.await?);
-        }
-        Ok::<_, Failed>(outcomes)
-    })?;
-    assert_eq!(outcomes.len(), 3_200);
-    for outcome in &outcomes {
-        match outcome {
-            Ok(_) => {}
-            Err(error) if error.errno() == Some(libc::ENODEV) => {}
-            Err(other) => return Err(format!("{other:?}").into()),
-        }
-    }
-    assert!(outcomes.iter().any(Result::is_err), "the device went too late to be missed");
-    let outcome = client.request_blocking(&Request::DeleteClass { device, classid: Handle::new(1, 1) });
-    assert_eq!(outcome.err().and_then(|error| error.errno()), Some(libc::ENODEV));
     Ok(())
 }
