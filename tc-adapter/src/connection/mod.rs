@@ -1,19 +1,22 @@
 //! The blocking core: one socket, one packet of requests at a time.
 
+mod inquiry;
+mod lists;
+
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::entry::{ClassEntry, QdiscEntry};
-use crate::error::{Error, Inquiry, Loss};
+use crate::entry::ClassEntry;
+use crate::error::{Error, Loss};
 use crate::exchange::{Heard, collect};
 use crate::handle::Handle;
-use crate::message::{MessageType, NETLINK_HEADER};
+use crate::message::MessageType;
 use crate::packet::{Limits, Packet, Subject};
 use crate::parents::{Parents, Touched};
 use crate::reply::{Event, Malformed, Span, Verdict, is_plain_acknowledgement};
-use crate::request::{self, Dump, Request};
+use crate::request::{self, Request};
 use crate::socket::{DATAGRAM, PACKET_BYTES, Received, Socket, SocketOptions};
 
 /// A connection to the traffic control of one network namespace, for one thread at a time.
@@ -76,10 +79,6 @@ struct Told {
     malformed: Option<Malformed>,
 }
 
-/// How often a dump that the kernel calls interrupted is tried.
-const DUMP_ATTEMPTS: u32 = 5;
-
-const RTM_NEWQDISC: u16 = MessageType::NewQdisc.value();
 const RTM_NEWTCLASS: u16 = MessageType::NewClass.value();
 
 impl Answer {
@@ -356,221 +355,6 @@ impl Connection {
             }
             Ok(())
         })
-    }
-
-    /// The answer to this message was lost: does the kernel show what it was to bring about?
-    fn inquire(
-        &mut self,
-        subject: &Subject,
-        sequence: u32,
-        loss: Loss,
-        message: &[u8],
-    ) -> Result<Answer, Error> {
-        if subject.is_question() {
-            return self.ask_again(subject, sequence, loss, message);
-        }
-        let payload = message.get(NETLINK_HEADER..).unwrap_or_default();
-        let shown = match subject.operation {
-            MessageType::NewClass => self.shows_class(subject, payload),
-            MessageType::DelClass => self.class(subject.device, subject.handle).map(|class| class.is_none()),
-            MessageType::NewQdisc => self.shows_qdisc(subject, payload),
-            _ => self.qdisc_of(subject).map(|qdisc| qdisc.is_none()),
-        };
-        match shown {
-            Ok(true) => Ok(Answer { sequence, warning: None, class: None, evidence: Evidence::State }),
-            Ok(false) => Err(subject.lost(sequence, loss, Inquiry::NoEffect)),
-            Err(_) => Err(subject.lost(sequence, loss, Inquiry::Failed)),
-        }
-    }
-
-    /// Questions may be asked twice; a third time only if the answer is lost again.
-    fn ask_again(
-        &mut self,
-        subject: &Subject,
-        sequence: u32,
-        loss: Loss,
-        message: &[u8],
-    ) -> Result<Answer, Error> {
-        self.packet.clear();
-        self.packet.push_message(*subject, message);
-        let first = self.take_sequences(1);
-        self.packet.seal(first, self.port_id());
-        self.socket.send(self.packet.bytes())?;
-        let received = self.socket.receive(&mut self.incoming, false);
-        let heard = self.listen(first, received);
-        let told = std::mem::take(&mut self.heard[0]);
-        conclude(subject, first, told, &heard)
-            .unwrap_or_else(|| Err(subject.lost(sequence, loss, Inquiry::NotNeeded)))
-    }
-
-    fn class(&mut self, device: u32, classid: Handle) -> Result<Option<Box<ClassEntry>>, Error> {
-        match self.request(&Request::GetClass { device, classid }) {
-            Ok(answer) => Ok(answer.class),
-            Err(Error::Kernel { errno: libc::ENOENT | libc::ENODEV | libc::EINVAL, .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn shows_class(&mut self, subject: &Subject, payload: &[u8]) -> Result<bool, Error> {
-        let asked = ClassEntry::decode(payload)?;
-        let Some(found) = self.class(subject.device, subject.handle)? else { return Ok(false) };
-        let (Some(asked_htb), Some(mut found_htb)) = (asked.htb, found.htb) else { return Ok(false) };
-        // The kernel tells the quantum that it computed.
-        if asked_htb.quantum.is_none() {
-            found_htb.quantum = None;
-        }
-        let in_place = subject.parent == Handle::UNSPEC || is_under(found.parent, subject.parent);
-        Ok(in_place && asked_htb == found_htb)
-    }
-
-    /// What hangs at the place that the message is about.
-    fn qdisc_of(&mut self, subject: &Subject) -> Result<Option<QdiscEntry>, Error> {
-        let qdiscs = match self.qdiscs(Some(subject.device)) {
-            Err(Error::NoSuchDevice { .. }) => return Ok(None),
-            qdiscs => qdiscs?,
-        };
-        Ok(qdiscs.into_iter().find(|qdisc| {
-            let named = subject.handle == Handle::UNSPEC || qdisc.handle == subject.handle;
-            qdisc.parent == subject.parent && qdisc.handle != Handle::UNSPEC && named
-        }))
-    }
-
-    fn shows_qdisc(&mut self, subject: &Subject, payload: &[u8]) -> Result<bool, Error> {
-        let asked = QdiscEntry::decode(payload)?;
-        let Some(found) = self.qdisc_of(subject)? else { return Ok(false) };
-        let (Some(asked), Some(found)) = (asked.htb, found.htb) else { return Ok(false) };
-        let (asked, found) = (asked.options, found.options);
-        let queue = asked.direct_qlen.is_none() || asked.direct_qlen == found.direct_qlen;
-        Ok(queue && asked.r2q == found.r2q && asked.default_class == found.default_class)
-    }
-
-    /// Every qdisc of the namespace, or of one device: `tc -s qdisc show [dev …]`. Qdiscs that the kernel hides from
-    /// `tc` without `invisible` are not among them.
-    pub fn qdiscs(&mut self, device: Option<u32>) -> Result<Vec<QdiscEntry>, Error> {
-        let list = self.list(Dump::Qdiscs { device }, |message_type, payload, list| {
-            if message_type == RTM_NEWQDISC {
-                let entry = QdiscEntry::decode(payload)?;
-                // The kernel has no filter by device here.
-                if device.is_none_or(|device| device == entry.device) {
-                    list.push(entry);
-                }
-            }
-            Ok(())
-        })?;
-        if let (Some(device), true) = (device, list.is_empty()) {
-            self.check_device(device)?;
-        }
-        Ok(list)
-    }
-
-    /// Every class of a device with its statistics: `tc -s class show dev …`.
-    ///
-    /// The list is put together from datagrams of 32 KiB, and the kernel flags no change in between (it fills no
-    /// generation number for classes): while others add or delete, a class may be missing or listed twice.
-    pub fn classes(&mut self, device: u32) -> Result<Vec<ClassEntry>, Error> {
-        let list = self.list(Dump::Classes { device }, |message_type, payload, list| {
-            if message_type == RTM_NEWTCLASS {
-                list.push(ClassEntry::decode(payload)?);
-            }
-            Ok(())
-        })?;
-        if list.is_empty() {
-            self.check_device(device)?;
-        }
-        Ok(list)
-    }
-
-    /// As [`Connection::classes`], one at a time as they come: the memory does not grow with their number. Gives the
-    /// number of classes. After an error, `each` has seen some of them.
-    pub fn for_each_class(&mut self, device: u32, mut each: impl FnMut(ClassEntry)) -> Result<u64, Error> {
-        let mut count = 0;
-        let interrupted = self.dump(Dump::Classes { device }, |message_type, payload| {
-            if message_type == RTM_NEWTCLASS {
-                each(ClassEntry::decode(payload)?);
-                count += 1;
-            }
-            Ok(())
-        })?;
-        if interrupted {
-            return Err(Error::DumpInterrupted { operation: MessageType::GetClass, attempts: 1 });
-        }
-        if count == 0 {
-            self.check_device(device)?;
-        }
-        Ok(count)
-    }
-
-    /// A dump into a list, again when the kernel says that changes came in between.
-    fn list<T>(
-        &mut self,
-        dump: Dump,
-        mut read: impl FnMut(u16, &[u8], &mut Vec<T>) -> Result<(), Malformed>,
-    ) -> Result<Vec<T>, Error> {
-        for _ in 0..DUMP_ATTEMPTS {
-            let mut list = Vec::new();
-            let interrupted =
-                self.dump(dump, |message_type, payload| read(message_type, payload, &mut list))?;
-            if !interrupted {
-                return Ok(list);
-            }
-        }
-        Err(Error::DumpInterrupted { operation: dump.message_type(), attempts: DUMP_ATTEMPTS })
-    }
-
-    /// One dump. Gives whether the kernel flagged it as inconsistent.
-    fn dump(
-        &mut self,
-        dump: Dump,
-        read: impl FnMut(u16, &[u8]) -> Result<(), Malformed>,
-    ) -> Result<bool, Error> {
-        let subject = Subject::named(dump.message_type(), dump.device());
-        self.packet.only(subject, |buffer| dump.encode(0, 0, buffer));
-        self.ask(&subject, read)
-    }
-
-    /// To a dump, a device that does not exist is one without qdiscs and classes.
-    fn check_device(&mut self, device: u32) -> Result<(), Error> {
-        let missing = || Error::NoSuchDevice { device: format!("index {device}") };
-        if device == 0 {
-            return Err(missing());
-        }
-        let subject = Subject::named(MessageType::GetLink, device);
-        self.packet.only(subject, |buffer| request::encode_get_link(device, buffer));
-        match self.ask(&subject, |_, _| Ok(())) {
-            Err(Error::Kernel { errno: libc::ENODEV, .. }) => Err(missing()),
-            other => other.map(drop),
-        }
-    }
-
-    /// Sends the only message of the packet, a question, and hands its objects to `object`.
-    fn ask(
-        &mut self,
-        subject: &Subject,
-        mut object: impl FnMut(u16, &[u8]) -> Result<(), Malformed>,
-    ) -> Result<bool, Error> {
-        let sequence = self.take_sequences(1);
-        self.packet.seal(sequence, self.port_id());
-        self.socket.send(self.packet.bytes())?;
-        let span = Span { port: self.socket.port(), first: sequence, count: 1 };
-        let (mut interrupted, mut verdict, mut malformed) = (false, None, None);
-        let socket = &self.socket;
-        let receive = |buffer: &mut Vec<u8>, at_once| socket.receive(buffer, at_once);
-        let heard = collect(span, self.options.deadline, &mut self.incoming, receive, |_, flagged| {
-            interrupted |= flagged.interrupted;
-            match flagged.event {
-                Event::End(end) => verdict = Some(end),
-                Event::Object { message_type, payload } => {
-                    return object(message_type, payload).inspect_err(|error| malformed = Some(*error));
-                }
-            }
-            Ok(())
-        });
-        match (verdict, heard.loss, malformed) {
-            (Some(verdict), ..) if verdict.errno != 0 => Err(subject.refused(verdict)),
-            (_, Some(loss), _) => Err(subject.lost(sequence, loss, Inquiry::NotNeeded)),
-            (.., Some(malformed)) => Err(malformed.into()),
-            _ => Ok(interrupted),
-        }
     }
 
     /// Takes the next `count` sequence numbers and gives the first; 0 is left out, it marks messages that answer nobody.
