@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use crate::connection::{Answer, Connection, OnError};
 use crate::entry::{ClassEntry, QdiscEntry};
-use crate::error::{Error, Loss};
+use crate::error::{Error, Inquiry, Loss};
 use crate::packet::{Limits, Packet, Subject};
 use crate::parents::Parents;
 use crate::queue::{Queue, Ticket};
@@ -32,9 +32,9 @@ use crate::socket::SocketOptions;
 /// many classes or while another process holds RTNL. Where that would starve other tasks, use a [`Connection`] on a
 /// thread of its own.
 ///
-/// The queue holds [`SocketOptions::queue`] requests; callers beyond that wait to be let in. A future whose turn
-/// it is, and that is then kept but neither polled nor dropped, holds up those behind it until the next request comes.
-/// Spawn it, await it or drop it.
+/// The queue holds [`SocketOptions::queue`] requests; callers beyond that wait to be let in, and newcomers may come before them. A
+/// dump's future ([`Client::classes`], [`Client::qdiscs`]) that was polled once, and then is kept but neither polled nor dropped,
+/// holds up everybody: spawn it, await it or drop it.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -158,7 +158,7 @@ impl Client {
         patience: Patience,
     ) -> Result<Turn<'a>, Error> {
         request.validate()?;
-        Ok(Turn { shared: &self.shared, stage: Stage::New(request), deadline, patience })
+        Ok(Turn { shared: &self.shared, stage: Stage::New(request), deadline, patience, outside: None })
     }
 
     /// Waits until the connection is free and uses it.
@@ -223,8 +223,11 @@ impl Drop for Busy<'_> {
         let mut queue = self.shared.queue();
         let mut wakers = Vec::new();
         if thread::panicking() {
-            wakers =
-                queue.settle_sent(|subject| subject.lost(0, Loss::Panicked, crate::error::Inquiry::Failed));
+            wakers = queue.settle_sent(|subject| subject.lost(0, Loss::Panicked, Inquiry::Failed));
+            drop(queue);
+            // The wire's guard went before this one. Those of earlier packets were not woken yet.
+            wakers.append(&mut self.shared.wire().wakers);
+            queue = self.shared.queue();
         }
         wakers.extend(queue.free());
         drop(queue);
@@ -232,8 +235,18 @@ impl Drop for Busy<'_> {
     }
 }
 
+/// Wakes them all, also where waking one of them panics (some executors poll there and then).
 fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
-    wakers.into_iter().for_each(Waker::wake);
+    struct Rest<I: Iterator<Item = Waker>>(I);
+    impl<I: Iterator<Item = Waker>> Drop for Rest<I> {
+        fn drop(&mut self) {
+            self.0.by_ref().for_each(Waker::wake);
+        }
+    }
+    let mut rest = Rest(wakers.into_iter());
+    for waker in rest.0.by_ref() {
+        waker.wake();
+    }
 }
 
 /// Whether a request that finds others about lets them join.
@@ -252,6 +265,8 @@ struct Turn<'a> {
     stage: Stage<'a>,
     deadline: Option<Instant>,
     patience: Patience,
+    /// Its place among those whom the bound keeps out.
+    outside: Option<u64>,
 }
 
 enum Stage<'a> {
@@ -264,7 +279,10 @@ impl Turn<'_> {
     /// Puts the request into the queue, if there is room. Gives whether it is in.
     fn enter(&mut self, waker: &Waker) -> bool {
         let Stage::New(request) = self.stage else { return true };
-        let Some(ticket) = self.shared.queue().enter(request, self.deadline, waker) else { return false };
+        let mut queue = self.shared.queue();
+        let Some(ticket) = queue.enter(request, self.deadline, waker) else { return false };
+        queue.wait_no_more(&mut self.outside);
+        drop(queue);
         self.stage = Stage::Waiting(ticket);
         true
     }
@@ -276,6 +294,9 @@ impl Turn<'_> {
             return None;
         }
         let busy = Busy { shared: self.shared };
+        if self.outside.is_some() {
+            self.shared.queue().wait_no_more(&mut self.outside);
+        }
         let outcome = if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             Err(Subject::of(request).expired())
         } else {
@@ -306,9 +327,11 @@ impl Future for Turn<'_> {
                     return Poll::Ready(outcome);
                 }
                 if first && self.patience == Patience::Gather && queue.expects_more(self.shared.limits) {
-                    let leads = queue.is_next(ticket);
+                    // Each sees to it that it is polled again, lest all depend on one that is kept and not polled. Who is polled
+                    // first sends all, and wakes nobody who is awake.
+                    let idle = queue.is_idle();
                     drop(queue);
-                    if leads {
+                    if idle {
                         waker.wake_by_ref();
                     }
                     return Poll::Pending;
@@ -317,7 +340,7 @@ impl Future for Turn<'_> {
             if !queue.occupy() {
                 // Whoever is at work wakes us, or the one before us.
                 if !entered {
-                    queue.wait_for_room(waker);
+                    queue.wait_for_room(&mut self.outside, waker);
                 }
                 return Poll::Pending;
             }
@@ -332,8 +355,12 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let next = match self.stage {
             Stage::Waiting(ticket) => self.shared.queue().leave(ticket),
-            // It may have been woken to come in.
-            Stage::New(_) => self.shared.queue().next_waker(),
+            Stage::New(_) => {
+                let mut queue = self.shared.queue();
+                queue.wait_no_more(&mut self.outside);
+                // It may have been woken to come in.
+                queue.next_waker()
+            }
             Stage::Over => return,
         };
         wake_all(next);

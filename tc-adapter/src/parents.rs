@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::connection::Answer;
-use crate::error::Error;
+use crate::error::{Error, Inquiry, Loss};
 use crate::handle::Handle;
 use crate::message::MessageType;
 use crate::packet::Subject;
+use crate::request::Request;
 
 /// A class by its device and classid.
 type Place = (u32, Handle);
@@ -17,8 +18,10 @@ enum Known {
     There,
     /// With the kernel's explanation.
     Missing(Option<String>),
-    /// It could not be asked for, for this reason.
-    Unclear(Option<i32>),
+    /// The kernel refused to tell.
+    Refused(i32),
+    /// It could not be asked for; the next packet asks again.
+    Unclear(Loss),
 }
 
 /// Learns from the outcomes of a batch's own requests, and knows for whom to ask.
@@ -59,7 +62,8 @@ impl Parents {
         for subject in subjects {
             if let Some(parent) = subject.needs {
                 let place = (subject.device, parent);
-                if !self.0.contains_key(&place) && !touched.holds(place) && listed.insert(place) {
+                let known = self.0.get(&place).is_some_and(|known| !matches!(known, Known::Unclear(_)));
+                if !known && !touched.holds(place) && listed.insert(place) {
                     unknown.push(place);
                 }
             }
@@ -73,7 +77,9 @@ impl Parents {
         let known = match answer {
             Ok(_) => Known::There,
             Err(Error::Kernel { errno: libc::ENOENT, ext_ack, .. }) => Known::Missing(ext_ack.clone()),
-            Err(error) => Known::Unclear(error.errno()),
+            Err(Error::AnswerLost { loss, .. }) => Known::Unclear(*loss),
+            Err(Error::Malformed(malformed)) => Known::Unclear(Loss::Malformed(*malformed)),
+            Err(error) => Known::Refused(error.errno().unwrap_or_default()),
         };
         self.0.insert(place, known);
     }
@@ -84,15 +90,24 @@ impl Parents {
             Some(Known::There) => Ok(()),
             Some(Known::Missing(ext_ack)) => Err(subject.without_parent(parent, ext_ack.clone())),
             // The kernel would say the same of the class itself.
-            Some(Known::Unclear(Some(errno))) => Err(Error::Kernel {
+            Some(Known::Refused(errno)) => Err(Error::Kernel {
                 operation: subject.operation,
                 device: subject.device,
                 handle: subject.handle,
                 errno: *errno,
                 ext_ack: None,
             }),
-            Some(Known::Unclear(None)) | None => Err(subject.without_parent(parent, None)),
+            Some(Known::Unclear(loss)) => {
+                let question = Request::GetClass { device: subject.device, classid: parent };
+                Err(Subject::of(&question).lost(0, *loss, Inquiry::NotNeeded))
+            }
+            None => Err(subject.without_parent(parent, None)),
         }
+    }
+
+    /// Whether a class was asked for, or is known otherwise.
+    pub(crate) fn knows(&self, place: Place) -> bool {
+        self.0.contains_key(&place)
     }
 
     /// What a request of the batch itself has changed.
@@ -134,7 +149,6 @@ mod tests {
     use super::*;
     use crate::connection::Evidence;
     use crate::htb::HtbClass;
-    use crate::request::Request;
 
     fn class(minor: u16) -> Handle {
         Handle::new(1, minor)
@@ -173,6 +187,26 @@ mod tests {
         assert!(parents.require(&subjects[0], class(9)).is_ok());
         let missing = parents.require(&subjects[4], class(7));
         assert!(matches!(missing, Err(Error::MissingParent { .. })), "{missing:?}");
+    }
+
+    #[test]
+    fn an_unclear_parent_is_not_missing_and_is_asked_for_again() {
+        let mut parents = Parents::default();
+        let child = add(class(9), 1);
+        parents.found((1, class(9)), &Err(delete(9).lost(1, Loss::Overrun, Inquiry::NotNeeded)));
+        let told = parents.require(&child, class(9));
+        assert!(matches!(told, Err(Error::AnswerLost { handle, .. }) if handle == class(9)), "{told:?}");
+        assert_eq!(parents.unknown(&[child]), [(1, class(9))]);
+    }
+
+    /// A request that is refused before it is sent makes nothing, also for those of the same batch that build on it.
+    #[test]
+    fn what_a_refused_request_would_have_made_is_not_known() {
+        let subjects = [add(class(9), 5), add(class(5), 6)];
+        let parents = Parents::default();
+        assert_eq!(parents.unknown(&subjects), [(1, class(9))]);
+        assert!(!parents.knows((1, class(5))));
+        assert_eq!(parents.unknown(&subjects[1..]), [(1, class(5))]);
     }
 
     #[test]

@@ -43,14 +43,15 @@ pub(crate) struct Queue {
     order: VecDeque<Ticket>,
     waiting: usize,
     /// Those whom the bound keeps out.
-    outside: VecDeque<Waker>,
+    outside: VecDeque<(u64, Waker)>,
+    last_outside: u64,
     reservations: VecDeque<(u64, Waker)>,
     last_reservation: u64,
     /// Somebody uses the wire.
     busy: bool,
     closed: bool,
-    /// By whom the last request came.
-    last_caller: Option<Waker>,
+    /// By whom the last request came: what tells its waker from others. Not the waker, which could hold the caller's task.
+    last_caller: Option<(usize, usize)>,
 }
 
 impl Queue {
@@ -62,6 +63,7 @@ impl Queue {
             order: VecDeque::new(),
             waiting: 0,
             outside: VecDeque::new(),
+            last_outside: 0,
             reservations: VecDeque::new(),
             last_reservation: 0,
             busy: false,
@@ -111,11 +113,8 @@ impl Queue {
     /// caller's, so that nobody is about to join.
     pub(crate) fn occupy_alone(&mut self, waker: &Waker, by_caller: bool) -> bool {
         if by_caller {
-            let same = self.last_caller.as_ref().map(|last| last.will_wake(waker));
-            if same != Some(true) {
-                self.last_caller = Some(waker.clone());
-            }
-            if same == Some(false) {
+            let caller = (waker.data().addr(), std::ptr::from_ref(waker.vtable()).addr());
+            if self.last_caller.replace(caller).is_some_and(|last| last != caller) {
                 return false;
             }
         }
@@ -127,9 +126,9 @@ impl Queue {
         self.waiting < limits.messages
     }
 
-    /// Whether this is the request that is sent next, and nobody is at work who would see to it.
-    pub(crate) fn is_next(&self, ticket: Ticket) -> bool {
-        !self.busy && self.order.front() == Some(&ticket)
+    /// Whether nobody is at work, who would wake the next.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.busy
     }
 
     /// The outcome of a request, once. Where there is none yet, `waker` is woken for it.
@@ -164,9 +163,24 @@ impl Queue {
         true
     }
 
-    pub(crate) fn wait_for_room(&mut self, waker: &Waker) {
-        if !self.outside.iter().any(|held| held.will_wake(waker)) {
-            self.outside.push_back(waker.clone());
+    /// Has the caller woken when there is room. `held` is its place among those outside, until [`Self::wait_no_more`].
+    pub(crate) fn wait_for_room(&mut self, held: &mut Option<u64>, waker: &Waker) {
+        if self.closed {
+            // There is room for its refusal.
+            waker.wake_by_ref();
+        } else if let Some((_, old)) = self.outside.iter_mut().find(|(number, _)| Some(*number) == *held) {
+            old.clone_from(waker);
+        } else {
+            self.last_outside += 1;
+            *held = Some(self.last_outside);
+            self.outside.push_back((self.last_outside, waker.clone()));
+        }
+    }
+
+    /// The caller is in, or has gone: it must not take a wake-up from those who still wait.
+    pub(crate) fn wait_no_more(&mut self, held: &mut Option<u64>) {
+        if let Some(number) = held.take() {
+            self.outside.retain(|(other, _)| *other != number);
         }
     }
 
@@ -206,7 +220,7 @@ impl Queue {
             tickets.push(ticket);
         }
         let room = self.capacity.saturating_sub(self.waiting).min(self.outside.len());
-        wakers.extend(self.outside.drain(..room));
+        wakers.extend(self.outside.drain(..room).map(|(_, waker)| waker));
     }
 
     /// Keeps the outcome of a request that was sent. Gives whom to tell.
@@ -262,7 +276,7 @@ impl Queue {
                 }
             }
         }
-        self.outside.pop_front()
+        self.outside.pop_front().map(|(_, waker)| waker)
     }
 
     /// The caller goes. What it asked for is not sent any more, or its outcome is nobody's.
@@ -317,7 +331,7 @@ impl Queue {
     /// Refuses from now on, and ends what waits. Gives whom to tell.
     pub(crate) fn close(&mut self) -> Vec<Waker> {
         self.closed = true;
-        let mut wakers: Vec<Waker> = self.outside.drain(..).collect();
+        let mut wakers: Vec<Waker> = self.outside.drain(..).map(|(_, waker)| waker).collect();
         for ticket in std::mem::take(&mut self.order) {
             let Some(slot) = self.slot(ticket) else { continue };
             if matches!(slot.state, State::Waiting(_)) {
@@ -331,6 +345,9 @@ impl Queue {
         wakers
     }
 }
+
+#[cfg(test)]
+mod model;
 
 #[cfg(test)]
 mod tests {
@@ -424,8 +441,9 @@ mod tests {
             enter(&mut queue, minor, &inside);
         }
         assert!(queue.enter(&delete(4), None, &outside).is_none());
-        queue.wait_for_room(&outside);
-        queue.wait_for_room(&outside);
+        let mut held = None;
+        queue.wait_for_room(&mut held, &outside);
+        queue.wait_for_room(&mut held, &outside);
         let (sent, wakers) = take(&mut queue, &mut Vec::new());
         assert_eq!(sent, [1, 2, 3]);
         wakers.into_iter().for_each(Waker::wake);
@@ -467,8 +485,8 @@ mod tests {
             queue.free();
         }
         assert!(!queue.occupy_alone(&other, true), "somebody else was here just now");
-        let ticket = enter(&mut queue, 1, &other);
-        assert!(queue.is_next(ticket) && queue.expects_more(LIMITS));
+        enter(&mut queue, 1, &other);
+        assert!(queue.is_idle() && queue.expects_more(LIMITS));
         assert!(!queue.occupy_alone(&other, true), "somebody waits");
         enter(&mut queue, 2, &one);
         enter(&mut queue, 3, &one);

@@ -228,7 +228,9 @@ impl Connection {
             let (mut indices, mut touched) = (Vec::new(), Touched::default());
             while let Some(&subject) = window.subjects().get(next) {
                 if let Some(parent) = subject.needs {
-                    if touched.holds((subject.device, parent)) {
+                    let place = (subject.device, parent);
+                    // One that was refused made nothing, so that its class may be unknown: it is asked for in the next round.
+                    if touched.holds(place) || !parents.knows(place) {
                         break;
                     }
                     if let Err(error) = parents.require(&subject, parent) {
@@ -279,6 +281,9 @@ impl Connection {
 
     /// Sends the packet and tells each message's outcome. Where answers were lost, the kernel is asked.
     fn transmit(&mut self, mut outcome: impl FnMut(usize, Result<Answer, Error>)) {
+        if self.packet.is_empty() {
+            return;
+        }
         let first = self.take_sequences(self.packet.len());
         self.packet.seal(first, self.port_id());
         if let Err(error) = self.socket.send(self.packet.bytes()) {

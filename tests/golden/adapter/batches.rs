@@ -6,7 +6,7 @@ use libtest_mimic::Failed;
 use nix::libc;
 use tc_adapter::{Connection, Error, Handle, OnError, Request};
 
-use super::world::{QDISC, World, add_class, class};
+use super::world::{QDISC, World, add_class, class, settings};
 
 /// The classes of the device: minor and the parent's.
 fn tree(world: &mut World) -> Result<BTreeMap<u16, Handle>, Failed> {
@@ -102,6 +102,28 @@ pub(crate) fn children_follow_their_parents() -> Result<(), Failed> {
     assert_eq!(tree.iter().take(5).map(|(minor, parent)| (*minor, *parent)).collect::<Vec<_>>(), expected);
     assert_eq!(tree.len(), 5 + 0x200);
     assert!((0x100..0x300).all(|minor| tree[&minor] == class(1)), "no child went to the root");
+    Ok(())
+}
+
+/// A request that is refused takes nobody along who builds on what stands already; and where nothing is left, nothing is sent.
+pub(crate) fn a_refused_request_harms_nobody_else() -> Result<(), Failed> {
+    let mut world = World::new()?;
+    let device = world.device;
+    world.add(QDISC, 5)?;
+    let misplaced = Request::ReplaceClass { device, parent: class(9), classid: class(5), class: settings() };
+    let requests = [misplaced, add_class(device, class(5), 6)];
+    let (messages, outcomes) = world.messages(|world| world.connection.batch(&requests, OnError::Continue));
+    assert!(matches!(outcomes[0], Err(Error::MissingParent { .. })), "{outcomes:?}");
+    assert!(outcomes[1].is_ok(), "{outcomes:?}");
+    // One question for each parent, and one class.
+    assert_eq!((messages, tree(&mut world)?.get(&6)), (3, Some(&class(5))));
+    let orphans: Vec<_> = (0x20..0x30).map(|minor| add_class(device, class(9), minor)).collect();
+    let (messages, outcomes) = world.messages(|world| world.connection.batch(&orphans, OnError::Continue));
+    assert_eq!(messages, 1, "the question");
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(Error::MissingParent { .. }))));
+    let nonsense = add_class(device, QDISC, 0);
+    let (messages, outcomes) = world.messages(|world| world.connection.batch(&[nonsense], OnError::Continue));
+    assert!(messages == 0 && matches!(outcomes[0], Err(Error::Invalid(_))), "{outcomes:?}");
     Ok(())
 }
 

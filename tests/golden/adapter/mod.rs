@@ -62,6 +62,12 @@ const TESTS: &[(&str, Test)] = &[
     ("adapter::faults::another_editor_is_met_truthfully", faults::another_editor_is_met_truthfully),
     ("adapter::faults::a_runtime_that_ends_leaves_the_truth", faults::a_runtime_that_ends_leaves_the_truth),
     ("adapter::faults::a_namespace_outlives_its_processes", faults::a_namespace_outlives_its_processes),
+    ("adapter::batches::a_refused_request_harms_nobody_else", batches::a_refused_request_harms_nobody_else),
+    (
+        "adapter::sharing::a_future_that_is_kept_holds_up_nobody",
+        sharing::a_future_that_is_kept_holds_up_nobody,
+    ),
+    ("adapter::sharing::a_full_queue_forgets_nobody", sharing::a_full_queue_forgets_nobody),
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {

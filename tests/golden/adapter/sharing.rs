@@ -168,6 +168,91 @@ pub(crate) fn aborted_callers_neither_lose_nor_double() -> Result<(), Failed> {
     Ok(())
 }
 
+/// A future is polled, and then kept while its task waits for another request: the other one does not wait for it.
+pub(crate) fn a_future_that_is_kept_holds_up_nobody() -> Result<(), Failed> {
+    let mut world = World::new()?;
+    let device = world.device;
+    for runtime in runtimes()? {
+        let client = Client::connect()?;
+        runtime.block_on(async {
+            for turn in 0..20_u16 {
+                // So that the next caller is not alone.
+                let other = client.clone();
+                let minor = 1 + turn;
+                tokio::spawn(async move { other.request(&add_class(device, QDISC, minor)).await }).await??;
+                let (first, second) =
+                    (add_class(device, QDISC, 0x100 + turn), add_class(device, QDISC, 0x200 + turn));
+                let mut kept = Box::pin(client.request(&first));
+                let polled = polled_once(&mut kept).await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                tokio::time::timeout(Duration::from_secs(5), client.request(&second))
+                    .await
+                    .map_err(|_| "the second request waits for the first")??;
+                match polled {
+                    Some(outcome) => outcome.map(drop)?,
+                    None => kept.await.map(drop)?,
+                }
+            }
+            Ok::<(), Failed>(())
+        })?;
+        assert_eq!(minors(&mut world)?.len(), 60);
+        world = World::new_or_clean()?;
+    }
+    Ok(())
+}
+
+/// Polls once.
+async fn polled_once<T>(future: &mut (impl Future<Output = T> + Unpin)) -> Option<T> {
+    std::future::poll_fn(|context| match std::pin::Pin::new(&mut *future).poll(context) {
+        std::task::Poll::Ready(value) => std::task::Poll::Ready(Some(value)),
+        std::task::Poll::Pending => std::task::Poll::Ready(None),
+    })
+    .await
+}
+
+/// A queue for one, and callers who give up while they wait to be let in: those who stay are let in.
+pub(crate) fn a_full_queue_forgets_nobody() -> Result<(), Failed> {
+    let mut world = World::new()?;
+    let device = world.device;
+    for runtime in runtimes()? {
+        let client =
+            Client::connect_with(SocketOptions { queue: NonZeroU16::MIN, ..SocketOptions::default() })?;
+        runtime.block_on(async {
+            for round in 0..100_u16 {
+                let tasks: Vec<_> = (0..24_u16)
+                    .map(|caller| {
+                        let client = client.clone();
+                        let request = add_class(device, QDISC, 1 + round * 24 + caller);
+                        tokio::spawn(async move {
+                            let mut future = Box::pin(client.request(&request));
+                            if caller % 3 == 0 {
+                                // Gives up after two polls.
+                                for _ in 0..2 {
+                                    if polled_once(&mut future).await.is_some() {
+                                        break;
+                                    }
+                                    tokio::task::yield_now().await;
+                                }
+                                return Ok(());
+                            }
+                            future.await.map(drop)
+                        })
+                    })
+                    .collect();
+                for task in tasks {
+                    tokio::time::timeout(Duration::from_secs(10), task)
+                        .await
+                        .map_err(|_| format!("round {round}: a caller was forgotten"))???;
+                }
+            }
+            Ok::<(), Failed>(())
+        })?;
+        assert!(minors(&mut world)?.len() >= 1_600);
+        world = World::new_or_clean()?;
+    }
+    Ok(())
+}
+
 pub(crate) fn what_comes_too_late_is_not_sent() -> Result<(), Failed> {
     let mut world = World::new()?;
     let device = world.device;
