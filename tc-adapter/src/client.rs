@@ -220,18 +220,15 @@ struct Busy<'a> {
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        let mut queue = self.shared.queue();
-        let mut wakers = Vec::new();
+        let mut lost = Vec::new();
         if thread::panicking() {
-            wakers = queue.settle_sent(|subject| subject.lost(0, Loss::Panicked, Inquiry::Failed));
-            drop(queue);
+            lost =
+                self.shared.queue().settle_sent(|subject| subject.lost(0, Loss::Panicked, Inquiry::Failed));
             // The wire's guard went before this one. Those of earlier packets were not woken yet.
-            wakers.append(&mut self.shared.wire().wakers);
-            queue = self.shared.queue();
+            lost.append(&mut self.shared.wire().wakers);
         }
-        wakers.extend(queue.free());
-        drop(queue);
-        wake_all(wakers);
+        let next = self.shared.queue().free();
+        wake_all(lost.into_iter().chain(next));
     }
 }
 
