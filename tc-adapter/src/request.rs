@@ -312,6 +312,20 @@ mod tests {
         assert_eq!(fresh[8..16], [7_u32, 9].map(u32::to_ne_bytes).concat());
     }
 
+    #[test]
+    fn none_is_larger_than_the_largest() {
+        let (mut add, ..) = class(Handle::new(1, 1));
+        if let Request::AddClass { class, .. } = &mut add {
+            *class = HtbClass::new("100gbit".parse().unwrap());
+        }
+        let qdisc = HtbQdisc { direct_qlen: Some(1), offload: true, ..HtbQdisc::new(Handle::qdisc(1)) };
+        let mut buffer = Vec::new();
+        for request in [add, Request::AddQdisc { device: 1, parent: Handle::ROOT, qdisc }] {
+            request.encode(1, 1, &mut buffer);
+            assert!(buffer.len() <= LARGEST, "{}", buffer.len());
+        }
+    }
+
     proptest! {
         /// The kernel's answers have the form of requests, so the decoder must find in a request what was encoded.
         #[test]

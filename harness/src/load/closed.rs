@@ -5,7 +5,7 @@ use std::time::Instant;
 use tokio::task::JoinSet;
 
 use super::{Crew, Driven};
-use crate::workload::Source;
+use crate::workload::{Source, share};
 
 /// When a worker has done enough. The end of its source ends it too.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +24,7 @@ pub async fn closed(crew: &Crew, sources: Vec<Box<dyn Source>>, until: Until) ->
         let crew = crew.clone();
         tasks.spawn(async move {
             let mut left = match until {
-                Until::Operations(all) => all / workers + u64::from((worker as u64) < all % workers),
+                Until::Operations(all) => share(all, workers, worker as u64),
                 Until::Deadline(_) => u64::MAX,
             };
             while left > 0 && !crew.stop.is_set() {

@@ -4,7 +4,9 @@ use rand_chacha::ChaCha8Rng;
 use tc_adapter::Request;
 
 use super::parameters::random_class;
-use super::{Operation, OperationKind, ROOT_QDISC, Scene, Source, class_place, root_qdiscs, worker_rng};
+use super::{
+    Operation, OperationKind, ROOT_QDISC, Scene, Source, class_place, root_qdiscs, share, worker_rng,
+};
 use crate::plan::Workload;
 
 struct Classes {
@@ -23,7 +25,7 @@ pub(super) fn scene(workload: &Workload, devices: &[u32], seed: u64, warmup: u64
     let sources = (0..workload.workers)
         .map(|worker| {
             let worker_index = u64::from(worker);
-            let share = |all: u64| all / step + u64::from(worker_index < all % step);
+            let share = |all| share(all, step, worker_index);
             Box::new(Classes {
                 devices: devices.to_vec(),
                 next: worker_index,

@@ -6,7 +6,7 @@ use tc_adapter::{Handle, Request};
 
 use super::parameters::random_class;
 use super::{
-    Operation, OperationKind, ROOT_QDISC, Scene, Source, Weights, class_place, root_qdiscs, worker_rng,
+    Operation, OperationKind, ROOT_QDISC, Scene, Source, Weights, class_place, root_qdiscs, share, worker_rng,
 };
 use crate::plan::Workload;
 
@@ -34,7 +34,7 @@ pub(super) fn scene(workload: &Workload, devices: &[u32], seed: u64) -> Scene {
     let mut population_max = 0;
     for worker in 0..workload.workers {
         let index = u64::from(worker);
-        let share = workload.classes / workers + u64::from(index < workload.classes % workers);
+        let share = share(workload.classes, workers, index);
         let slack = slack(share);
         let indices = |range: std::ops::Range<u64>| range.map(move |turn| turn * workers + index);
         let mut rng = worker_rng(seed, worker);

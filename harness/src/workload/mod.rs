@@ -120,6 +120,12 @@ pub fn scene(workload: &Workload, devices: &[u32], seed: u64, warmup: u64) -> Sc
     }
 }
 
+/// How many of `all` operations, dealt to the workers in turn from the first on, fall to `worker`. Who deals and who has something
+/// ready must agree on this, or requests are asked of a worker that has none left.
+pub fn share(all: u64, workers: u64, worker: u64) -> u64 {
+    all / workers + u64::from(worker < all % workers)
+}
+
 /// Each worker draws from a stream of its own, so that the same seed gives the same requests on any machine.
 fn worker_rng(seed: u64, worker: u32) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);

@@ -4,6 +4,7 @@ use super::{Answer, Connection, Evidence, conclude, is_under};
 use crate::entry::{ClassEntry, QdiscEntry};
 use crate::error::{Error, Inquiry, Loss};
 use crate::handle::Handle;
+use crate::htb::HtbQdisc;
 use crate::message::{MessageType, NETLINK_HEADER};
 use crate::packet::Subject;
 use crate::request::Request;
@@ -44,9 +45,7 @@ impl Connection {
     ) -> Result<Answer, Error> {
         self.packet.clear();
         self.packet.push_message(*subject, message);
-        let first = self.take_sequences(1);
-        self.packet.seal(first, self.port_id());
-        self.socket.send(self.packet.bytes())?;
+        let first = self.dispatch()?;
         let received = self.socket.receive(&mut self.incoming, false);
         let heard = self.listen(first, received);
         let told = std::mem::take(&mut self.heard[0]);
@@ -92,6 +91,7 @@ impl Connection {
         let (Some(asked), Some(found)) = (asked.htb, found.htb) else { return Ok(false) };
         let (asked, found) = (asked.options, found.options);
         let queue = asked.direct_qlen.is_none() || asked.direct_qlen == found.direct_qlen;
-        Ok(queue && asked.r2q == found.r2q && asked.default_class == found.default_class)
+        let settings = |options: &HtbQdisc| (options.r2q, options.default_class, options.offload);
+        Ok(queue && settings(&asked) == settings(&found))
     }
 }

@@ -119,9 +119,7 @@ impl Connection {
         subject: &Subject,
         mut object: impl FnMut(u16, &[u8]) -> Result<(), Malformed>,
     ) -> Result<bool, Error> {
-        let sequence = self.take_sequences(1);
-        self.packet.seal(sequence, self.port_id());
-        self.socket.send(self.packet.bytes())?;
+        let sequence = self.dispatch()?;
         let span = Span { port: self.socket.port(), first: sequence, count: 1 };
         let (mut interrupted, mut verdict, mut malformed) = (false, None, None);
         let socket = &self.socket;

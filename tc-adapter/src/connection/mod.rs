@@ -284,16 +284,17 @@ impl Connection {
         if self.packet.is_empty() {
             return;
         }
-        let first = self.take_sequences(self.packet.len());
-        self.packet.seal(first, self.port_id());
-        if let Err(error) = self.socket.send(self.packet.bytes()) {
-            let errno = error.errno().unwrap_or_default();
-            for index in 0..self.packet.len() {
-                let source = io::Error::from_raw_os_error(errno);
-                outcome(index, Err(Error::Socket { operation: "sendto", source }));
+        let first = match self.dispatch() {
+            Ok(first) => first,
+            Err(error) => {
+                let errno = error.errno().unwrap_or_default();
+                for index in 0..self.packet.len() {
+                    let source = io::Error::from_raw_os_error(errno);
+                    outcome(index, Err(Error::Socket { operation: "sendto", source }));
+                }
+                return;
             }
-            return;
-        }
+        };
         let received = self.socket.receive(&mut self.incoming, false);
         if self.says_that_all_is_done(first, &received) {
             for index in 0..self.packet.len() {
@@ -323,6 +324,14 @@ impl Connection {
             outcome(index, result);
         }
         self.packet = packet;
+    }
+
+    /// Numbers the packet's messages and sends them. Gives the first number.
+    fn dispatch(&mut self) -> Result<u32, Error> {
+        let first = self.take_sequences(self.packet.len());
+        self.packet.seal(first, self.port_id());
+        self.socket.send(self.packet.bytes())?;
+        Ok(first)
     }
 
     /// Whether the first datagram is the last message's acknowledgement, without a remark: then nothing was said of any other
