@@ -11,7 +11,10 @@ fn requests() -> Vec<(&'static str, Request)> {
     let classid = Handle::new(1, 0x10);
     let rate = |bits| Rate::from_bits_per_second(bits).expect("above 8 bit/s");
     vec![
-        ("qdisc add", Request::AddQdisc { device, parent: Handle::ROOT, qdisc: HtbQdisc::new(parent) }),
+        (
+            "qdisc add",
+            Request::AddQdisc { device, parent: Handle::ROOT, handle: parent, qdisc: HtbQdisc::new().into() },
+        ),
         ("class add", Request::AddClass { device, parent, classid, class: HtbClass::new(rate(10_000_000)) }),
         (
             "class add, 64-bit rate",

@@ -95,8 +95,8 @@ impl Session<'_> {
     async fn check_htb(&self) -> Result<(), Failure> {
         let client = connect()?;
         let device = self.devices[0];
-        let qdisc = HtbQdisc::new(ROOT_QDISC);
-        client.request(&Request::AddQdisc { device, parent: Handle::ROOT, qdisc }).await.map_err(|error| {
+        let (handle, qdisc) = (ROOT_QDISC, HtbQdisc::new().into());
+        client.request(&Request::AddQdisc { device, parent: Handle::ROOT, handle, qdisc }).await.map_err(|error| {
             Failure::environment(format!(
                 "this kernel creates no HTB qdisc: {error}; it needs CONFIG_NET_SCH_HTB (modprobe sch_htb)"
             ))

@@ -12,6 +12,8 @@ use std::time::Instant;
 use crate::connection::{Answer, Connection, OnError};
 use crate::entry::{ClassEntry, QdiscEntry};
 use crate::error::{Error, Inquiry, Loss};
+use crate::filter::FilterEntry;
+use crate::handle::Handle;
 use crate::packet::{Limits, Packet, Subject};
 use crate::parents::Parents;
 use crate::queue::{Queue, Ticket};
@@ -142,6 +144,11 @@ impl Client {
     /// See [`Connection::classes`].
     pub async fn classes(&self, device: u32) -> Result<Vec<ClassEntry>, Error> {
         self.alone(|connection| connection.classes(device)).await
+    }
+
+    /// See [`Connection::filters`].
+    pub async fn filters(&self, device: u32, parent: Handle) -> Result<Vec<FilterEntry>, Error> {
+        self.alone(|connection| connection.filters(device, parent)).await
     }
 
     /// Refuses requests from now on. What waits is not sent and ends with [`Error::Closed`]; what is on its way is finished.

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use crate::attribute::{each, text, u32_at};
+use crate::attribute::{each, u32_at};
 use crate::handle::Handle;
-use crate::htb::{self, HtbClass, HtbQdiscStatus, HtbXstats};
+use crate::htb::{self, HtbClass, HtbXstats};
 use crate::message::TC_HEADER;
+use crate::qdisc::{Qdisc, QdiscXstats, kind_of};
 use crate::reply::Malformed;
 use crate::stats::Stats;
 
@@ -20,10 +21,12 @@ pub struct QdiscEntry {
     pub parent: Handle,
     /// `htb`, `pfifo`, `noqueue`, …
     pub kind: Cow<'static, str>,
-    /// Settings and state, when `kind` is `htb`.
-    pub htb: Option<HtbQdiscStatus>,
+    /// Its settings; `None`: of a kind that this crate does not know.
+    pub options: Option<Qdisc>,
     /// Its counters.
     pub stats: Stats,
+    /// The counters of its kind, where there are any.
+    pub xstats: Option<QdiscXstats>,
 }
 
 /// One entry of `tc -s class show`.
@@ -51,16 +54,6 @@ pub struct ClassEntry {
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
 const TCA_STATS2: u16 = 7;
-
-/// Those that lists consist of for the most part: a list of 60,000 classes needs no 60,000 strings.
-const FREQUENT_KINDS: [&str; 4] = [htb::KIND, "noqueue", "pfifo", "fq_codel"];
-
-fn kind(value: &[u8]) -> Cow<'static, str> {
-    FREQUENT_KINDS
-        .into_iter()
-        .find(|known| value.strip_suffix(b"\0") == Some(known.as_bytes()))
-        .map_or_else(|| Cow::Owned(text(value)), Cow::Borrowed)
-}
 
 /// The header and the attributes that both kinds of entries have.
 struct Parts<'a> {
@@ -90,7 +83,7 @@ impl<'a> Parts<'a> {
         };
         for attribute in each(payload.get(TC_HEADER..).unwrap_or_default()) {
             match attribute? {
-                (TCA_KIND, value) => parts.kind = kind(value),
+                (TCA_KIND, value) => parts.kind = kind_of(value),
                 (TCA_OPTIONS, value) => parts.options = Some(value),
                 (TCA_STATS2, value) => (parts.stats, parts.app_stats) = Stats::decode(value)?,
                 _ => {}
@@ -109,15 +102,12 @@ impl QdiscEntry {
     /// Reads what follows the netlink header in an `RTM_NEWQDISC` message.
     pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
         let parts = Parts::decode(payload)?;
-        let handle = parts.handle;
         Ok(Self {
             device: parts.device,
-            handle,
+            handle: parts.handle,
             parent: parts.parent,
-            htb: parts
-                .htb_options()
-                .map(|options| HtbQdiscStatus::decode_options(handle, options))
-                .transpose()?,
+            options: Qdisc::decode(&parts.kind, parts.options)?,
+            xstats: QdiscXstats::decode(&parts.kind, parts.options, parts.app_stats)?,
             kind: parts.kind,
             stats: parts.stats,
         })

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use crate::attribute::u32_at;
 use crate::entry::{ClassEntry, QdiscEntry};
 use crate::error::Error;
+use crate::filter::FilterEntry;
 use crate::message::{Header, MessageType, NETLINK_HEADER};
 use crate::reply::Malformed;
 use crate::socket::{Received, Socket, SocketOptions};
@@ -24,9 +25,13 @@ pub enum Event {
     ClassSet(ClassEntry),
     /// A class has gone.
     ClassDeleted(ClassEntry),
-    /// Something else of traffic control changed: filters, chains, actions.
+    /// A filter was made, or has new settings.
+    FilterSet(Box<FilterEntry>),
+    /// A filter has gone.
+    FilterDeleted(Box<FilterEntry>),
+    /// Something else of traffic control changed: chains, actions.
     Other {
-        /// `nlmsg_type`, such as `RTM_NEWTFILTER` (44).
+        /// `nlmsg_type`, such as `RTM_NEWCHAIN` (100).
         message_type: u16,
         /// Interface index, where it is about one.
         device: u32,
@@ -108,11 +113,15 @@ fn event(message_type: u16, payload: &[u8]) -> Result<Event, Malformed> {
     const DEL_QDISC: u16 = MessageType::DelQdisc.value();
     const NEW_CLASS: u16 = MessageType::NewClass.value();
     const DEL_CLASS: u16 = MessageType::DelClass.value();
+    const NEW_FILTER: u16 = MessageType::NewFilter.value();
+    const DEL_FILTER: u16 = MessageType::DelFilter.value();
     Ok(match message_type {
         NEW_QDISC => Event::QdiscSet(QdiscEntry::decode(payload)?),
         DEL_QDISC => Event::QdiscDeleted(QdiscEntry::decode(payload)?),
         NEW_CLASS => Event::ClassSet(ClassEntry::decode(payload)?),
         DEL_CLASS => Event::ClassDeleted(ClassEntry::decode(payload)?),
+        NEW_FILTER => Event::FilterSet(Box::new(FilterEntry::decode(payload)?)),
+        DEL_FILTER => Event::FilterDeleted(Box::new(FilterEntry::decode(payload)?)),
         message_type => Event::Other { message_type, device: u32_at(payload, 4).unwrap_or(0) },
     })
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::text::serde_as_text;
+
 /// `major:minor`, the name of a qdisc (`1:`, minor 0) or of a class (`1:a`), both parts hexadecimal, as in `tc`.
 ///
 /// Source: tc(8), "NAMING"; `include/uapi/linux/pkt_sched.h`, `TC_H_MAKE`.
@@ -12,6 +14,8 @@ pub struct Handle(u32);
 impl Handle {
     /// `TC_H_ROOT`: as a parent, the root of the device (for a qdisc) or of the qdisc (for a class).
     pub const ROOT: Self = Self(0xFFFF_FFFF);
+    /// `TC_H_INGRESS`, also `TC_H_CLSACT`: the parent of the qdiscs `ingress` and `clsact`.
+    pub const INGRESS: Self = Self(0xFFFF_FFF1);
     /// `TC_H_UNSPEC`: not given. `tc` writes it "none".
     pub const UNSPEC: Self = Self(0);
 
@@ -71,6 +75,8 @@ impl fmt::Display for Handle {
     "{0:?} is not a handle: expected major:minor in hexadecimal, each at most ffff, such as 1: or 1:a, or root, or none"
 )]
 pub struct ParseHandleError(String);
+
+serde_as_text!(Handle, Handle::to_string);
 
 /// What `tc` accepts (`get_tc_classid`), but for a number without a colon: to `tc` a bare `1` is qdisc `1:` in one
 /// place and class `:1` in another, so it is refused here.

@@ -8,7 +8,7 @@
 //! let device = Device::by_name("eth0")?.index;
 //! let (root, classid) = ("1:".parse()?, "1:10".parse()?);
 //! // tc qdisc add dev eth0 root handle 1: htb
-//! tc.request(&Request::AddQdisc { device, parent: Handle::ROOT, qdisc: HtbQdisc::new(root) })?;
+//! tc.request(&Request::AddQdisc { device, parent: Handle::ROOT, handle: root, qdisc: HtbQdisc::new().into() })?;
 //! // tc class add dev eth0 parent 1: classid 1:10 htb rate 10mbit
 //! tc.request(&Request::AddClass { device, parent: root, classid, class: HtbClass::new("10mbit".parse()?) })?;
 //! # Ok(()) }
@@ -83,8 +83,10 @@
 //! | drops answers when the receive buffer is full | sends no more at once than it has room for; asks what is so: [`Evidence::State`], [`Error::AnswerLost`] |
 //! | lets any process send what looks like its answer | connects the socket, so that it does not |
 
+mod action;
 mod attribute;
 mod client;
+pub mod command;
 mod connection;
 mod decimal;
 mod device;
@@ -92,11 +94,14 @@ mod entry;
 mod error;
 mod events;
 mod exchange;
+mod filter;
 mod handle;
 mod htb;
+mod link;
 mod message;
 mod packet;
 mod parents;
+mod qdisc;
 mod queue;
 mod rate;
 mod recycle;
@@ -106,17 +111,24 @@ mod shard;
 mod size;
 mod socket;
 mod stats;
+mod text;
+mod time;
 mod validate;
+mod words;
 
+pub use action::{Action, Control, Gact};
 pub use client::Client;
 pub use connection::{Answer, Connection, Evidence, OnError};
 pub use device::Device;
 pub use entry::{ClassEntry, QdiscEntry};
 pub use error::{Error, Inquiry, Loss};
 pub use events::{Event, Events};
+pub use filter::{Classifier, Filter, FilterEntry, FilterName, Fw, ParseProtocolError, Protocol};
 pub use handle::{Handle, ParseHandleError};
-pub use htb::{HtbClass, HtbQdisc, HtbQdiscStatus, HtbXstats, LinkLayer};
+pub use htb::{HtbClass, HtbQdisc, HtbXstats, LinkLayer};
+pub use link::Link;
 pub use message::MessageType;
+pub use qdisc::{Bfifo, Pfifo, Qdisc, QdiscXstats};
 pub use rate::{Rate, RateError};
 pub use recycle::Recycler;
 pub use reply::Malformed;
@@ -125,4 +137,6 @@ pub use shard::Shards;
 pub use size::{ParseSizeError, Size};
 pub use socket::SocketOptions;
 pub use stats::{RateEstimate, Stats};
+pub use time::{ParseTimeError, Time};
 pub use validate::InvalidRequest;
+pub use words::Syntax;

@@ -27,6 +27,12 @@ pub enum MessageType {
     DelClass = 41,
     /// `RTM_GETTCLASS`
     GetClass = 42,
+    /// `RTM_NEWTFILTER`: add, change, replace.
+    NewFilter = 44,
+    /// `RTM_DELTFILTER`
+    DelFilter = 45,
+    /// `RTM_GETTFILTER`
+    GetFilter = 46,
 }
 
 impl MessageType {
@@ -45,6 +51,9 @@ impl MessageType {
             Self::NewClass => "RTM_NEWTCLASS",
             Self::DelClass => "RTM_DELTCLASS",
             Self::GetClass => "RTM_GETTCLASS",
+            Self::NewFilter => "RTM_NEWTFILTER",
+            Self::DelFilter => "RTM_DELTFILTER",
+            Self::GetFilter => "RTM_GETTFILTER",
         }
     }
 }
@@ -66,6 +75,8 @@ pub(crate) struct Envelope {
     pub(crate) device: u32,
     pub(crate) handle: Handle,
     pub(crate) parent: Handle,
+    /// `tcm_info`: of filters, prio and protocol.
+    pub(crate) info: u32,
 }
 
 /// Appends one message: both headers, then what `attributes` appends. Its length is always a multiple of four.
@@ -73,8 +84,9 @@ pub(crate) fn append(buffer: &mut Vec<u8>, envelope: Envelope, attributes: impl 
     let start = buffer.len();
     let mut headers = [0; NETLINK_HEADER + TC_HEADER];
     // struct tcmsg: family and padding, index, handle, parent, info
-    let words = [envelope.device, envelope.handle.raw(), envelope.parent.raw()].map(u32::to_ne_bytes);
-    headers[NETLINK_HEADER + 4..][..12].copy_from_slice(words.as_flattened());
+    let words =
+        [envelope.device, envelope.handle.raw(), envelope.parent.raw(), envelope.info].map(u32::to_ne_bytes);
+    headers[NETLINK_HEADER + 4..][..16].copy_from_slice(words.as_flattened());
     buffer.extend_from_slice(&headers);
     attributes(buffer);
     finish(&mut buffer[start..], envelope.message_type, envelope.flags, envelope.sequence, envelope.port);
@@ -129,11 +141,11 @@ mod tests {
     proptest! {
         /// Written by hand for their speed, held to the crates that everybody uses.
         #[test]
-        fn headers_are_those_of_the_netlink_crates(device: u32, handle: u32, parent: u32, flags: u16, sequence: u32, port: u32) {
+        fn headers_are_those_of_the_netlink_crates(device: u32, handle: u32, parent: u32, info: u32, flags: u16, sequence: u32, port: u32) {
             let mut ours = vec![1, 2, 3, 4];
             let (handle, parent) = (Handle::from_raw(handle), Handle::from_raw(parent));
             let message_type = MessageType::NewClass;
-            append(&mut ours, Envelope { message_type, flags, sequence, port, device, handle, parent }, |_| {});
+            append(&mut ours, Envelope { message_type, flags, sequence, port, device, handle, parent, info }, |_| {});
             let mut theirs = vec![0; NETLINK_HEADER + TC_HEADER];
             let mut header = NetlinkHeader::default();
             (header.length, header.message_type) = (36, message_type.value());
@@ -144,6 +156,7 @@ mod tests {
                 index: device.cast_signed(),
                 handle: handle.raw().into(),
                 parent: parent.raw().into(),
+                info,
                 ..TcHeader::default()
             }
             .emit(&mut theirs[NETLINK_HEADER..]);

@@ -57,7 +57,10 @@ impl Subject {
 
     /// Whether it changes anything.
     pub(crate) fn is_question(&self) -> bool {
-        matches!(self.operation, MessageType::GetClass | MessageType::GetQdisc | MessageType::GetLink)
+        matches!(
+            self.operation,
+            MessageType::GetClass | MessageType::GetQdisc | MessageType::GetFilter | MessageType::GetLink
+        )
     }
 
     pub(crate) fn lost(&self, sequence: u32, loss: Loss, inquiry: Inquiry) -> Error {
@@ -81,14 +84,23 @@ impl Subject {
 }
 
 /// HTB remarks on a quantum that it had to clamp (`htb_change_class`): what it derives from the rate by `r2q`, of which 10
-/// is by far the most frequent. It says so for qdiscs, too, which are few.
+/// is by far the most frequent. Qdiscs and filters
+/// may say anything.
 fn is_remarkable(request: &Request) -> bool {
     match request {
-        Request::AddQdisc { .. } | Request::ReplaceQdisc { .. } => true,
+        Request::AddQdisc { .. }
+        | Request::ChangeQdisc { .. }
+        | Request::ReplaceQdisc { .. }
+        | Request::AddFilter { .. }
+        | Request::ChangeFilter { .. }
+        | Request::ReplaceFilter { .. } => true,
         Request::AddClass { class, .. }
         | Request::ChangeClass { class, .. }
         | Request::ReplaceClass { class, .. } => may_clamp_quantum(class),
-        Request::DeleteQdisc { .. } | Request::DeleteClass { .. } | Request::GetClass { .. } => false,
+        Request::DeleteQdisc { .. }
+        | Request::DeleteClass { .. }
+        | Request::DeleteFilter { .. }
+        | Request::GetClass { .. } => false,
     }
 }
 

@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use std::str::FromStr;
 
 use crate::decimal::Decimal;
+use crate::text::serde_as_text;
 
 /// How fast: 1 to 2^61 - 1 bytes per second, kept in bytes per second as the kernel does.
 ///
@@ -75,6 +76,16 @@ impl Rate {
         self.0.get() * 8
     }
 
+    /// As text that loses nothing, in the largest unit in which the number is whole: `10mbit`, `1234568bit`.
+    pub fn exact(self) -> String {
+        let bits = self.bits_per_second();
+        let units =
+            [("tbit", 1_000_000_000_000), ("gbit", 1_000_000_000), ("mbit", 1_000_000), ("kbit", 1_000)];
+        let whole = units.into_iter().find(|(_, size)| bits.is_multiple_of(*size));
+        let (unit, size) = whole.unwrap_or(("bit", 1));
+        format!("{}{unit}", bits / size)
+    }
+
     /// Bytes per second, never 0.
     pub const fn bytes_per_second(self) -> u64 {
         self.0.get()
@@ -98,6 +109,8 @@ impl fmt::Display for Rate {
         f.pad(&format!("{value}{}bit", PREFIXES[prefix]))
     }
 }
+
+serde_as_text!(Rate, |rate| rate.exact());
 
 impl FromStr for Rate {
     type Err = RateError;
@@ -188,6 +201,12 @@ mod tests {
             if rate.bits_per_second() < 1_000_000 {
                 prop_assert_eq!(rate.to_string().parse(), Ok(rate));
             }
+        }
+
+        #[test]
+        fn exact_text_survives_the_round_trip(bytes in prop_oneof![1_u64..=u64::MAX / 8, (1_u64..1 << 20).prop_map(|n| n * 125)]) {
+            let rate = Rate::from_bytes_per_second(bytes).unwrap();
+            prop_assert_eq!(rate.exact().parse(), Ok(rate));
         }
 
         #[test]

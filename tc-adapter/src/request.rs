@@ -3,15 +3,18 @@
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_EXCL, NLM_F_REPLACE};
 
 use crate::attribute::{nest, put};
+use crate::filter::{self, Filter, FilterName};
 use crate::handle::Handle;
-use crate::htb::{HtbClass, HtbQdisc};
+use crate::htb::HtbClass;
 use crate::message::{self, Envelope, MessageType};
+use crate::qdisc::Qdisc;
 
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
+const TCA_CHAIN: u16 = 11;
 
-/// Bytes of the longest message that a request can be: a class with two 64-bit rates.
-pub(crate) const LARGEST: usize = 128;
+/// Bytes of the longest message that a request about a class can be: one with two 64-bit rates.
+const LARGEST_CLASS: usize = 128;
 
 /// One traffic-control request: what a single `tc` command does.
 ///
@@ -24,20 +27,35 @@ pub enum Request {
     AddQdisc {
         /// Interface index.
         device: u32,
-        /// [`Handle::ROOT`], or a leaf class of another qdisc.
+        /// [`Handle::ROOT`], [`Handle::INGRESS`], or a leaf class of another qdisc.
         parent: Handle,
-        /// Its name and settings.
-        qdisc: HtbQdisc,
+        /// Its name, minor 0. With [`Handle::UNSPEC`] the kernel picks one from `8000:` on, and does not say which.
+        handle: Handle,
+        /// Its kind and settings.
+        qdisc: Qdisc,
+    },
+    /// `tc qdisc change …`. What is not said of the settings stays as it is. HTB has no change operation.
+    ChangeQdisc {
+        /// Interface index.
+        device: u32,
+        /// What it hangs on.
+        parent: Handle,
+        /// Its name; [`Handle::UNSPEC`]: whichever hangs there.
+        handle: Handle,
+        /// Its kind and settings.
+        qdisc: Qdisc,
     },
     /// `tc qdisc replace …`. Under a *new* handle this destroys the old qdisc with all its classes; under the handle
-    /// that is there, HTB has no change operation and the kernel refuses with text.
+    /// that is there it is changed, which HTB cannot and the kernel refuses with text.
     ReplaceQdisc {
         /// Interface index.
         device: u32,
         /// [`Handle::ROOT`], or a leaf class of another qdisc.
         parent: Handle,
-        /// Its name and settings.
-        qdisc: HtbQdisc,
+        /// Its name, as in [`Request::AddQdisc`].
+        handle: Handle,
+        /// Its kind and settings.
+        qdisc: Qdisc,
     },
     /// `tc qdisc del dev … root handle 1:`. Its classes go with it.
     DeleteQdisc {
@@ -90,6 +108,42 @@ pub enum Request {
         /// Its name.
         classid: Handle,
     },
+    /// `tc filter add …`. `EEXIST` when there is such a filter.
+    AddFilter {
+        /// Interface index.
+        device: u32,
+        /// The qdisc or class whose packets it is asked about.
+        parent: Handle,
+        /// The filter.
+        filter: Box<Filter>,
+    },
+    /// `tc filter change …`. `ENOENT` when there is no such filter.
+    ChangeFilter {
+        /// Interface index.
+        device: u32,
+        /// What it hangs on.
+        parent: Handle,
+        /// The filter. `u32` keeps the packets that it matches and changes the rest.
+        filter: Box<Filter>,
+    },
+    /// `tc filter replace …`: adds it, or changes it when there is one of this handle.
+    ReplaceFilter {
+        /// Interface index.
+        device: u32,
+        /// What it hangs on.
+        parent: Handle,
+        /// The filter.
+        filter: Box<Filter>,
+    },
+    /// `tc filter del …`: one, all of a prio, or all.
+    DeleteFilter {
+        /// Interface index.
+        device: u32,
+        /// What it hangs on.
+        parent: Handle,
+        /// Which.
+        name: Box<FilterName>,
+    },
     /// One class with its statistics; `tc` can only list and filter. `ENOENT` when there is no such class.
     GetClass {
         /// Interface index.
@@ -103,13 +157,19 @@ impl Request {
     /// The netlink message type that it is sent as.
     pub fn message_type(&self) -> MessageType {
         match self {
-            Self::AddQdisc { .. } | Self::ReplaceQdisc { .. } => MessageType::NewQdisc,
+            Self::AddQdisc { .. } | Self::ChangeQdisc { .. } | Self::ReplaceQdisc { .. } => {
+                MessageType::NewQdisc
+            }
             Self::DeleteQdisc { .. } => MessageType::DelQdisc,
             Self::AddClass { .. } | Self::ChangeClass { .. } | Self::ReplaceClass { .. } => {
                 MessageType::NewClass
             }
             Self::DeleteClass { .. } => MessageType::DelClass,
             Self::GetClass { .. } => MessageType::GetClass,
+            Self::AddFilter { .. } | Self::ChangeFilter { .. } | Self::ReplaceFilter { .. } => {
+                MessageType::NewFilter
+            }
+            Self::DeleteFilter { .. } => MessageType::DelFilter,
         }
     }
 
@@ -117,21 +177,32 @@ impl Request {
     pub fn device(&self) -> u32 {
         match self {
             Self::AddQdisc { device, .. }
+            | Self::ChangeQdisc { device, .. }
             | Self::ReplaceQdisc { device, .. }
             | Self::DeleteQdisc { device, .. }
             | Self::AddClass { device, .. }
             | Self::ChangeClass { device, .. }
             | Self::ReplaceClass { device, .. }
             | Self::DeleteClass { device, .. }
-            | Self::GetClass { device, .. } => *device,
+            | Self::GetClass { device, .. }
+            | Self::AddFilter { device, .. }
+            | Self::ChangeFilter { device, .. }
+            | Self::ReplaceFilter { device, .. }
+            | Self::DeleteFilter { device, .. } => *device,
         }
     }
 
-    /// The qdisc or class that it is about.
+    /// The qdisc, the class, or the handle of the filter that it is about.
     pub fn handle(&self) -> Handle {
         match self {
-            Self::AddQdisc { qdisc, .. } | Self::ReplaceQdisc { qdisc, .. } => qdisc.handle,
-            Self::DeleteQdisc { handle, .. } => *handle,
+            Self::AddQdisc { handle, .. }
+            | Self::ChangeQdisc { handle, .. }
+            | Self::ReplaceQdisc { handle, .. }
+            | Self::DeleteQdisc { handle, .. } => *handle,
+            Self::AddFilter { filter, .. }
+            | Self::ChangeFilter { filter, .. }
+            | Self::ReplaceFilter { filter, .. } => Handle::from_raw(filter.handle),
+            Self::DeleteFilter { name, .. } => Handle::from_raw(name.handle),
             Self::AddClass { classid, .. }
             | Self::ChangeClass { classid, .. }
             | Self::ReplaceClass { classid, .. }
@@ -144,11 +215,16 @@ impl Request {
     pub fn parent(&self) -> Handle {
         match self {
             Self::AddQdisc { parent, .. }
+            | Self::ChangeQdisc { parent, .. }
             | Self::ReplaceQdisc { parent, .. }
             | Self::DeleteQdisc { parent, .. }
             | Self::AddClass { parent, .. }
             | Self::ChangeClass { parent, .. }
-            | Self::ReplaceClass { parent, .. } => *parent,
+            | Self::ReplaceClass { parent, .. }
+            | Self::AddFilter { parent, .. }
+            | Self::ChangeFilter { parent, .. }
+            | Self::ReplaceFilter { parent, .. }
+            | Self::DeleteFilter { parent, .. } => *parent,
             Self::DeleteClass { .. } | Self::GetClass { .. } => Handle::UNSPEC,
         }
     }
@@ -177,13 +253,48 @@ impl Request {
     /// The flags, as `tc` sets them, but for `NLM_F_ECHO`. A `RTM_GETTCLASS` without it is acknowledged and no more.
     fn flags(&self) -> u16 {
         let action = match self {
-            Self::AddQdisc { .. } | Self::AddClass { .. } => NLM_F_CREATE | NLM_F_EXCL,
+            Self::AddQdisc { .. } | Self::AddClass { .. } | Self::AddFilter { .. } => {
+                NLM_F_CREATE | NLM_F_EXCL
+            }
             Self::ReplaceQdisc { .. } => NLM_F_CREATE | NLM_F_REPLACE,
-            Self::ReplaceClass { .. } => NLM_F_CREATE,
+            Self::ReplaceClass { .. } | Self::ReplaceFilter { .. } => NLM_F_CREATE,
             Self::GetClass { .. } => NLM_F_ECHO,
-            Self::ChangeClass { .. } | Self::DeleteQdisc { .. } | Self::DeleteClass { .. } => 0,
+            Self::ChangeQdisc { .. }
+            | Self::ChangeClass { .. }
+            | Self::ChangeFilter { .. }
+            | Self::DeleteQdisc { .. }
+            | Self::DeleteClass { .. }
+            | Self::DeleteFilter { .. } => 0,
         };
         NLM_F_ACK | action | if self.verifies_parent() { NLM_F_ECHO } else { 0 }
+    }
+
+    /// `tcm_info`.
+    fn info(&self) -> u32 {
+        match self {
+            Self::AddFilter { filter, .. }
+            | Self::ChangeFilter { filter, .. }
+            | Self::ReplaceFilter { filter, .. } => filter::info(filter.prio, filter.protocol),
+            Self::DeleteFilter { name, .. } => name.info(),
+            _ => 0,
+        }
+    }
+
+    /// Bytes that its message may have.
+    pub(crate) fn largest(&self) -> usize {
+        match self {
+            Self::AddClass { .. }
+            | Self::ChangeClass { .. }
+            | Self::ReplaceClass { .. }
+            | Self::DeleteClass { .. }
+            | Self::GetClass { .. }
+            | Self::DeleteQdisc { .. } => LARGEST_CLASS,
+            _ => {
+                let mut message = Vec::new();
+                self.encode_onto(0, 0, &mut message);
+                message.len()
+            }
+        }
     }
 
     /// Replaces the content of `buffer` by the message that is sent, `struct nlmsghdr` first. Pure. `sequence` and `port` (of
@@ -204,12 +315,18 @@ impl Request {
             device: self.device(),
             handle: self.handle(),
             parent: self.parent(),
+            info: self.info(),
         };
         message::append(buffer, envelope, |buffer| match self {
-            Self::AddQdisc { qdisc, .. } | Self::ReplaceQdisc { qdisc, .. } => {
-                put(buffer, TCA_KIND, b"htb\0");
-                nest(buffer, TCA_OPTIONS, |buffer| qdisc.encode_options(buffer));
+            Self::AddQdisc { qdisc, .. }
+            | Self::ChangeQdisc { qdisc, .. }
+            | Self::ReplaceQdisc { qdisc, .. } => {
+                qdisc.encode(buffer);
             }
+            Self::AddFilter { filter, .. }
+            | Self::ChangeFilter { filter, .. }
+            | Self::ReplaceFilter { filter, .. } => filter.encode(buffer),
+            Self::DeleteFilter { name, .. } => name.encode(buffer),
             Self::AddClass { class, .. }
             | Self::ChangeClass { class, .. }
             | Self::ReplaceClass { class, .. } => {
@@ -234,6 +351,15 @@ pub enum Dump {
         /// Interface index.
         device: u32,
     },
+    /// `tc filter show dev … parent …`
+    Filters {
+        /// Interface index.
+        device: u32,
+        /// The qdisc or class that they hang on.
+        parent: Handle,
+        /// Only of this chain.
+        chain: Option<u32>,
+    },
 }
 
 impl Dump {
@@ -242,6 +368,7 @@ impl Dump {
         match self {
             Self::Qdiscs { .. } => MessageType::GetQdisc,
             Self::Classes { .. } => MessageType::GetClass,
+            Self::Filters { .. } => MessageType::GetFilter,
         }
     }
 
@@ -249,17 +376,26 @@ impl Dump {
     pub fn device(&self) -> u32 {
         match self {
             Self::Qdiscs { device } => device.unwrap_or(0),
-            Self::Classes { device } => *device,
+            Self::Classes { device } | Self::Filters { device, .. } => *device,
         }
     }
 
     /// Replaces the content of `buffer` by the message that is sent, as [`Request::encode`] does.
     pub fn encode(&self, sequence: u32, port: u32, buffer: &mut Vec<u8>) {
         let (message_type, device) = (self.message_type(), self.device());
-        let (handle, parent) = (Handle::UNSPEC, Handle::UNSPEC);
-        let envelope = Envelope { message_type, flags: NLM_F_DUMP, sequence, port, device, handle, parent };
+        let (parent, chain) = match self {
+            Self::Filters { parent, chain, .. } => (*parent, *chain),
+            Self::Qdiscs { .. } | Self::Classes { .. } => (Handle::UNSPEC, None),
+        };
+        let handle = Handle::UNSPEC;
+        let envelope =
+            Envelope { message_type, flags: NLM_F_DUMP, sequence, port, device, handle, parent, info: 0 };
         buffer.clear();
-        message::append(buffer, envelope, |_| {});
+        message::append(buffer, envelope, |buffer| {
+            if let Some(chain) = chain {
+                put(buffer, TCA_CHAIN, &chain.to_ne_bytes());
+            }
+        });
     }
 }
 
@@ -275,6 +411,7 @@ pub(crate) fn encode_get_link(device: u32, buffer: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::entry::{ClassEntry, QdiscEntry};
+    use crate::htb::HtbQdisc;
     use crate::rate::Rate;
     use proptest::prelude::*;
 
@@ -318,11 +455,12 @@ mod tests {
         if let Request::AddClass { class, .. } = &mut add {
             *class = HtbClass::new("100gbit".parse().unwrap());
         }
-        let qdisc = HtbQdisc { direct_qlen: Some(1), offload: true, ..HtbQdisc::new(Handle::qdisc(1)) };
+        let qdisc = HtbQdisc { direct_qlen: Some(1), offload: true, ..HtbQdisc::new() }.into();
+        let handle = Handle::qdisc(1);
         let mut buffer = Vec::new();
-        for request in [add, Request::AddQdisc { device: 1, parent: Handle::ROOT, qdisc }] {
+        for request in [add, Request::AddQdisc { device: 1, parent: Handle::ROOT, handle, qdisc }] {
             request.encode(1, 1, &mut buffer);
-            assert!(buffer.len() <= LARGEST, "{}", buffer.len());
+            assert!(buffer.len() <= request.largest(), "{}", buffer.len());
         }
     }
 
@@ -338,11 +476,11 @@ mod tests {
             prop_assert_eq!((entry.device, entry.parent, entry.classid), (device, parent, classid));
             prop_assert_eq!(entry.htb.map(|back| (back.rate, back.ceil)), Some((class.rate, class.ceil)));
 
-            let qdisc = HtbQdisc { default_class: sequence, ..HtbQdisc::new(classid) };
-            Request::ReplaceQdisc { device, parent, qdisc: qdisc.clone() }.encode(sequence, 1, &mut buffer);
+            let qdisc = Qdisc::from(HtbQdisc { default_class: sequence, ..HtbQdisc::new() });
+            Request::ReplaceQdisc { device, parent, handle: classid, qdisc: qdisc.clone() }.encode(sequence, 1, &mut buffer);
             let entry = QdiscEntry::decode(&buffer[message::NETLINK_HEADER..]).unwrap();
             prop_assert_eq!((entry.device, entry.parent, entry.handle), (device, parent, classid));
-            prop_assert_eq!(entry.htb.map(|status| status.options), Some(qdisc));
+            prop_assert_eq!(entry.options, Some(qdisc));
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::decimal::Decimal;
+use crate::text::serde_as_text;
 
 /// How much, such as a burst: 0 to 2^32 - 1 bytes.
 ///
@@ -40,6 +41,11 @@ impl Size {
         Self(bytes)
     }
 
+    /// As text that loses nothing: `1600b`.
+    pub fn exact(self) -> String {
+        format!("{}b", self.0)
+    }
+
     /// The size in bytes.
     pub const fn bytes(self) -> u32 {
         self.0
@@ -64,6 +70,8 @@ impl fmt::Display for Size {
         }
     }
 }
+
+serde_as_text!(Size, |size| size.exact());
 
 impl FromStr for Size {
     type Err = ParseSizeError;
@@ -131,7 +139,7 @@ mod tests {
 
         #[test]
         fn bytes_survive_the_round_trip(bytes: u32) {
-            prop_assert_eq!(format!("{bytes}b").parse(), Ok(Size(bytes)));
+            prop_assert_eq!(Size(bytes).exact().parse(), Ok(Size(bytes)));
         }
 
         #[test]

@@ -1,7 +1,7 @@
 //! What the kernel would take in silence, or refuse without a word, is refused here with one.
 
 use crate::handle::Handle;
-use crate::htb::{HtbClass, HtbQdisc, transmit_ticks};
+use crate::htb::{HtbClass, transmit_ticks};
 use crate::rate::Rate;
 use crate::request::Request;
 use crate::size::Size;
@@ -48,6 +48,19 @@ pub enum InvalidRequest {
     /// The kernel would take an r2q of 0 for 1.
     #[error("r2q must be at least 1")]
     R2qZero,
+    /// A setting that the kernel would refuse without a word, or take for another one.
+    #[error("{kind}: {setting} must be {allowed}")]
+    Setting {
+        /// The kind of the qdisc, filter or action.
+        kind: &'static str,
+        /// `tc`'s word for it.
+        setting: &'static str,
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// A device by name where the kernel needs its index.
+    #[error("the index of the device {0:?} was not looked up")]
+    Unresolved(String),
     /// Device index 0 is no device.
     #[error("the device index is 0")]
     NoDevice,
@@ -60,10 +73,22 @@ impl Request {
             return Err(InvalidRequest::NoDevice);
         }
         match self {
-            Self::AddQdisc { parent, qdisc, .. } | Self::ReplaceQdisc { parent, qdisc, .. } => {
-                check_qdisc(qdisc)?;
+            Self::AddQdisc { parent, handle, qdisc, .. }
+            | Self::ChangeQdisc { parent, handle, qdisc, .. }
+            | Self::ReplaceQdisc { parent, handle, qdisc, .. } => {
+                if handle.minor() != 0 {
+                    return Err(InvalidRequest::NotAQdisc(*handle));
+                }
+                qdisc.validate()?;
                 check_parent(*parent)
             }
+            Self::AddFilter { parent, filter, .. }
+            | Self::ChangeFilter { parent, filter, .. }
+            | Self::ReplaceFilter { parent, filter, .. } => {
+                filter.validate()?;
+                check_parent(*parent)
+            }
+            Self::DeleteFilter { parent, .. } => check_parent(*parent),
             Self::DeleteQdisc { parent, handle, .. } => {
                 if handle.minor() != 0 {
                     return Err(InvalidRequest::NotAQdisc(*handle));
@@ -99,13 +124,6 @@ fn check_parent(parent: Handle) -> Result<(), InvalidRequest> {
     if parent.major() == 0 { Err(InvalidRequest::NotAParent(parent)) } else { Ok(()) }
 }
 
-fn check_qdisc(qdisc: &HtbQdisc) -> Result<(), InvalidRequest> {
-    if qdisc.handle.minor() != 0 {
-        return Err(InvalidRequest::NotAQdisc(qdisc.handle));
-    }
-    if qdisc.r2q == 0 { Err(InvalidRequest::R2qZero) } else { Ok(()) }
-}
-
 fn check_class(class: &HtbClass) -> Result<(), InvalidRequest> {
     let (rate, ceil) = (class.rate, class.ceil);
     if ceil < rate {
@@ -131,6 +149,7 @@ fn check_class(class: &HtbClass) -> Result<(), InvalidRequest> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::htb::HtbQdisc;
 
     fn add(class: HtbClass) -> Request {
         Request::AddClass { device: 1, parent: Handle::qdisc(1), classid: Handle::new(1, 1), class }
@@ -176,9 +195,10 @@ mod tests {
                 assert_eq!(request.validate(), expected);
             }
         }
-        let named = HtbQdisc::new(class);
         let expected = Err(InvalidRequest::NotAQdisc(class));
-        assert_eq!(Request::AddQdisc { device: 1, parent: Handle::ROOT, qdisc: named }.validate(), expected);
+        let htb = || HtbQdisc::new().into();
+        let named = Request::AddQdisc { device: 1, parent: Handle::ROOT, handle: class, qdisc: htb() };
+        assert_eq!(named.validate(), expected);
         assert_eq!(
             Request::DeleteQdisc { device: 1, parent: Handle::ROOT, handle: class }.validate(),
             expected
@@ -192,9 +212,9 @@ mod tests {
         assert_eq!(Request::AddClass { device, parent, classid, class: base() }.validate(), refused);
         assert_eq!(Request::ReplaceClass { device, parent, classid, class: base() }.validate(), refused);
         assert_eq!(Request::ChangeClass { device, parent, classid, class: base() }.validate(), Ok(()));
-        let qdisc = HtbQdisc { r2q: 0, ..HtbQdisc::new(Handle::qdisc(1)) };
+        let (handle, qdisc) = (Handle::qdisc(1), HtbQdisc { r2q: 0, ..HtbQdisc::new() }.into());
         assert_eq!(
-            Request::AddQdisc { device, parent: Handle::ROOT, qdisc }.validate(),
+            Request::AddQdisc { device, parent: Handle::ROOT, handle, qdisc }.validate(),
             Err(InvalidRequest::R2qZero)
         );
         assert_eq!(Request::GetClass { device: 0, classid }.validate(), Err(InvalidRequest::NoDevice));

@@ -47,7 +47,12 @@ fn hammer() -> Result<std::convert::Infallible, Failed> {
     let device = Device::by_name("hammer0")?.index;
     let parent = Handle::qdisc(1);
     let mut connection = Connection::connect()?;
-    connection.request(&Request::AddQdisc { device, parent: Handle::ROOT, qdisc: HtbQdisc::new(parent) })?;
+    connection.request(&Request::AddQdisc {
+        device,
+        parent: Handle::ROOT,
+        handle: parent,
+        qdisc: HtbQdisc::new().into(),
+    })?;
     let class = HtbClass::new("1mbit".parse()?);
     let add = |minor| Request::AddClass {
         device,

@@ -1,16 +1,34 @@
 //! The bytes that the real `tc` hands to the kernel, read from `strace`.
 
 use std::fs;
+use std::process::Command;
 
 use libtest_mimic::Failed;
 use support::run;
 
-/// Traffic-control message types lie in this range (`RTM_NEWQDISC` to `RTM_GETTCLASS`); before them `tc` also asks for the
+/// Traffic-control message types lie in this range (`RTM_NEWQDISC` to `RTM_GETTFILTER`); before them `tc` also asks for the
 /// device (`RTM_GETLINK`), which is no concern of ours.
-const TRAFFIC_CONTROL: std::ops::RangeInclusive<u16> = 36..=42;
+const TRAFFIC_CONTROL: std::ops::RangeInclusive<u16> = 36..=46;
 
 /// Carries out `tc <arguments>` in the calling thread's network namespace and gives the one traffic-control message it sent.
 pub(crate) fn tc_message(arguments: &str) -> Result<Vec<u8>, Failed> {
+    message_of(arguments, |strace| run(strace).map(drop))
+}
+
+/// As [`tc_message`], where the kernel may well not know what it is asked for.
+pub(crate) fn tc_message_refused_or_not(arguments: &str) -> Result<Vec<u8>, Failed> {
+    message_of(arguments, |strace| {
+        let mut words = strace.split_whitespace();
+        let output = Command::new(words.next().ok_or("no command")?).args(words).output()?;
+        // 1: tc did not understand its command line; 2: the kernel refused.
+        match output.status.code() {
+            Some(0 | 2) => Ok(()),
+            _ => Err(format!("tc {arguments}: {}", String::from_utf8_lossy(&output.stderr)).into()),
+        }
+    })
+}
+
+fn message_of(arguments: &str, run: impl Fn(&str) -> Result<(), Failed>) -> Result<Vec<u8>, Failed> {
     let trace = tempfile::NamedTempFile::new()?;
     let path = trace.path().display();
     run(&format!("strace -qq -o {path} -e trace=sendmsg,sendto -e write=all -s 65535 tc {arguments}"))?;

@@ -8,7 +8,7 @@ pub(crate) const DEVICE: &str = "gold0";
 /// What the request is about, for looking at afterwards.
 #[derive(Clone, Debug)]
 pub(crate) enum After {
-    Qdisc(HtbQdisc),
+    Qdisc(Handle, HtbQdisc),
     NoQdisc,
     Class { classid: Handle, class: HtbClass },
     NoClass(Handle),
@@ -39,43 +39,41 @@ pub(crate) fn all() -> Vec<Case> {
 }
 
 fn qdiscs() -> Vec<Case> {
-    let plain = || HtbQdisc::new(Handle::qdisc(1));
-    let full = || HtbQdisc {
-        default_class: 0x30,
-        r2q: 77,
-        direct_qlen: Some(5),
-        ..HtbQdisc::new(Handle::qdisc(0xabc))
+    let plain = || (Handle::qdisc(1), HtbQdisc::new());
+    let full = || {
+        let htb = HtbQdisc { default_class: 0x30, r2q: 77, direct_qlen: Some(5), ..HtbQdisc::new() };
+        (Handle::qdisc(0xabc), htb)
     };
-    let add = |qdisc| {
-        move |device| Request::AddQdisc { device, parent: Handle::ROOT, qdisc: HtbQdisc::clone(&qdisc) }
+    let add = |(handle, htb): (Handle, HtbQdisc)| {
+        move |device| Request::AddQdisc { device, parent: Handle::ROOT, handle, qdisc: htb.clone().into() }
     };
-    let replace = |qdisc| {
-        move |device| Request::ReplaceQdisc { device, parent: Handle::ROOT, qdisc: HtbQdisc::clone(&qdisc) }
+    let replace = |(handle, htb): (Handle, HtbQdisc)| {
+        move |device| Request::ReplaceQdisc {
+            device,
+            parent: Handle::ROOT,
+            handle,
+            qdisc: htb.clone().into(),
+        }
     };
+    let shown = |(handle, htb)| After::Qdisc(handle, htb);
     let delete = |handle| move |device| Request::DeleteQdisc { device, parent: Handle::ROOT, handle };
     let full_text = "root handle abc: htb default 30 r2q 77 direct_qlen 5";
     vec![
-        case("qdisc add", &[], "qdisc add dev gold0 root handle 1: htb", add(plain()), After::Qdisc(plain())),
-        case(
-            "qdisc add full",
-            &[],
-            &format!("qdisc add dev gold0 {full_text}"),
-            add(full()),
-            After::Qdisc(full()),
-        ),
+        case("qdisc add", &[], "qdisc add dev gold0 root handle 1: htb", add(plain()), shown(plain())),
+        case("qdisc add full", &[], &format!("qdisc add dev gold0 {full_text}"), add(full()), shown(full())),
         case(
             "qdisc replace none",
             &[],
             "qdisc replace dev gold0 root handle 1: htb",
             replace(plain()),
-            After::Qdisc(plain()),
+            shown(plain()),
         ),
         case(
             "qdisc replace",
             CLASS,
             &format!("qdisc replace dev gold0 {full_text}"),
             replace(full()),
-            After::Qdisc(full()),
+            shown(full()),
         ),
         case(
             "qdisc del",

@@ -83,7 +83,7 @@ fn same_effect(case: &Case) -> Result<(), Failed> {
     let request = (case.request)(device);
     runtime.block_on(Client::connect()?.request(&request))?;
     match &case.after {
-        After::Qdisc(qdisc) => check_qdisc(DEVICE, qdisc),
+        After::Qdisc(handle, qdisc) => check_qdisc(DEVICE, *handle, qdisc),
         After::NoQdisc if run(&format!("tc qdisc show dev {DEVICE}"))?.contains("htb") => {
             Err("the qdisc is still there".into())
         }

@@ -8,11 +8,12 @@ mod cases;
 mod compare;
 mod message;
 mod shown;
+mod texts;
 
 use libtest_mimic::{Arguments, run};
 
 fn main() -> std::process::ExitCode {
     let arguments = Arguments::from_args();
-    let trials = compare::trials().into_iter().chain(adapter::trials()).collect();
+    let trials = compare::trials().into_iter().chain(texts::trials()).chain(adapter::trials()).collect();
     run(&arguments, trials).exit_code()
 }

@@ -6,7 +6,7 @@ use support::run;
 use tc_adapter::{Handle, HtbClass, HtbQdisc, LinkLayer, Rate, Size};
 
 /// Checks what `tc -s -j qdisc show` says about the root qdisc of `device`.
-pub(crate) fn check_qdisc(device: &str, expected: &HtbQdisc) -> Result<(), Failed> {
+pub(crate) fn check_qdisc(device: &str, handle: Handle, expected: &HtbQdisc) -> Result<(), Failed> {
     let text = run(&format!("tc -s -j qdisc show dev {device}"))?;
     let list: Value = serde_json::from_str(&text)?;
     let root = list.as_array().and_then(|list| list.iter().find(|entry| entry["root"] == true));
@@ -16,7 +16,7 @@ pub(crate) fn check_qdisc(device: &str, expected: &HtbQdisc) -> Result<(), Faile
     let default =
         if expected.default_class == 0 { "0".to_owned() } else { format!("{:#x}", expected.default_class) };
     let same = root["kind"] == "htb"
-        && root["handle"] == expected.handle.to_string()
+        && root["handle"] == handle.to_string()
         && options["r2q"] == expected.r2q
         && options["default"] == default
         && expected.direct_qlen.is_none_or(|packets| options["direct_qlen"] == packets);

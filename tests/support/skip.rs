@@ -123,8 +123,12 @@ fn has_htb() -> Result<(), Skip> {
         }
         let device = Device::by_name("try0")?.index;
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        let request =
-            Request::AddQdisc { device, parent: Handle::ROOT, qdisc: HtbQdisc::new(Handle::qdisc(1)) };
+        let request = Request::AddQdisc {
+            device,
+            parent: Handle::ROOT,
+            handle: Handle::qdisc(1),
+            qdisc: HtbQdisc::new().into(),
+        };
         Ok(match runtime.block_on(Client::connect()?.request(&request)) {
             Ok(_) => Ok(()),
             Err(error @ Error::Kernel { errno: nix::libc::ENOENT, .. }) => {

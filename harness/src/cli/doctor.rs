@@ -163,8 +163,8 @@ async fn kernel_checks(checks: &mut Vec<Check>) {
 
 async fn try_htb(device: u32) -> Result<String, tc_adapter::Error> {
     let client = Client::connect()?;
-    let qdisc = HtbQdisc::new(ROOT_QDISC);
-    client.request(&Request::AddQdisc { device, parent: Handle::ROOT, qdisc }).await?;
+    let qdisc = HtbQdisc::new().into();
+    client.request(&Request::AddQdisc { device, parent: Handle::ROOT, handle: ROOT_QDISC, qdisc }).await?;
     let rate = tc_adapter::Rate::from_bytes_per_second(125_000).expect("above 0");
     let (parent, classid) = (ROOT_QDISC, Handle::new(ROOT_QDISC.major(), 1));
     client.request(&Request::AddClass { device, parent, classid, class: HtbClass::new(rate) }).await?;

@@ -32,10 +32,10 @@ impl Source for Qdiscs {
                 request: Request::DeleteQdisc { device, parent: Handle::ROOT, handle: ROOT_QDISC },
             }
         } else {
-            let qdisc = HtbQdisc::new(ROOT_QDISC);
+            let qdisc = HtbQdisc::new().into();
             Operation {
                 kind: OperationKind::QdiscCreate,
-                request: Request::AddQdisc { device, parent: Handle::ROOT, qdisc },
+                request: Request::AddQdisc { device, parent: Handle::ROOT, handle: ROOT_QDISC, qdisc },
             }
         })
     }

@@ -138,7 +138,8 @@ fn root_qdiscs(devices: &[u32]) -> impl Iterator<Item = Request> + '_ {
     devices.iter().map(|&device| Request::AddQdisc {
         device,
         parent: Handle::ROOT,
-        qdisc: HtbQdisc::new(ROOT_QDISC),
+        handle: ROOT_QDISC,
+        qdisc: HtbQdisc::new().into(),
     })
 }
 

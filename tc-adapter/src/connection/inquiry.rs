@@ -3,8 +3,8 @@
 use super::{Answer, Connection, Evidence, conclude, is_under};
 use crate::entry::{ClassEntry, QdiscEntry};
 use crate::error::{Error, Inquiry, Loss};
+use crate::filter::FilterEntry;
 use crate::handle::Handle;
-use crate::htb::HtbQdisc;
 use crate::message::{MessageType, NETLINK_HEADER};
 use crate::packet::Subject;
 use crate::request::Request;
@@ -26,6 +26,8 @@ impl Connection {
             MessageType::NewClass => self.shows_class(subject, payload),
             MessageType::DelClass => self.class(subject.device, subject.handle).map(|class| class.is_none()),
             MessageType::NewQdisc => self.shows_qdisc(subject, payload),
+            MessageType::NewFilter => self.shows_filter(subject, payload),
+            MessageType::DelFilter => self.shows_no_filter(subject, payload),
             _ => self.qdisc_of(subject).map(|qdisc| qdisc.is_none()),
         };
         match shown {
@@ -88,10 +90,41 @@ impl Connection {
     fn shows_qdisc(&mut self, subject: &Subject, payload: &[u8]) -> Result<bool, Error> {
         let asked = QdiscEntry::decode(payload)?;
         let Some(found) = self.qdisc_of(subject)? else { return Ok(false) };
-        let (Some(asked), Some(found)) = (asked.htb, found.htb) else { return Ok(false) };
-        let (asked, found) = (asked.options, found.options);
-        let queue = asked.direct_qlen.is_none() || asked.direct_qlen == found.direct_qlen;
-        let settings = |options: &HtbQdisc| (options.r2q, options.default_class, options.offload);
-        Ok(queue && settings(&asked) == settings(&found))
+        let link = self.link(subject.device)?;
+        Ok(match (asked.options, found.options) {
+            (Some(asked), Some(found)) => asked.meets(&found, link),
+            // Without settings in the message, any of the kind is what was asked for.
+            (None, _) => asked.kind == found.kind,
+            (Some(_), None) => false,
+        })
+    }
+
+    /// The filters of one prio.
+    fn filters_of(&mut self, subject: &Subject, asked: &FilterEntry) -> Result<Vec<FilterEntry>, Error> {
+        let mut filters = match self.filters(subject.device, subject.parent) {
+            // What it hung on has gone.
+            Err(Error::Kernel { errno: libc::ENOENT | libc::ENODEV | libc::EINVAL, .. }) => {
+                return Ok(Vec::new());
+            }
+            filters => filters?,
+        };
+        filters.retain(|filter| {
+            filter.chain == asked.chain
+                && (asked.prio == 0 || filter.prio == asked.prio)
+                && (asked.handle == 0 || filter.handle == asked.handle)
+        });
+        Ok(filters)
+    }
+
+    fn shows_filter(&mut self, subject: &Subject, payload: &[u8]) -> Result<bool, Error> {
+        let asked = FilterEntry::decode(payload)?;
+        let found = self.filters_of(subject, &asked)?;
+        let Some(asked) = asked.filter else { return Ok(false) };
+        Ok(found.iter().filter_map(|entry| entry.filter.as_ref()).any(|found| asked.meets(found)))
+    }
+
+    fn shows_no_filter(&mut self, subject: &Subject, payload: &[u8]) -> Result<bool, Error> {
+        let asked = FilterEntry::decode(payload)?;
+        Ok(self.filters_of(subject, &asked)?.is_empty())
     }
 }

@@ -4,6 +4,9 @@ use super::{Connection, RTM_NEWTCLASS};
 use crate::entry::{ClassEntry, QdiscEntry};
 use crate::error::{Error, Inquiry};
 use crate::exchange::collect;
+use crate::filter::FilterEntry;
+use crate::handle::Handle;
+use crate::link::Link;
 use crate::message::MessageType;
 use crate::packet::Subject;
 use crate::reply::{Event, Malformed, Span};
@@ -13,6 +16,8 @@ use crate::request::{self, Dump};
 const DUMP_ATTEMPTS: u32 = 5;
 
 const RTM_NEWQDISC: u16 = MessageType::NewQdisc.value();
+const RTM_NEWTFILTER: u16 = MessageType::NewFilter.value();
+const RTM_NEWLINK: u16 = 16;
 
 impl Connection {
     /// Every qdisc of the namespace, or of one device: `tc -s qdisc show [dev …]`. Qdiscs that the kernel hides from
@@ -69,6 +74,36 @@ impl Connection {
             self.check_device(device)?;
         }
         Ok(count)
+    }
+
+    /// The filters that hang on a qdisc or a class, with an entry of handle 0 for each prio: `tc -s filter show dev … parent …`.
+    /// `EINVAL` where there can be none, `ENOENT` where there is no such qdisc or class.
+    pub fn filters(&mut self, device: u32, parent: Handle) -> Result<Vec<FilterEntry>, Error> {
+        let dump = Dump::Filters { device, parent, chain: None };
+        let list = self.list(dump, |message_type, payload, list| {
+            if message_type == RTM_NEWTFILTER {
+                list.push(FilterEntry::decode(payload)?);
+            }
+            Ok(())
+        })?;
+        if list.is_empty() {
+            self.check_device(device)?;
+        }
+        Ok(list)
+    }
+
+    /// The properties of a device on which defaults depend.
+    pub fn link(&mut self, device: u32) -> Result<Link, Error> {
+        let subject = Subject::named(MessageType::GetLink, device);
+        self.packet.only(subject, |buffer| request::encode_get_link(device, buffer));
+        let mut link = None;
+        self.ask(&subject, |message_type, payload| {
+            if message_type == RTM_NEWLINK {
+                link = Some(Link::decode(payload)?);
+            }
+            Ok(())
+        })?;
+        link.ok_or(Error::Malformed(Malformed("an answer without the device that was asked for")))
     }
 
     /// A dump into a list, again when the kernel says that changes came in between.

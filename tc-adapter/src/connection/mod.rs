@@ -16,7 +16,7 @@ use crate::message::MessageType;
 use crate::packet::{Limits, Packet, Subject};
 use crate::parents::{Parents, Touched};
 use crate::reply::{Event, Malformed, Span, Verdict, is_plain_acknowledgement};
-use crate::request::{self, Request};
+use crate::request::Request;
 use crate::socket::{DATAGRAM, PACKET_BYTES, Received, Socket, SocketOptions};
 
 /// A connection to the traffic control of one network namespace, for one thread at a time.
@@ -192,7 +192,8 @@ impl Connection {
         while rest.peek().is_some() {
             window.clear();
             places.clear();
-            while let Some(request) = rest.next_if(|_| window.has_room(self.limits, request::LARGEST)) {
+            while let Some(request) = rest.next_if(|request| window.has_room(self.limits, request.largest()))
+            {
                 match request.validate() {
                     Ok(()) => {
                         places.push(outcomes.len());

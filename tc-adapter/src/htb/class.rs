@@ -1,15 +1,21 @@
 //! The settings of one HTB class.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
 use super::attributes::{CEIL64, PARMS, RATE64};
-use super::ticks::{transmit_size, transmit_ticks};
+use super::ticks::{TICKS_IN_A_MICROSECOND, transmit_size, transmit_ticks, whole_microseconds};
 use crate::attribute::{each, put, u16_at, u32_at, u64_at};
 use crate::rate::Rate;
 use crate::reply::Malformed;
 use crate::size::Size;
+use crate::words::{Syntax, Words};
 
 /// An HTB class: `tc class add … htb rate <rate> [ceil <ceil>] [burst <burst>] [cburst <cburst>] [prio <prio>]
 /// [quantum <quantum>] [mpu <mpu>] [overhead <overhead>] [linklayer <layer>]` (tc-htb(8)).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Settings", into = "Settings")]
 pub struct HtbClass {
     /// What this class and its children are guaranteed.
     pub rate: Rate,
@@ -33,7 +39,8 @@ pub struct HtbClass {
 }
 
 /// `linklayer`: how many bytes a packet takes on the line (tc-stab(8), `psched_l2t_ns` in `include/net/sch_generic.h`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum LinkLayer {
     /// As many as it has. `tc … linklayer ethernet`, the default.
@@ -130,6 +137,63 @@ impl HtbClass {
         spec
     }
 
+    /// Reads the words that follow `htb` in a `tc class` command.
+    pub(crate) fn parse(words: &mut Words) -> Result<Self, Syntax> {
+        let mut settings = Settings::default();
+        let mut mtu = None;
+        while let Some(word) = words.next() {
+            match word {
+                "rate" => settings.rate = Some(words.parse(word)?),
+                "ceil" => settings.ceil = Some(words.parse(word)?),
+                "burst" | "buffer" | "maxburst" => settings.burst = Some(words.parse(word)?),
+                "cburst" | "cbuffer" | "cmaxburst" => settings.cburst = Some(words.parse(word)?),
+                "prio" => settings.prio = words.number(word)?,
+                "quantum" => settings.quantum = Some(words.number(word)?),
+                "mpu" => settings.mpu = words.number(word)?,
+                "overhead" => settings.overhead = words.number(word)?,
+                "linklayer" => settings.link_layer = link_layer(words.value(word)?)?,
+                "mtu" => mtu = Some(words.number::<u32>(word)?),
+                other => return Err(Syntax::unknown("htb class", other)),
+            }
+        }
+        let mut class = Self::try_from(settings).map_err(Syntax::new)?;
+        // To `tc` the MTU is a part of the default bursts.
+        if let Some(mtu) = mtu {
+            let burst = |rate: Rate| {
+                Some(Size::from_bytes(
+                    u32::try_from(rate.bytes_per_second() / TIMER_HZ).unwrap_or(u32::MAX).saturating_add(mtu),
+                ))
+            };
+            class.burst = class.burst.or(burst(class.rate));
+            class.cburst = class.cburst.or(burst(class.ceil));
+        }
+        Ok(class)
+    }
+
+    /// Whether a class that is to have these settings may stay as it is, `actual` being what the kernel reports. Bursts are
+    /// compared to the microsecond, the precision of `tc` before iproute2 6.15; a quantum that is not said is the kernel's affair.
+    pub fn meets(&self, actual: &Self) -> bool {
+        let near = |ours: Size, theirs: Option<Size>, rate: Rate| {
+            let ticks = |size| transmit_ticks(size, rate).unwrap_or(u32::MAX);
+            theirs.is_some_and(|theirs| ticks(ours).abs_diff(ticks(theirs)) <= TICKS_IN_A_MICROSECOND)
+        };
+        let rest =
+            |class: &Self| (class.rate, class.ceil, class.prio, class.mpu, class.overhead, class.link_layer);
+        rest(self) == rest(actual)
+            && near(self.effective_burst(), actual.burst, self.rate)
+            && near(self.effective_cburst(), actual.cburst, self.ceil)
+            && (self.quantum.is_none() || self.quantum == actual.quantum)
+    }
+
+    /// With the bursts that `tc` before iproute2 6.15 makes of these: it rounds their times down to whole microseconds, so
+    /// that at 40 Gbit/s nothing is left of 1600 bytes.
+    #[must_use]
+    pub(crate) fn with_whole_microseconds(self) -> Self {
+        let burst = Some(whole_microseconds(self.effective_burst(), self.rate));
+        let cburst = Some(whole_microseconds(self.effective_cburst(), self.ceil));
+        Self { burst, cburst, ..self }
+    }
+
     /// Reads the value of `TCA_OPTIONS`. Bursts come back as the bytes that fit their ticks, so above 125 Mbit/s, where
     /// a tick is more than a byte, they may be up to a tick's bytes larger than what was asked.
     pub fn decode_options(bytes: &[u8]) -> Result<Self, Malformed> {
@@ -171,6 +235,86 @@ impl HtbClass {
                 _ => LinkLayer::Ethernet,
             },
         })
+    }
+}
+
+/// As words of a `tc` command, exactly.
+impl fmt::Display for HtbClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "htb rate {}", self.rate.exact())?;
+        if self.ceil != self.rate {
+            write!(f, " ceil {}", self.ceil.exact())?;
+        }
+        for (name, burst) in [("burst", self.burst), ("cburst", self.cburst)] {
+            if let Some(burst) = burst {
+                write!(f, " {name} {}", burst.exact())?;
+            }
+        }
+        if let Some(quantum) = self.quantum {
+            write!(f, " quantum {quantum}")?;
+        }
+        for (name, number) in
+            [("prio", self.prio), ("mpu", u32::from(self.mpu)), ("overhead", u32::from(self.overhead))]
+        {
+            if number != 0 {
+                write!(f, " {name} {number}")?;
+            }
+        }
+        if self.link_layer == LinkLayer::Atm { f.write_str(" linklayer atm") } else { Ok(()) }
+    }
+}
+
+fn link_layer(word: &str) -> Result<LinkLayer, Syntax> {
+    match word {
+        "ethernet" => Ok(LinkLayer::Ethernet),
+        "atm" | "adsl" => Ok(LinkLayer::Atm),
+        other => Err(Syntax::new(format!("linklayer: {other:?} is neither ethernet nor atm"))),
+    }
+}
+
+/// A class as text says it: without a ceil it is the rate.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Settings {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate: Option<Rate>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ceil: Option<Rate>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    burst: Option<Size>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cburst: Option<Size>,
+    #[serde(skip_serializing_if = "is_default")]
+    prio: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quantum: Option<u32>,
+    #[serde(skip_serializing_if = "is_default")]
+    mpu: u16,
+    #[serde(skip_serializing_if = "is_default")]
+    overhead: u16,
+    #[serde(rename = "linklayer", skip_serializing_if = "is_default")]
+    link_layer: LinkLayer,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl TryFrom<Settings> for HtbClass {
+    type Error = &'static str;
+
+    fn try_from(settings: Settings) -> Result<Self, Self::Error> {
+        let Settings { rate, ceil, burst, cburst, prio, quantum, mpu, overhead, link_layer } = settings;
+        let rate = rate.ok_or("an HTB class needs a rate")?;
+        Ok(Self { rate, ceil: ceil.unwrap_or(rate), burst, cburst, prio, quantum, mpu, overhead, link_layer })
+    }
+}
+
+impl From<HtbClass> for Settings {
+    fn from(class: HtbClass) -> Self {
+        let HtbClass { rate, ceil, burst, cburst, prio, quantum, mpu, overhead, link_layer } = class;
+        let ceil = Some(ceil).filter(|ceil| *ceil != rate);
+        Self { rate: Some(rate), ceil, burst, cburst, prio, quantum, mpu, overhead, link_layer }
     }
 }
 
@@ -240,6 +384,16 @@ mod tests {
                 prop_assert!(back.cburst >= Some(class.effective_cburst()));
                 prop_assert_eq!(encoded(&back), encoded(&class));
             }
+        }
+
+        #[test]
+        fn survives_words_and_json(class in classes()) {
+            let text = class.to_string();
+            let words: Vec<String> = text.split_whitespace().skip(1).map(str::to_owned).collect();
+            let parsed = HtbClass::parse(&mut Words::new(&words));
+            prop_assert_eq!(parsed.as_ref(), Ok(&class), "{}", text);
+            let json = serde_json::to_string(&class).unwrap();
+            prop_assert_eq!(&serde_json::from_str::<HtbClass>(&json).unwrap(), &class, "{}", json);
         }
 
         #[test]

@@ -8,8 +8,8 @@ mod ticks;
 mod xstats;
 
 pub use class::{HtbClass, LinkLayer};
-pub use qdisc::{HtbQdisc, HtbQdiscStatus};
-pub(crate) use ticks::transmit_ticks;
+pub use qdisc::HtbQdisc;
+pub(crate) use ticks::{transmit_ticks, whole_microseconds};
 pub use xstats::HtbXstats;
 
 /// The kind under which the kernel knows HTB.

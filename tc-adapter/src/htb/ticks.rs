@@ -7,6 +7,9 @@ use crate::size::Size;
 /// of `/proc/net/psched`, 0x3e8 and 0x40, say 1000 ns = 15.625 ticks).
 const TICKS_PER_SECOND: u64 = 15_625_000;
 
+/// 15.625, rounded up.
+pub(super) const TICKS_IN_A_MICROSECOND: u32 = 16;
+
 /// How long `size` bytes take at `rate`, in ticks, rounded up so that no burst becomes smaller than asked.
 /// `None` from 2^32 ticks (274.9 s) on.
 ///
@@ -22,6 +25,14 @@ pub(crate) fn transmit_ticks(size: Size, rate: Rate) -> Option<u32> {
 pub(super) fn transmit_size(ticks: u32, rate: Rate) -> Size {
     let bytes = u128::from(ticks) * u128::from(rate.bytes_per_second()) / u128::from(TICKS_PER_SECOND);
     Size::from_bytes(u32::try_from(bytes).unwrap_or(u32::MAX))
+}
+
+/// The bytes of the whole microseconds that `size` takes at `rate`: what `tc` before iproute2 6.15 makes of it
+/// (`tc_calc_xmittime`, `tc_core_time2tick`).
+pub(crate) fn whole_microseconds(size: Size, rate: Rate) -> Size {
+    let microseconds = u64::from(size.bytes()) * 1_000_000 / rate.bytes_per_second();
+    let ticks = u128::from(microseconds) * u128::from(TICKS_PER_SECOND) / 1_000_000;
+    transmit_size(u32::try_from(ticks).unwrap_or(u32::MAX), rate)
 }
 
 #[cfg(test)]

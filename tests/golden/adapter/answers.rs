@@ -22,8 +22,13 @@ pub(crate) fn each_request_is_one_message() -> Result<(), Failed> {
     let class = settings();
     let requests = [
         Request::DeleteQdisc { device, parent: Handle::ROOT, handle: QDISC },
-        Request::AddQdisc { device, parent: Handle::ROOT, qdisc: HtbQdisc::new(Handle::qdisc(2)) },
-        Request::ReplaceQdisc { device, parent: Handle::ROOT, qdisc: HtbQdisc::new(QDISC) },
+        Request::AddQdisc {
+            device,
+            parent: Handle::ROOT,
+            handle: Handle::qdisc(2),
+            qdisc: HtbQdisc::new().into(),
+        },
+        Request::ReplaceQdisc { device, parent: Handle::ROOT, handle: QDISC, qdisc: HtbQdisc::new().into() },
         Request::AddClass { device, parent, classid, class: class.clone() },
         Request::ChangeClass { device, parent, classid, class: class.clone() },
         Request::ChangeClass { device, parent: Handle::UNSPEC, classid, class: class.clone() },

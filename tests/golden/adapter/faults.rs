@@ -16,7 +16,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::pthread::{pthread_kill, pthread_self};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use support::{run, veth};
-use tc_adapter::{Answer, Client, Device, Error, Handle, HtbQdisc, Request};
+use tc_adapter::{Answer, Client, Device, Error, Handle, Request};
 use tokio::runtime::Builder;
 
 use super::sharing::minors;
@@ -220,7 +220,7 @@ pub(crate) fn a_namespace_outlives_its_processes() -> Result<(), Failed> {
     veth("away0", "away1")?;
     let device = Device::by_name("away0")?.index;
     let client = Client::connect()?;
-    client.request_blocking(&add_qdisc(device, HtbQdisc::new(QDISC)))?;
+    client.request_blocking(&add_qdisc(device, QDISC))?;
     setns(home, CloneFlags::CLONE_NEWNET)?;
     thread::sleep(Duration::from_millis(100));
     for minor in 1..=100 {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 use support::{run, veth};
-use tc_adapter::{ClassEntry, Device, Handle, HtbQdisc, Request, Stats};
+use tc_adapter::{ClassEntry, Device, Handle, HtbQdisc, QdiscXstats, Request, Stats};
 
 use super::world::{DEVICE, PEER, QDISC, World, add_qdisc, class, settings};
 
@@ -34,7 +34,7 @@ pub(crate) fn qdiscs_of_one_device() -> Result<(), Failed> {
     let mut world = World::new()?;
     veth("other0", "other1")?;
     let other = Device::by_name("other0")?.index;
-    world.connection.request(&add_qdisc(other, HtbQdisc::new(Handle::qdisc(5))))?;
+    world.connection.request(&add_qdisc(other, Handle::qdisc(5)))?;
     let mut handles = |device| -> Result<Vec<Handle>, Failed> {
         Ok(world.connection.qdiscs(device)?.into_iter().map(|entry| entry.handle).collect())
     };
@@ -48,8 +48,8 @@ pub(crate) fn qdiscs_of_one_device() -> Result<(), Failed> {
 pub(crate) fn traffic_is_counted() -> Result<(), Failed> {
     let mut world = World::new()?;
     let device = world.device;
-    let qdisc = HtbQdisc { default_class: 0x10, ..HtbQdisc::new(Handle::qdisc(3)) };
-    world.connection.request(&Request::ReplaceQdisc { device, parent: Handle::ROOT, qdisc })?;
+    let (handle, qdisc) = (Handle::qdisc(3), HtbQdisc { default_class: 0x10, ..HtbQdisc::new() }.into());
+    world.connection.request(&Request::ReplaceQdisc { device, parent: Handle::ROOT, handle, qdisc })?;
     let classid = Handle::new(3, 0x10);
     world.connection.request(&Request::AddClass {
         device,
@@ -91,7 +91,7 @@ pub(crate) fn traffic_is_counted() -> Result<(), Failed> {
     let qdiscs = world.connection.qdiscs(Some(device))?;
     let root = qdiscs.iter().find(|entry| entry.handle == Handle::qdisc(3)).ok_or("no root qdisc")?;
     assert!(root.stats.packets >= 20, "{:?}", root.stats);
-    assert_eq!(root.htb.as_ref().map(|status| status.direct_packets), Some(0));
+    assert_eq!(root.xstats, Some(QdiscXstats::Htb { direct_packets: 0 }));
     Ok(())
 }
 

@@ -2,17 +2,17 @@
 
 use libtest_mimic::Failed;
 use nix::libc;
-use tc_adapter::{Error, Handle, HtbQdisc, Request};
+use tc_adapter::{Error, Handle, HtbQdisc, Qdisc, Request};
 
 use super::world::{QDISC, World, add_qdisc, class};
 
 pub(crate) fn refusals_come_with_text() -> Result<(), Failed> {
     let mut world = World::new()?;
     let device = world.device;
-    let qdisc = HtbQdisc::new(QDISC);
-    let same_handle = Request::ReplaceQdisc { device, parent: Handle::ROOT, qdisc: qdisc.clone() };
+    let htb = || HtbQdisc::new().into();
+    let same_handle = Request::ReplaceQdisc { device, parent: Handle::ROOT, handle: QDISC, qdisc: htb() };
     for (request, errno, text) in [
-        (add_qdisc(device, qdisc), libc::EEXIST, "Exclusivity flag on"),
+        (add_qdisc(device, QDISC), libc::EEXIST, "Exclusivity flag on"),
         (same_handle, libc::EINVAL, "Change operation not supported"),
         (
             Request::DeleteQdisc { device, parent: Handle::ROOT, handle: Handle::qdisc(9) },
@@ -20,7 +20,7 @@ pub(crate) fn refusals_come_with_text() -> Result<(), Failed> {
             "Invalid handle",
         ),
         (
-            Request::AddQdisc { device, parent: class(5), qdisc: HtbQdisc::new(Handle::qdisc(2)) },
+            Request::AddQdisc { device, parent: class(5), handle: Handle::qdisc(2), qdisc: htb() },
             libc::ENOENT,
             "class not found",
         ),
@@ -41,19 +41,21 @@ pub(crate) fn a_new_handle_wipes_the_tree() -> Result<(), Failed> {
     let device = world.device;
     world.add(QDISC, 1)?;
     world.add(class(1), 2)?;
-    let qdisc = HtbQdisc { default_class: 0x20, r2q: 100, ..HtbQdisc::new(Handle::qdisc(2)) };
+    let handle = Handle::qdisc(2);
+    let qdisc = HtbQdisc { default_class: 0x20, r2q: 100, ..HtbQdisc::new() };
     world.connection.request(&Request::ReplaceQdisc {
         device,
         parent: Handle::ROOT,
-        qdisc: qdisc.clone(),
+        handle,
+        qdisc: qdisc.clone().into(),
     })?;
     assert_eq!(world.connection.classes(device)?, []);
     let list = world.connection.qdiscs(Some(device))?;
     let [entry] = list.as_slice() else { return Err(format!("{list:?}").into()) };
     assert_eq!((entry.handle, entry.parent, &*entry.kind), (Handle::qdisc(2), Handle::ROOT, "htb"));
-    let status = entry.htb.as_ref().ok_or("no HTB options")?;
-    assert!(status.options.direct_qlen.is_some(), "the kernel tells what it chose");
-    assert_eq!(HtbQdisc { direct_qlen: None, ..status.options.clone() }, qdisc);
+    let Some(Qdisc::Htb(shown)) = &entry.options else { return Err("no HTB options".into()) };
+    assert!(shown.direct_qlen.is_some(), "the kernel tells what it chose");
+    assert_eq!(HtbQdisc { direct_qlen: None, ..shown.clone() }, qdisc);
     Ok(())
 }
 
@@ -61,8 +63,8 @@ pub(crate) fn a_child_destroys_the_leaf_qdisc() -> Result<(), Failed> {
     let mut world = World::new()?;
     let device = world.device;
     world.add(QDISC, 1)?;
-    let leaf = HtbQdisc::new(Handle::qdisc(2));
-    world.connection.request(&Request::AddQdisc { device, parent: class(1), qdisc: leaf })?;
+    let (handle, qdisc) = (Handle::qdisc(2), HtbQdisc::new().into());
+    world.connection.request(&Request::AddQdisc { device, parent: class(1), handle, qdisc })?;
     assert_eq!(world.class(1)?.and_then(|entry| entry.leaf), Some(Handle::qdisc(2)));
     let parents = |world: &mut World| -> Result<Vec<Handle>, Failed> {
         Ok(world.connection.qdiscs(Some(device))?.into_iter().map(|entry| entry.parent).collect())
@@ -77,8 +79,8 @@ pub(crate) fn a_child_destroys_the_leaf_qdisc() -> Result<(), Failed> {
 /// A veth device shapes nothing itself. `tc` says the same: `tc qdisc add dev tc0 root handle 1: htb offload`.
 pub(crate) fn offload_is_asked_for() -> Result<(), Failed> {
     let mut world = World::new()?;
-    let qdisc = HtbQdisc { offload: true, ..HtbQdisc::new(Handle::qdisc(2)) };
-    let request = Request::ReplaceQdisc { device: world.device, parent: Handle::ROOT, qdisc };
+    let (handle, qdisc) = (Handle::qdisc(2), HtbQdisc { offload: true, ..HtbQdisc::new() }.into());
+    let request = Request::ReplaceQdisc { device: world.device, parent: Handle::ROOT, handle, qdisc };
     let error = world.connection.request(&request).err().ok_or("a veth device that offloads HTB")?;
     assert_eq!(error.errno(), Some(libc::EOPNOTSUPP), "{error}");
     Ok(())

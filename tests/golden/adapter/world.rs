@@ -22,7 +22,7 @@ impl World {
         veth(DEVICE, PEER)?;
         let device = Device::by_name(DEVICE)?.index;
         let mut connection = Connection::connect()?;
-        connection.request(&add_qdisc(device, HtbQdisc::new(QDISC)))?;
+        connection.request(&add_qdisc(device, QDISC))?;
         Ok(Self { connection, device })
     }
 
@@ -32,7 +32,7 @@ impl World {
         let mut connection = Connection::connect()?;
         let (device, parent) = (device.index, Handle::ROOT);
         connection.request(&Request::DeleteQdisc { device, parent, handle: QDISC })?;
-        connection.request(&add_qdisc(device, HtbQdisc::new(QDISC)))?;
+        connection.request(&add_qdisc(device, QDISC))?;
         Ok(Self { connection, device })
     }
 
@@ -75,6 +75,6 @@ pub(crate) fn add_class(device: u32, parent: Handle, minor: u16) -> Request {
     Request::AddClass { device, parent, classid: class(minor), class: settings() }
 }
 
-pub(crate) fn add_qdisc(device: u32, qdisc: HtbQdisc) -> Request {
-    Request::AddQdisc { device, parent: Handle::ROOT, qdisc }
+pub(crate) fn add_qdisc(device: u32, handle: Handle) -> Request {
+    Request::AddQdisc { device, parent: Handle::ROOT, handle, qdisc: HtbQdisc::new().into() }
 }

@@ -1,0 +1,406 @@
+//! Filters: which packets go to which class, and what else is done with them. One file a classifier.
+
+mod fw;
+mod protocol;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::action::{self, Action};
+use crate::attribute::{each, nest, put, u32_at};
+use crate::handle::Handle;
+use crate::reply::Malformed;
+use crate::validate::InvalidRequest;
+use crate::words::{Syntax, Words, number};
+
+pub use fw::Fw;
+pub use protocol::{ParseProtocolError, Protocol};
+
+const TCA_KIND: u16 = 1;
+const TCA_OPTIONS: u16 = 2;
+const TCA_CHAIN: u16 = 11;
+
+/// A filter: `tc filter … [chain <chain>] protocol <protocol> prio <prio> [handle <handle>] <classifier> …`. On what it hangs is
+/// not part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filter {
+    /// Which list of filters; 0 is where every packet starts.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub chain: u32,
+    /// Filters of a lower number are asked first; 1 to ffff. 0: the kernel takes one less than the lowest there is, from 49152 on.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub prio: u16,
+    /// The packets that it is asked about.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// Its number within the prio, in the form of its classifier; 0: the kernel takes a free one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub handle: u32,
+    /// Where its packets go: a class of the qdisc. [`Handle::UNSPEC`]: not said.
+    #[serde(default, skip_serializing_if = "is_unspecified")]
+    pub classid: Handle,
+    /// What is done with its packets, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<Action>,
+    /// How it tells its packets.
+    #[serde(flatten)]
+    pub classifier: Classifier,
+}
+
+fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn is_unspecified(handle: &Handle) -> bool {
+    *handle == Handle::UNSPEC
+}
+
+/// How a filter tells its packets from others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Classifier {
+    /// By the mark that the firewall has set.
+    Fw(Fw),
+}
+
+/// The attributes of `TCA_OPTIONS` that say the same in every classifier, each under a number of its own.
+#[derive(Clone, Copy, Debug)]
+struct Numbers {
+    classid: u16,
+    actions: u16,
+}
+
+/// What every classifier's words may say.
+#[derive(Debug, Default)]
+pub(crate) struct Common {
+    pub(crate) classid: Handle,
+    pub(crate) actions: Vec<Action>,
+}
+
+impl Common {
+    /// Reads `word` and what belongs to it, if it is one of those that every classifier takes.
+    pub(crate) fn take(&mut self, word: &str, words: &mut Words) -> Result<bool, Syntax> {
+        match word {
+            "classid" | "flowid" => self.classid = words.parse(word)?,
+            "action" => action::parse(words, &mut self.actions)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+impl Classifier {
+    /// The kernel's name of the kind, such as `u32`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Fw(_) => "fw",
+        }
+    }
+
+    const fn numbers(&self) -> Numbers {
+        match self {
+            Self::Fw(_) => fw::NUMBERS,
+        }
+    }
+
+    fn encode(&self, buffer: &mut Vec<u8>) {
+        match self {
+            Self::Fw(fw) => fw.encode(buffer),
+        }
+    }
+
+    fn decode(kind: &str, options: &[u8]) -> Result<Option<Self>, Malformed> {
+        Ok(Some(match kind {
+            "fw" => Self::Fw(Fw::decode(options)?),
+            _ => return Ok(None),
+        }))
+    }
+}
+
+impl Filter {
+    /// A filter of the lowest chain, whose prio and handle the kernel chooses.
+    pub const fn new(protocol: Protocol, classifier: Classifier) -> Self {
+        Self {
+            chain: 0,
+            prio: 0,
+            protocol,
+            handle: 0,
+            classid: Handle::UNSPEC,
+            actions: Vec::new(),
+            classifier,
+        }
+    }
+
+    /// Its address.
+    pub fn name(&self) -> FilterName {
+        FilterName {
+            chain: self.chain,
+            prio: self.prio,
+            protocol: Some(self.protocol),
+            handle: self.handle,
+            kind: Some(self.classifier.kind().to_owned()),
+        }
+    }
+
+    /// Reads the word after `handle`, in the form of the kind.
+    pub(crate) fn parse_handle(kind: &str, text: &str) -> Result<u32, Syntax> {
+        let read = match kind {
+            "fw" => fw::parse_mark(text).map(|(mark, _)| mark),
+            _ => number(text),
+        };
+        read.map_err(|error| Syntax::new(format!("handle: {error}")))
+    }
+
+    /// Appends `TCA_KIND`, `TCA_CHAIN` and `TCA_OPTIONS`.
+    pub(crate) fn encode(&self, buffer: &mut Vec<u8>) {
+        put_kind(self.classifier.kind(), buffer);
+        if self.chain != 0 {
+            put(buffer, TCA_CHAIN, &self.chain.to_ne_bytes());
+        }
+        nest(buffer, TCA_OPTIONS, |buffer| {
+            let numbers = self.classifier.numbers();
+            self.classifier.encode(buffer);
+            if self.classid != Handle::UNSPEC {
+                put(buffer, numbers.classid, &self.classid.raw().to_ne_bytes());
+            }
+            if !self.actions.is_empty() {
+                nest(buffer, numbers.actions, |buffer| action::encode(&self.actions, buffer));
+            }
+        });
+    }
+
+    /// Reads the words that follow the kind in a `tc filter` command. `handle` is the word after `handle`.
+    pub(crate) fn parse(kind: &str, handle: Option<&str>, words: &mut Words) -> Result<Self, Syntax> {
+        let mut common = Common::default();
+        let (handle, classifier) = match kind {
+            "fw" => fw::parse(handle, words, &mut common).map(|(handle, fw)| (handle, Classifier::Fw(fw)))?,
+            other => return Err(Syntax::new(format!("filters of kind {other:?} are not supported"))),
+        };
+        let Common { classid, actions } = common;
+        Ok(Self { handle, classid, actions, ..Self::new(Protocol::default(), classifier) })
+    }
+
+    /// Looks the devices up that its actions name.
+    pub fn resolve<E>(&mut self, mut lookup: impl FnMut(&str) -> Result<u32, E>) -> Result<(), E> {
+        self.actions.iter_mut().try_for_each(|action| action.resolve(&mut lookup))
+    }
+
+    /// What the kernel would take in silence, or refuse without a word.
+    pub(crate) fn validate(&self) -> Result<(), InvalidRequest> {
+        self.actions.iter().try_for_each(Action::validate)
+    }
+
+    /// Whether a filter that is to be this one may stay as it is, `actual` being what the kernel reports. Prio, protocol, chain and
+    /// handle are its address, and not compared.
+    pub fn meets(&self, actual: &Self) -> bool {
+        self.classid == actual.classid
+            && self.actions.len() == actual.actions.len()
+            && self.actions.iter().zip(&actual.actions).all(|(wanted, actual)| wanted.meets(actual))
+            && match (&self.classifier, &actual.classifier) {
+                (Classifier::Fw(wanted), Classifier::Fw(actual)) => wanted == actual,
+            }
+    }
+}
+
+/// `tcm_info` of a filter: the prio, and the protocol in network byte order.
+pub(crate) fn info(prio: u16, protocol: Protocol) -> u32 {
+    u32::from(prio) << 16 | u32::from(protocol.number().to_be())
+}
+
+/// Appends `TCA_KIND`, or `TCA_ACT_KIND`, which has the same number.
+pub(crate) fn put_kind(name: &str, buffer: &mut Vec<u8>) {
+    // IFNAMSIZ in the kernel; a longer one is none that there is.
+    let mut kind = [0; 16];
+    let length = name.len().min(kind.len() - 1);
+    kind[..length].copy_from_slice(&name.as_bytes()[..length]);
+    put(buffer, TCA_KIND, &kind[..=length]);
+}
+
+/// As words of a `tc` command, from `protocol` on.
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.chain != 0 {
+            write!(f, "chain {} ", self.chain)?;
+        }
+        write!(f, "protocol {}", self.protocol)?;
+        if self.prio != 0 {
+            write!(f, " prio {}", self.prio)?;
+        }
+        match &self.classifier {
+            Classifier::Fw(fw) => fw.write(self.handle, f)?,
+        }
+        if self.classid != Handle::UNSPEC {
+            write!(f, " classid {}", self.classid)?;
+        }
+        self.actions.iter().try_for_each(|action| write!(f, " action {action}"))
+    }
+}
+
+/// Which filters: one, when the handle is given; all of a prio; or all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FilterName {
+    /// The list of filters that it is in.
+    pub chain: u32,
+    /// 0: those of every prio.
+    pub prio: u16,
+    /// Must be that of the prio's filters; `None`: not compared.
+    pub protocol: Option<Protocol>,
+    /// 0: all of the prio.
+    pub handle: u32,
+    /// Must be that of the prio's filters; needed with a handle.
+    pub kind: Option<String>,
+}
+
+impl FilterName {
+    /// `tcm_info`: the prio, and the protocol in network byte order.
+    pub(crate) fn info(&self) -> u32 {
+        info(self.prio, self.protocol.unwrap_or(Protocol::from_number(0)))
+    }
+
+    /// Appends `TCA_KIND` and `TCA_CHAIN`.
+    pub(crate) fn encode(&self, buffer: &mut Vec<u8>) {
+        if let Some(kind) = &self.kind {
+            put_kind(kind, buffer);
+        }
+        if self.chain != 0 {
+            put(buffer, TCA_CHAIN, &self.chain.to_ne_bytes());
+        }
+    }
+}
+
+/// As words of a `tc filter del` command, from the chain on.
+impl fmt::Display for FilterName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.chain != 0 {
+            write!(f, " chain {}", self.chain)?;
+        }
+        if let Some(protocol) = self.protocol {
+            write!(f, " protocol {protocol}")?;
+        }
+        if self.prio != 0 {
+            write!(f, " prio {}", self.prio)?;
+        }
+        if self.handle != 0 {
+            write!(f, " handle {:#x}", self.handle)?;
+        }
+        self.kind.as_ref().map_or(Ok(()), |kind| write!(f, " {kind}"))
+    }
+}
+
+/// One entry of `tc -s filter show`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilterEntry {
+    /// Index of its device; of a shared block, what the kernel says instead (`0xffffffff`).
+    pub device: u32,
+    /// What it hangs on: a qdisc or a class.
+    pub parent: Handle,
+    /// Its place among the others; 0 in front.
+    pub chain: u32,
+    /// Lower ones are asked first.
+    pub prio: u16,
+    /// The packets that it is asked about.
+    pub protocol: Protocol,
+    /// Its number within the prio. 0: this entry stands for the prio itself, as the kernel lists it before its filters.
+    pub handle: u32,
+    /// `u32`, `flower`, …
+    pub kind: String,
+    /// Its settings; `None`: of a kind that this crate does not know, or an entry without settings.
+    pub filter: Option<Filter>,
+}
+
+impl FilterEntry {
+    /// Reads what follows the netlink header in an `RTM_NEWTFILTER` message.
+    pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
+        // struct tcmsg: family and padding, index, handle, parent, info
+        let word = |at: usize| u32_at(payload, at).ok_or(Malformed("a message shorter than its header"));
+        let (device, handle, parent, info) = (word(4)?, word(8)?, Handle::from_raw(word(12)?), word(16)?);
+        let prio = u16::try_from(info >> 16).unwrap_or(0);
+        let protocol = Protocol::from_number(u16::from_be(u16::try_from(info & 0xFFFF).unwrap_or(0)));
+        let (mut kind, mut options, mut chain) = (String::new(), None, 0);
+        for attribute in each(payload.get(crate::message::TC_HEADER..).unwrap_or_default()) {
+            match attribute? {
+                (TCA_KIND, value) => kind = crate::attribute::text(value),
+                (TCA_OPTIONS, value) => options = Some(value),
+                (TCA_CHAIN, value) => {
+                    chain = u32_at(value, 0).ok_or(Malformed("TCA_CHAIN is too short"))?;
+                }
+                _ => {}
+            }
+        }
+        let mut filter = None;
+        if let Some(options) = options.filter(|options| !options.is_empty())
+            && let Some(classifier) = Classifier::decode(&kind, options)?
+        {
+            let numbers = classifier.numbers();
+            let mut whole = Filter { chain, prio, protocol, handle, ..Filter::new(protocol, classifier) };
+            for attribute in each(options) {
+                let (number, value) = attribute?;
+                if number == numbers.classid {
+                    whole.classid =
+                        Handle::from_raw(u32_at(value, 0).ok_or(Malformed("a classid is too short"))?);
+                } else if number == numbers.actions {
+                    whole.actions = action::decode(value)?;
+                }
+            }
+            filter = Some(whole);
+        }
+        Ok(Self { device, parent, chain, prio, protocol, handle, kind, filter })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Envelope, MessageType, NETLINK_HEADER, append};
+    use proptest::prelude::*;
+
+    /// What it sends comes back; also through words and through JSON.
+    pub(super) fn assert_round_trip(filter: &Filter) {
+        let parent = Handle::qdisc(1);
+        let mut bytes = Vec::new();
+        let envelope = Envelope {
+            message_type: MessageType::NewFilter,
+            flags: 0,
+            sequence: 1,
+            port: 1,
+            device: 7,
+            handle: Handle::from_raw(filter.handle),
+            parent,
+            info: info(filter.prio, filter.protocol),
+        };
+        append(&mut bytes, envelope, |buffer| filter.encode(buffer));
+        let entry = FilterEntry::decode(&bytes[NETLINK_HEADER..]).unwrap();
+        assert_eq!((entry.device, entry.parent, entry.filter.as_ref()), (7, parent, Some(filter)));
+        assert_text_round_trip(filter);
+    }
+
+    pub(super) fn assert_text_round_trip(filter: &Filter) {
+        let text = format!("filter add dev eth0 parent 1: {filter}");
+        let command: crate::command::Command = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+        let crate::command::Object::Filter { filter: parsed, .. } = command.object else { panic!("{text}") };
+        assert_eq!(parsed.as_deref(), Some(filter), "{text}");
+        let json = serde_json::to_string(filter).unwrap();
+        assert_eq!(serde_json::from_str::<Filter>(&json).unwrap(), *filter, "{json}");
+    }
+
+    proptest! {
+        #[test]
+        fn fw_comes_back(handle: u32, mask: Option<u32>, classid: u32, prio: u16, chain: u32, protocol: u16) {
+            let filter = Filter {
+                chain, prio, handle, classid: Handle::from_raw(classid),
+                ..Filter::new(Protocol::from_number(protocol), Classifier::Fw(Fw { mask }))
+            };
+            assert_round_trip(&filter);
+        }
+
+        #[test]
+        fn decoder_never_panics(kind in prop::sample::select(&["fw", "u32", "flower", "matchall", "bpf"]), header: [u8; 20], options: Vec<u8>) {
+            let mut payload = header.to_vec();
+            put_kind(kind, &mut payload);
+            put(&mut payload, TCA_OPTIONS, &options);
+            let _ = FilterEntry::decode(&payload);
+        }
+    }
+}
