@@ -18,6 +18,12 @@ pub enum Exit {
     BudgetViolated = 4,
     /// Something that a target needs was not measured.
     Inconclusive = 6,
+    /// The kernel differs from what it is to have (`tc diff`).
+    Differs = 7,
+    /// The kernel refused a change, and what was before has been restored (`tc apply`).
+    Refused = 8,
+    /// The kernel refused a change, and what stands is neither what was before nor what is to be (`tc apply`).
+    HalfApplied = 9,
     /// A signal ended the run.
     Interrupted = 130,
 }
@@ -46,6 +52,11 @@ impl Failure {
     /// This machine, or what it allows, is not enough.
     pub fn environment(message: impl Into<String>) -> Self {
         Self { exit: Exit::Environment, message: message.into() }
+    }
+
+    /// The kernel did not take a change.
+    pub fn refused(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into() }
     }
 
     /// A defect of ours.

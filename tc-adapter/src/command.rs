@@ -8,7 +8,7 @@ use crate::handle::{Handle, ParseHandleError};
 use crate::htb::HtbClass;
 use crate::qdisc::Qdisc;
 use crate::request::Request;
-use crate::words::{Syntax, Words, abbreviates};
+use crate::words::{self, Syntax, Words, abbreviates};
 
 /// What a command does to its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,10 +69,9 @@ pub enum Object {
 impl FromStr for Command {
     type Err = Syntax;
 
-    /// Reads a command without the `tc` in front, words parted by blanks.
+    /// Reads a command without the `tc` in front, words parted by blanks; one in quotes may hold some.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-        Self::from_words(&words)
+        Self::from_words(&words::split(text)?)
     }
 }
 
@@ -80,14 +79,27 @@ impl Command {
     /// Reads the words of a command without the `tc` in front.
     pub fn from_words(words: &[String]) -> Result<Self, Syntax> {
         let mut words = Words::new(words);
+        type Read = fn(Verb, &mut Words) -> Result<Command, Syntax>;
+        let readers: [(&str, Read); 3] = [("qdisc", qdisc), ("class", class), ("filter", filter)];
         let object = words.value("tc")?;
+        let (_, read) = readers
+            .into_iter()
+            .find(|(name, _)| abbreviates(object, name))
+            .ok_or_else(|| Syntax::new(format!("{object:?} is none of qdisc, class, filter")))?;
         let verb = verb(words.value(object)?)?;
-        match object {
-            _ if abbreviates(object, "qdisc") => qdisc(verb, &mut words),
-            _ if abbreviates(object, "class") => class(verb, &mut words),
-            _ if abbreviates(object, "filter") => filter(verb, &mut words),
-            other => Err(Syntax::new(format!("{other:?} is none of qdisc, class, filter"))),
-        }
+        read(verb, &mut words)
+    }
+
+    /// With the bursts that `tc` before iproute2 6.15 makes of these.
+    #[must_use]
+    pub(crate) fn with_whole_microseconds(self) -> Self {
+        let object = match self.object {
+            Object::Class { parent, classid, class: Some(class) } => {
+                Object::Class { parent, classid, class: Some(class.with_whole_microseconds()) }
+            }
+            other => other,
+        };
+        Self { object, ..self }
     }
 
     /// The request that does this. `lookup` gives the index of a device by its name.

@@ -113,6 +113,7 @@ mod socket;
 mod stats;
 mod text;
 mod time;
+pub mod tree;
 mod validate;
 mod words;
 

@@ -113,6 +113,17 @@ impl Request {
     }
 }
 
+/// An HTB class, wherever it comes from.
+pub(crate) fn check_class_at(
+    classid: Handle,
+    parent: Handle,
+    class: &HtbClass,
+) -> Result<(), InvalidRequest> {
+    check_classid(classid)?;
+    check_parent(parent)?;
+    check_class(class)
+}
+
 fn check_classid(classid: Handle) -> Result<(), InvalidRequest> {
     if classid.major() == 0 || classid.minor() == 0 || classid == Handle::ROOT {
         return Err(InvalidRequest::NotAClass(classid));

@@ -93,6 +93,23 @@ fn hexadecimal_or(digits: &str, base: u32) -> Option<u64> {
     plain.then(|| u64::from_str_radix(digits, base).ok()).flatten()
 }
 
+/// The words of a line, parted by blanks; one in quotes may hold blanks (`makeargs` of iproute2).
+pub(crate) fn split(line: &str) -> Result<Vec<String>, Syntax> {
+    let mut words = Vec::new();
+    let mut rest = line.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let (word, after) = if matches!(first, '\'' | '"') {
+            let inner = &rest[1..];
+            inner.split_once(first).ok_or_else(|| Syntax::new(format!("a quote {first} is not closed")))?
+        } else {
+            rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len()))
+        };
+        words.push(word.to_owned());
+        rest = after.trim_start();
+    }
+    Ok(words)
+}
+
 /// Whether `word` is a beginning of `full`, as `tc` compares its main keywords (`matches`).
 pub(crate) fn abbreviates(word: &str, full: &str) -> bool {
     !word.is_empty() && full.starts_with(word)
@@ -113,6 +130,13 @@ mod tests {
         for text in ["", "-1", "+1", "0x", "1 ", "256", "08", "ten"] {
             assert!(number::<u8>(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn quotes_hold_blanks_together() {
+        assert_eq!(split("  a 'b c'  \"d 'e\" f ").unwrap(), ["a", "b c", "d 'e", "f"]);
+        assert_eq!(split(" ").unwrap(), Vec::<String>::new());
+        assert!(split("a 'b").is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod doctor;
 mod overhead;
 mod progress;
 mod schema;
+mod tc;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::panic::catch_unwind;
@@ -47,6 +48,9 @@ enum Command {
                             3  this environment cannot run it\n    4  below --min-ratio\n  130  interrupted"
     )]
     Overhead(overhead::Arguments),
+    /// Bring a tree of qdiscs, classes and filters about, or say how the kernel differs from it
+    #[command(subcommand)]
+    Tc(tc::Command),
     /// Print the JSON Schema of result.json
     Schema,
 }
@@ -63,6 +67,7 @@ pub fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Overhead(arguments) => overhead::run(&arguments),
+        Command::Tc(command) => tc::run(&command),
         Command::Schema => schema::run(),
     })
     // The panic's own message is on stderr already.

@@ -153,6 +153,32 @@ impl Filter {
         read.map_err(|error| Syntax::new(format!("handle: {error}")))
     }
 
+    /// Whether it is a hash table of `u32`, and not a filter.
+    pub(crate) fn is_table(&self) -> bool {
+        false
+    }
+
+    /// The bucket of a hash table of `u32` that it is in; 0: that of its prio, and of other classifiers.
+    pub(crate) fn bucket(&self) -> u32 {
+        0
+    }
+
+    /// Whether the kernel asks filters of its kind in the order of their handles.
+    pub(crate) fn is_ordered(&self) -> bool {
+        false
+    }
+
+    /// Whether it takes the packets that `present` takes, so that a change in place makes the one of the other. The kernel does not
+    /// change the packets that a filter of `u32` takes.
+    pub(crate) fn takes_same_packets(&self, present: &Self) -> bool {
+        Self { classid: present.classid, actions: present.actions.clone(), ..self.clone() }.meets(present)
+    }
+
+    /// What it says, without its address: the same for two that are to be the same.
+    pub(crate) fn content(&self) -> String {
+        Self { chain: 0, prio: 0, handle: 0, ..self.clone() }.to_string()
+    }
+
     /// Appends `TCA_KIND`, `TCA_CHAIN` and `TCA_OPTIONS`.
     pub(crate) fn encode(&self, buffer: &mut Vec<u8>) {
         put_kind(self.classifier.kind(), buffer);
@@ -311,6 +337,25 @@ pub struct FilterEntry {
 }
 
 impl FilterEntry {
+    /// Its address.
+    pub fn name(&self) -> FilterName {
+        FilterName {
+            chain: self.chain,
+            prio: self.prio,
+            protocol: Some(self.protocol),
+            handle: self.handle,
+            kind: Some(self.kind.clone()),
+        }
+    }
+
+    /// Whether it stands for the prio as a whole, or for the hash table that every prio of `u32` has, and not for a filter.
+    pub fn is_only_a_place(&self) -> bool {
+        const FIRST_AUTOMATIC_TABLE: u32 = 0x8000_0000;
+        let is_own_table =
+            self.handle >= FIRST_AUTOMATIC_TABLE && self.filter.as_ref().is_some_and(Filter::is_table);
+        (self.handle == 0 && self.filter.is_none()) || is_own_table
+    }
+
     /// Reads what follows the netlink header in an `RTM_NEWTFILTER` message.
     pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
         // struct tcmsg: family and padding, index, handle, parent, info

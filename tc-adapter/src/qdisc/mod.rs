@@ -88,6 +88,15 @@ impl Qdisc {
         })
     }
 
+    /// What a change to `other` makes of it: what that does not say stays. `None`: of another kind.
+    pub(crate) fn overlaid_by(&self, other: &Self) -> Option<Self> {
+        // To `tc` and to the readers of its words, what comes later counts.
+        let text = format!("{self} {other}");
+        let words: Vec<String> =
+            text.split_whitespace().skip(1).filter(|word| *word != other.kind()).map(str::to_owned).collect();
+        (self.kind() == other.kind()).then(|| Self::parse(self.kind(), &mut Words::new(&words)).ok())?
+    }
+
     /// What the kernel would take in silence, or refuse without a word.
     pub(crate) fn validate(&self) -> Result<(), InvalidRequest> {
         match self {

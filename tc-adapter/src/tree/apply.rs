@@ -1,0 +1,146 @@
+//! Bringing a tree about.
+
+use std::fmt;
+
+use super::{Plan, State, Step, Tree};
+use crate::command::Command;
+use crate::connection::{Connection, OnError};
+use crate::device::Device;
+use crate::error::Error;
+use crate::request::Request;
+
+/// How many steps go out before their outcomes are looked at.
+const STEPS_AT_ONCE: usize = 256;
+
+/// What [`apply`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Requests carried out; 0: all was as it is to be.
+    pub steps: usize,
+}
+
+/// Why a tree was not brought about, and what stands now.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// The tree cannot be. Nothing was sent.
+    #[error(transparent)]
+    Tree(#[from] super::TreeError),
+    /// The kernel could not be asked for what there is. Nothing was changed.
+    #[error(transparent)]
+    Read(Error),
+    /// The kernel refused a step.
+    #[error("{command}: {error}; {standing}")]
+    Step {
+        /// The step, as a `tc` command.
+        command: String,
+        /// What the kernel said to it.
+        #[source]
+        error: Error,
+        /// What there is now.
+        standing: Standing,
+    },
+    /// All steps were carried out, and yet the kernel has something else: somebody edits the same devices, or this kernel makes of a
+    /// setting something that this crate does not know.
+    #[error("carried out, but the kernel has something else; these would be needed still:\n{0}")]
+    Differs(Plan),
+}
+
+/// What there is after a step failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Standing {
+    /// As it was before.
+    Restored,
+    /// Something in between.
+    Between {
+        /// What was carried out for the tree, as `tc` commands.
+        done: Vec<String>,
+        /// Why what was before could not be brought back.
+        because: String,
+        /// What would still be needed to bring it back, where that is known.
+        missing: Plan,
+    },
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Restored => f.write_str("what was before has been restored"),
+            Self::Between { done, because, missing } => {
+                write!(
+                    f,
+                    "what was before could not be restored ({because}). Carried out and not undone, {} in all:",
+                    done.len()
+                )?;
+                done.iter().try_for_each(|command| write!(f, "\n{command}"))?;
+                if missing.is_empty() {
+                    return Ok(());
+                }
+                write!(f, "\nTo have back what was before:\n{missing}")
+            }
+        }
+    }
+}
+
+/// Changes what must be changed until the kernel has what `tree` says, and looks whether it does. Of devices and hooks that the tree
+/// does not name nothing is touched.
+///
+/// When the kernel refuses a step, what was before is brought back. Others who edit the same devices meanwhile are not noticed before
+/// the end.
+pub fn apply(connection: &mut Connection, tree: &Tree) -> Result<Applied, ApplyError> {
+    tree.check()?;
+    let before = State::read(connection, tree).map_err(ApplyError::Read)?;
+    let plan = tree.plan(&before, index_of).map_err(ApplyError::Read)?;
+    if plan.is_empty() {
+        return Ok(Applied { steps: 0 });
+    }
+    let mut done = 0;
+    for steps in plan.steps.chunks(STEPS_AT_ONCE) {
+        let requests: Vec<Request> = steps.iter().map(|step| step.request.clone()).collect();
+        let outcomes = connection.batch(&requests, OnError::Continue);
+        let failed = steps.iter().zip(outcomes).find_map(|(step, outcome)| Some((step, outcome.err()?)));
+        if let Some((step, error)) = failed {
+            let command = command_of(step);
+            let standing =
+                restore(connection, tree, &before, &plan.steps[..(done + steps.len()).min(plan.steps.len())]);
+            return Err(ApplyError::Step { command, error, standing });
+        }
+        done += steps.len();
+    }
+    let after = State::read(connection, tree).map_err(ApplyError::Read)?;
+    let rest = tree.plan(&after, index_of).map_err(ApplyError::Read)?;
+    if rest.is_empty() { Ok(Applied { steps: done }) } else { Err(ApplyError::Differs(rest)) }
+}
+
+fn index_of(name: &str) -> Result<u32, Error> {
+    Device::by_name(name).map(|device| device.index)
+}
+
+fn command_of(step: &Step) -> String {
+    Command::of(&step.request, &step.device).map_or_else(String::new, |command| command.to_string())
+}
+
+/// Brings `before` about again, and says whether that worked.
+fn restore(connection: &mut Connection, tree: &Tree, before: &State, sent: &[Step]) -> Standing {
+    let (last_good, unknown) = before.to_tree(tree);
+    let done = || sent.iter().map(command_of).collect();
+    let rest = |connection: &mut Connection| -> Result<Plan, Error> {
+        let state = State::read(connection, &last_good)?;
+        last_good.plan(&state, index_of)
+    };
+    let outcome = rest(connection).and_then(|plan| {
+        for steps in plan.steps.chunks(STEPS_AT_ONCE) {
+            let requests: Vec<Request> = steps.iter().map(|step| step.request.clone()).collect();
+            connection.batch(&requests, OnError::Continue).into_iter().collect::<Result<Vec<_>, _>>()?;
+        }
+        rest(connection)
+    });
+    let (because, missing) = match outcome {
+        Ok(missing) if missing.is_empty() && unknown.is_empty() => return Standing::Restored,
+        Ok(missing) if unknown.is_empty() => ("the kernel has something else".to_owned(), missing),
+        Ok(missing) => (format!("of a kind that is not supported: {}", unknown.join(", ")), missing),
+        Err(error) => (error.to_string(), rest(connection).unwrap_or_default()),
+    };
+    Standing::Between { done: done(), because, missing }
+}

@@ -1,0 +1,337 @@
+//! Which filters stay, change, come and go.
+//!
+//! Filters have no names that their users give: the kernel numbers them. So they are compared by what they say and, where the
+//! kernel asks them one after the other (`u32`, within a bucket of a hash table), by their order.
+
+use std::collections::{BTreeMap, HashMap};
+
+use similar::{Algorithm, DiffOp, capture_diff_slices};
+
+use super::PlacedFilter;
+use super::plan::Reason;
+use crate::filter::{Filter, FilterEntry, FilterName};
+use crate::handle::Handle;
+use crate::request::Request;
+
+type Steps = Vec<(Request, Reason)>;
+
+/// What to do, by when.
+pub(super) struct FilterSteps {
+    /// What obstructs.
+    pub(super) before: Steps,
+    /// Changes and additions, in the order of the tree.
+    pub(super) changes: Steps,
+    /// What is surplus.
+    pub(super) after: Steps,
+}
+
+/// Filters that the kernel keeps together: all of one classifier and one protocol.
+type Place = (Handle, u32, u16);
+
+#[derive(Default)]
+struct Group<'a> {
+    /// With their indices in the tree.
+    wanted: Vec<(usize, &'a Filter)>,
+    present: Vec<&'a FilterEntry>,
+}
+
+/// What becomes of a filter of the tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fate {
+    Stay,
+    Add {
+        handle: u32,
+    },
+    /// In place, under the handle that it has.
+    Replace {
+        handle: u32,
+    },
+    /// Its predecessor must go first.
+    Renew {
+        old: FilterName,
+        handle: u32,
+    },
+}
+
+impl FilterSteps {
+    pub(super) fn new(
+        device: u32,
+        wanted: &[PlacedFilter],
+        present: &BTreeMap<Handle, Vec<FilterEntry>>,
+    ) -> Self {
+        let mut groups: BTreeMap<Place, Group> = BTreeMap::new();
+        for (index, PlacedFilter { parent, filter }) in wanted.iter().enumerate() {
+            groups.entry((*parent, filter.chain, filter.prio)).or_default().wanted.push((index, filter));
+        }
+        for (parent, entries) in present {
+            for entry in entries.iter().filter(|entry| !entry.is_only_a_place()) {
+                groups.entry((*parent, entry.chain, entry.prio)).or_default().present.push(entry);
+            }
+        }
+        let mut steps = Self { before: Vec::new(), changes: Vec::new(), after: Vec::new() };
+        let mut fates: Vec<Fate> = vec![Fate::Stay; wanted.len()];
+        for ((parent, chain, prio), mut group) in groups {
+            let delete = |name: FilterName| Request::DeleteFilter { device, parent, name: Box::new(name) };
+            let whole = || FilterName { chain, prio, ..FilterName::default() };
+            if group.wanted.is_empty() {
+                steps.after.push((delete(whole()), Reason::Surplus));
+                continue;
+            }
+            if !group.can_be_edited() {
+                steps.before.push((delete(whole()), Reason::Rebuilt));
+                group.present.clear();
+            }
+            let surplus = group.decide(&mut fates);
+            steps.after.extend(surplus.into_iter().map(|entry| (delete(entry.name()), Reason::Surplus)));
+        }
+        for (PlacedFilter { parent, filter }, fate) in wanted.iter().zip(fates) {
+            let parent = *parent;
+            let numbered = |handle| Box::new(Filter { handle, ..filter.clone() });
+            let (request, reason) = match fate {
+                Fate::Stay => continue,
+                Fate::Add { handle } => {
+                    (Request::AddFilter { device, parent, filter: numbered(handle) }, Reason::Missing)
+                }
+                Fate::Replace { handle } => {
+                    (Request::ReplaceFilter { device, parent, filter: numbered(handle) }, Reason::Different)
+                }
+                Fate::Renew { old, handle } => {
+                    let request = Request::DeleteFilter { device, parent, name: Box::new(old) };
+                    steps.changes.push((request, Reason::Rebuilt));
+                    (Request::AddFilter { device, parent, filter: numbered(handle) }, Reason::Different)
+                }
+            };
+            steps.changes.push((request, reason));
+        }
+        steps
+    }
+}
+
+impl<'a> Group<'a> {
+    /// A prio has one classifier and one protocol, and a hash table its number of buckets, for as long as it is there.
+    fn can_be_edited(&self) -> bool {
+        let Some((_, first)) = self.wanted.first() else { return true };
+        let same_prio = self.present.iter().all(|entry| {
+            entry.kind == first.classifier.kind()
+                && entry.protocol == first.protocol
+                && entry.filter.is_some()
+        });
+        let tables: HashMap<u32, &Filter> = self
+            .wanted
+            .iter()
+            .filter(|(_, filter)| filter.is_table())
+            .map(|(_, filter)| (filter.handle, *filter))
+            .collect();
+        let same_tables = self.present.iter().filter_map(|entry| entry.filter.as_ref()).all(|filter| {
+            !filter.is_table() || tables.get(&filter.handle).is_none_or(|wanted| wanted.meets(filter))
+        });
+        same_prio && same_tables
+    }
+
+    /// Decides about each wanted filter, and gives those that are surplus, hash tables last.
+    fn decide(mut self, fates: &mut [Fate]) -> Vec<&'a FilterEntry> {
+        let mut by_handle: HashMap<u32, &FilterEntry> =
+            self.present.iter().map(|entry| (entry.handle, *entry)).collect();
+        // Those with a handle of their own.
+        self.wanted.retain(|(index, filter)| {
+            if filter.handle == 0 {
+                return true;
+            }
+            fates[*index] = match by_handle.remove(&filter.handle) {
+                None => Fate::Add { handle: filter.handle },
+                Some(entry) => in_place_of(entry, filter),
+            };
+            false
+        });
+        self.present.retain(|entry| by_handle.contains_key(&entry.handle));
+        let mut surplus = Vec::new();
+        let mut buckets: BTreeMap<u32, Group<'a>> = BTreeMap::new();
+        for wanted in self.wanted {
+            buckets.entry(wanted.1.bucket()).or_default().wanted.push(wanted);
+        }
+        for entry in self.present {
+            let bucket = entry.filter.as_ref().map_or(0, Filter::bucket);
+            buckets.entry(bucket).or_default().present.push(entry);
+        }
+        for bucket in buckets.into_values() {
+            surplus.extend(bucket.align(fates));
+        }
+        surplus.sort_by_key(|entry| entry.filter.as_ref().is_some_and(Filter::is_table));
+        surplus
+    }
+
+    /// Finds for each wanted filter the one that is to be it, so that as many as can be stay and the order is that of the tree.
+    fn align(self, fates: &mut [Fate]) -> Vec<&'a FilterEntry> {
+        let Self { wanted, present } = self;
+        if !wanted.iter().any(|(_, filter)| filter.is_ordered()) {
+            return pair(&wanted, present, fates);
+        }
+        let mut names: HashMap<String, usize> = HashMap::new();
+        let mut name = |filter: Option<&Filter>| {
+            let next = names.len();
+            filter.map_or(usize::MAX, |filter| *names.entry(filter.content()).or_insert(next))
+        };
+        let ours: Vec<usize> = wanted.iter().map(|(_, filter)| name(Some(filter))).collect();
+        let theirs: Vec<usize> = present.iter().map(|entry| name(entry.filter.as_ref())).collect();
+        let mut surplus = Vec::new();
+        // The numbers that newcomers may take: between those of their neighbours.
+        let mut numbered = Vec::new();
+        for operation in capture_diff_slices(Algorithm::Myers, &theirs, &ours) {
+            match operation {
+                DiffOp::Equal { old_index, new_index, len } => {
+                    for offset in 0..len {
+                        fates[wanted[new_index + offset].0] = Fate::Stay;
+                        numbered.push(Some(present[old_index + offset].handle));
+                    }
+                }
+                DiffOp::Delete { old_index, old_len, .. } => {
+                    surplus.extend_from_slice(&present[old_index..old_index + old_len]);
+                }
+                DiffOp::Insert { new_index, new_len, .. } => {
+                    for (index, _) in &wanted[new_index..new_index + new_len] {
+                        fates[*index] = Fate::Add { handle: 0 };
+                        numbered.push(None);
+                    }
+                }
+                DiffOp::Replace { old_index, old_len, new_index, new_len } => {
+                    let (old, new) =
+                        (&present[old_index..old_index + old_len], &wanted[new_index..new_index + new_len]);
+                    for (place, (index, filter)) in new.iter().enumerate() {
+                        let predecessor = old.get(place);
+                        fates[*index] =
+                            predecessor.map_or(Fate::Add { handle: 0 }, |entry| in_place_of(entry, filter));
+                        numbered.push(predecessor.map(|entry| entry.handle));
+                    }
+                    surplus.extend_from_slice(old.get(new_len..).unwrap_or_default());
+                }
+            }
+        }
+        if present.is_empty() {
+            return surplus;
+        }
+        match number(&numbered) {
+            Some(handles) => {
+                for ((index, _), handle) in wanted.iter().zip(handles) {
+                    if let Fate::Add { handle: chosen } = &mut fates[*index] {
+                        *chosen = handle;
+                    }
+                }
+                surplus
+            }
+            // No room between two that stay: the bucket is made anew, first the old ones one by one.
+            None => {
+                let old = present.iter().map(|entry| Some(entry.handle));
+                let handles: Vec<Option<u32>> =
+                    old.chain(std::iter::repeat(None)).take(wanted.len()).collect();
+                let handles = number(&handles).unwrap_or_else(|| vec![0; wanted.len()]);
+                for (place, ((index, _), handle)) in wanted.iter().zip(handles).enumerate() {
+                    fates[*index] = match present.get(place) {
+                        Some(entry) => Fate::Renew { old: entry.name(), handle: entry.handle },
+                        None => Fate::Add { handle },
+                    };
+                }
+                present.into_iter().skip(wanted.len()).collect()
+            }
+        }
+    }
+}
+
+/// The wanted filter is to have the place and the handle of the one that is there.
+fn in_place_of(entry: &FilterEntry, wanted: &Filter) -> Fate {
+    let handle = entry.handle;
+    match &entry.filter {
+        Some(filter) if wanted.meets(filter) => Fate::Stay,
+        Some(filter) if wanted.takes_same_packets(filter) => Fate::Replace { handle },
+        _ => Fate::Renew { old: entry.name(), handle },
+    }
+}
+
+/// Where the order does not count: first those that are the same, then those that take the same packets and do something else with
+/// them.
+fn pair<'a>(
+    wanted: &[(usize, &Filter)],
+    mut present: Vec<&'a FilterEntry>,
+    fates: &mut [Fate],
+) -> Vec<&'a FilterEntry> {
+    let mut rest = Vec::new();
+    let mut by_content: HashMap<String, Vec<&FilterEntry>> = HashMap::new();
+    for entry in &present {
+        by_content
+            .entry(entry.filter.as_ref().map(Filter::content).unwrap_or_default())
+            .or_default()
+            .push(entry);
+    }
+    let mut taken = std::collections::HashSet::new();
+    for (index, filter) in wanted {
+        match by_content.get_mut(&filter.content()).and_then(Vec::pop) {
+            Some(entry) => {
+                fates[*index] = Fate::Stay;
+                taken.insert(entry.handle);
+            }
+            None => rest.push((*index, *filter)),
+        }
+    }
+    present.retain(|entry| !taken.contains(&entry.handle));
+    for (index, filter) in rest {
+        let same = |entry: &&FilterEntry| {
+            entry
+                .filter
+                .as_ref()
+                .is_some_and(|present| filter.meets(present) || filter.takes_same_packets(present))
+        };
+        fates[index] = match present.iter().position(same) {
+            Some(position) => in_place_of(present.remove(position), filter),
+            None => Fate::Add { handle: 0 },
+        };
+    }
+    present
+}
+
+/// Numbers for those that have none, so that all ascend; `None`: there is no room. The last twelve bits count.
+fn number(handles: &[Option<u32>]) -> Option<Vec<u32>> {
+    const LAST: u32 = 0xFFF;
+    let bucket = handles.iter().flatten().next()? & !LAST;
+    let mut numbers = Vec::with_capacity(handles.len());
+    let mut next = 1;
+    for (index, handle) in handles.iter().enumerate() {
+        let handle = match handle {
+            Some(handle) => handle & LAST,
+            // Before the first that stays there is room from 1 on; behind it one after the other.
+            None if numbers.is_empty() => {
+                let newcomers = handles.iter().take_while(|handle| handle.is_none()).count();
+                let first = handles.get(newcomers).copied().flatten().map_or(0x800, |handle| handle & LAST);
+                first.checked_sub(u32::try_from(newcomers).ok()?)?
+            }
+            None => next,
+        };
+        if handle < next || handle > LAST {
+            return None;
+        }
+        let limit = handles[index + 1..].iter().flatten().next().map_or(LAST + 1, |handle| handle & LAST);
+        if handles[index].is_none() && handle >= limit {
+            return None;
+        }
+        numbers.push(bucket | handle);
+        next = handle + 1;
+    }
+    Some(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn newcomers_get_numbers_between_their_neighbours() {
+        let some = |handle| Some(0x8000_0000_u32 | handle);
+        assert_eq!(number(&[some(0x800), None, None]).unwrap(), [0x8000_0800, 0x8000_0801, 0x8000_0802]);
+        assert_eq!(
+            number(&[some(0x800), None, some(0x805)]).unwrap(),
+            [0x8000_0800, 0x8000_0801, 0x8000_0805]
+        );
+        assert_eq!(number(&[None, some(0x800)]).unwrap(), [0x8000_07FF, 0x8000_0800]);
+        assert_eq!(number(&[some(0x800), None, some(0x801)]), None);
+        assert_eq!(number(&[some(0xFFF), None]), None);
+        assert_eq!(number(&[None, some(1)]), None);
+    }
+}

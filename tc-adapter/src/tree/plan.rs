@@ -1,0 +1,434 @@
+//! From what there is to what is to be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::filters::FilterSteps;
+use super::state::{ClassState, DeviceState};
+use super::{DeviceTree, Hook, PlacedQdisc, State, Tree};
+use crate::command::Command;
+use crate::entry::QdiscEntry;
+use crate::error::Error;
+use crate::handle::Handle;
+use crate::link::Link;
+use crate::request::Request;
+
+/// What to do, in this order, to bring a tree about. Empty: it is there already.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// One request after the other.
+    pub steps: Vec<Step>,
+}
+
+/// One request, and why it is needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The device's name.
+    pub device: String,
+    /// What is sent.
+    pub request: Request,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why a step is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// It is in the tree and not in the kernel.
+    Missing,
+    /// It is there with other settings.
+    Different,
+    /// It is there and not in the tree.
+    Surplus,
+    /// It is to be at another place, or of another kind, which takes removing it first. What hangs on it goes along, and is
+    /// added again.
+    Rebuilt,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "missing",
+            Self::Different => "different",
+            Self::Surplus => "surplus",
+            Self::Rebuilt => "rebuilt",
+        })
+    }
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+}
+
+/// A `tc` command a line, as `tc -batch` reads them.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.steps {
+            if let Some(command) = Command::of(&step.request, &step.device) {
+                writeln!(f, "{command}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Tree {
+    /// What to do so that the kernel, which has `state`, gets what this tree says. `lookup` gives the index of a device by its
+    /// name, for actions that name one.
+    ///
+    /// What obstructs is removed first; then comes what changes and what is added, parents first; what is surplus goes last, so that
+    /// no class that stays is without its filters or its parent in between.
+    pub fn plan(
+        &self,
+        state: &State,
+        mut lookup: impl FnMut(&str) -> Result<u32, Error>,
+    ) -> Result<Plan, Error> {
+        let mut plan = Plan::default();
+        for (name, wanted) in &self.devices {
+            let mut wanted = wanted.clone();
+            for placed in &mut wanted.filters {
+                placed.filter.resolve(&mut lookup)?;
+            }
+            let present =
+                state.devices.get(name).ok_or_else(|| Error::NoSuchDevice { device: name.clone() })?;
+            let steps = DevicePlan::make(&wanted, present);
+            plan.steps.extend(steps.into_iter().map(|(request, reason)| Step {
+                device: name.clone(),
+                request,
+                reason,
+            }));
+        }
+        Ok(plan)
+    }
+}
+
+type Steps = Vec<(Request, Reason)>;
+
+struct DevicePlan<'a> {
+    device: u32,
+    wanted: &'a DeviceTree,
+    /// Where each qdisc that has a name is to be.
+    places: BTreeMap<Handle, Handle>,
+    /// As far as it still stands at this point of the plan.
+    present: DeviceState,
+    /// Places of qdiscs that are to be replaced by others, which the kernel does without a moment in between.
+    replaced: BTreeSet<Handle>,
+    steps: Steps,
+}
+
+impl<'a> DevicePlan<'a> {
+    fn make(wanted: &'a DeviceTree, present: &DeviceState) -> Steps {
+        let hooks = wanted.hooks();
+        let mut present = present.clone();
+        // What belongs to other hooks is nobody's business here.
+        present.qdiscs.retain(|parent, _| hooks.contains(&Hook::of(*parent)));
+        present.filters.retain(|parent, _| hooks.contains(&Hook::of(*parent)));
+        if !hooks.contains(&Hook::Root) {
+            present.classes.clear();
+        }
+        let named = wanted.qdiscs.iter().filter(|(_, placed)| placed.handle != Handle::UNSPEC);
+        let places = named.map(|(parent, placed)| (placed.handle, *parent)).collect();
+        let mut plan = Self {
+            device: present.index,
+            wanted,
+            places,
+            present,
+            replaced: BTreeSet::new(),
+            steps: Vec::new(),
+        };
+        for hook in hooks {
+            plan.hook(hook);
+        }
+        plan.obstructions();
+        let mut filters = FilterSteps::new(plan.device, &plan.wanted.filters, &plan.present.filters);
+        plan.steps.append(&mut filters.before);
+        plan.classes();
+        plan.qdiscs();
+        plan.steps.append(&mut filters.changes);
+        plan.steps.append(&mut filters.after);
+        plan.surplus();
+        plan.steps
+    }
+
+    fn push(&mut self, request: Request, reason: Reason) {
+        self.steps.push((request, reason));
+    }
+
+    /// The qdisc at a hook. Where it cannot stay, nothing below it does.
+    fn hook(&mut self, hook: Hook) {
+        let (device, parent) = (self.device, hook.parent());
+        let present = self.present.qdiscs.get(&parent);
+        let wanted = self.wanted.qdiscs.get(&parent);
+        match (wanted, present) {
+            (None, None) => {}
+            (None, Some(present)) => {
+                let handle = present.handle;
+                self.push(Request::DeleteQdisc { device, parent, handle }, Reason::Surplus);
+                self.forget_below(parent);
+            }
+            // `qdiscs` adds it.
+            (Some(_), None) => {}
+            (Some(placed), Some(entry)) => {
+                if fate(placed, entry, self.present.link) == Fate::Rebuild {
+                    self.remove(parent);
+                }
+            }
+        }
+    }
+
+    /// Makes room at a place for another qdisc, where the kernel does not replace one by the other.
+    fn remove(&mut self, parent: Handle) {
+        let Some(entry) = self.present.qdiscs.get(&parent) else { return };
+        let replaceable = self.wanted.qdiscs.get(&parent).is_some_and(|placed| {
+            let other_name = placed.handle != Handle::UNSPEC && placed.handle != entry.handle;
+            let other_kind = placed.handle == Handle::UNSPEC && placed.qdisc.kind() != entry.kind;
+            // Its name must not be in use elsewhere: then that one would be moved here.
+            let free = self.present.qdiscs.values().all(|other| other.handle != placed.handle);
+            (other_name && free) || other_kind
+        });
+        if replaceable && parent != Handle::INGRESS {
+            self.replaced.insert(parent);
+        } else {
+            let (device, handle) = (self.device, entry.handle);
+            self.push(Request::DeleteQdisc { device, parent, handle }, Reason::Rebuilt);
+        }
+        self.forget_below(parent);
+    }
+
+    /// Removes from what is present the qdisc with this parent and all that goes with it.
+    fn forget_below(&mut self, parent: Handle) {
+        let Some(gone) = self.present.qdiscs.remove(&parent) else { return };
+        let mut majors = vec![gone.handle.major()];
+        while let Some(major) = majors.pop() {
+            self.present.classes.retain(|classid, _| classid.major() != major);
+            self.present.filters.retain(|parent, _| parent.major() != major);
+            self.present.qdiscs.retain(|parent, entry| {
+                let below = parent.major() == major && *parent != Handle::ROOT && *parent != Handle::INGRESS;
+                if below {
+                    majors.push(entry.handle.major());
+                }
+                !below
+            });
+        }
+    }
+
+    /// What must go before anything else can come: classes that are to be elsewhere with all below them, leaf qdiscs whose handle is
+    /// to be elsewhere, children of a class that is to be a leaf.
+    fn obstructions(&mut self) {
+        let device = self.device;
+        let mut children: BTreeMap<Handle, Vec<Handle>> = BTreeMap::new();
+        for (&classid, class) in &self.present.classes {
+            if let Some(parent) = class.parent {
+                children.entry(parent).or_default().push(classid);
+            }
+        }
+        let misplaced = |classid: &Handle, class: &ClassState| {
+            let elsewhere =
+                self.wanted.classes.get(classid).is_some_and(|placed| placed.parent_class() != class.parent);
+            let under_a_leaf = class.parent.is_some_and(|parent| self.wanted.qdiscs.contains_key(&parent));
+            elsewhere || under_a_leaf
+        };
+        let mut going: Vec<Handle> = self
+            .present
+            .classes
+            .iter()
+            .filter(|(classid, class)| misplaced(classid, class))
+            .map(|(classid, _)| *classid)
+            .collect();
+        // With all below them; children come after their parents, so that the reverse order removes them.
+        let mut known: BTreeSet<Handle> = BTreeSet::new();
+        let mut next = 0;
+        while let Some(classid) = going.get(next).copied() {
+            going.extend(children.get(&classid).into_iter().flatten());
+            next += 1;
+        }
+        let mut order = Vec::new();
+        for classid in going.into_iter().rev() {
+            if known.insert(classid) {
+                order.push(classid);
+            }
+        }
+        // A class cannot go while a filter leads to it.
+        self.unbind(&known);
+        for classid in order {
+            self.push(Request::DeleteClass { device, classid }, Reason::Rebuilt);
+            self.present.classes.remove(&classid);
+            self.present.filters.remove(&classid);
+            self.forget_below(classid);
+        }
+        let moving: Vec<Handle> = self
+            .present
+            .qdiscs
+            .iter()
+            .filter(|(parent, entry)| {
+                **parent != Handle::ROOT && **parent != Handle::INGRESS && self.is_in_the_way(**parent, entry)
+            })
+            .map(|(parent, _)| *parent)
+            .collect();
+        for parent in moving {
+            // It may have gone with one above it; then nothing is done.
+            self.remove(parent);
+        }
+    }
+
+    /// Whether the qdisc at `parent` must go before what is wanted can come.
+    fn is_in_the_way(&self, parent: Handle, entry: &QdiscEntry) -> bool {
+        let here = self.wanted.qdiscs.get(&parent);
+        let handle_is_wanted_elsewhere = self.places.get(&entry.handle).is_some_and(|place| *place != parent);
+        handle_is_wanted_elsewhere
+            || here.is_some_and(|placed| fate(placed, entry, self.present.link) == Fate::Rebuild)
+    }
+
+    /// Removes the filters that lead to these classes, whatever is wanted of them; they are added again if they are.
+    fn unbind(&mut self, classes: &BTreeSet<Handle>) {
+        let device = self.device;
+        let mut steps = Vec::new();
+        for (&parent, filters) in &mut self.present.filters {
+            if classes.contains(&parent) {
+                continue;
+            }
+            filters.retain(|entry| {
+                let bound = entry.filter.as_ref().is_some_and(|filter| classes.contains(&filter.classid));
+                if bound {
+                    let name = Box::new(entry.name());
+                    steps.push((Request::DeleteFilter { device, parent, name }, Reason::Rebuilt));
+                }
+                !bound
+            });
+        }
+        self.steps.append(&mut steps);
+    }
+
+    /// Changes, then additions from the top. The qdiscs that classes are added to come before them.
+    fn classes(&mut self) {
+        let device = self.device;
+        for (&classid, placed) in &self.wanted.classes {
+            let Some(present) = self.present.classes.get(&classid) else { continue };
+            if !placed.class.meets(&present.class) {
+                let class = placed.class.clone();
+                self.push(
+                    Request::ChangeClass { device, parent: Handle::UNSPEC, classid, class },
+                    Reason::Different,
+                );
+            }
+        }
+    }
+
+    /// Qdiscs from the top, each with its classes.
+    fn qdiscs(&mut self) {
+        let device = self.device;
+        let mut missing: BTreeMap<u16, Vec<Handle>> = BTreeMap::new();
+        for classid in self.wanted.classes_from_the_top() {
+            if !self.present.classes.contains_key(&classid) {
+                missing.entry(classid.major()).or_default().push(classid);
+            }
+        }
+        for parent in self.wanted.qdiscs_from_the_top() {
+            let PlacedQdisc { handle, qdisc } = self.wanted.qdiscs[&parent].clone();
+            let major = handle.major();
+            match self.present.qdiscs.get(&parent) {
+                None if self.replaced.contains(&parent) => {
+                    self.push(Request::ReplaceQdisc { device, parent, handle, qdisc }, Reason::Rebuilt);
+                }
+                None => self.push(Request::AddQdisc { device, parent, handle, qdisc }, Reason::Missing),
+                Some(entry) => match fate(&self.wanted.qdiscs[&parent], entry, self.present.link) {
+                    Fate::Stay => {}
+                    Fate::Change => {
+                        let handle = entry.handle;
+                        self.push(Request::ChangeQdisc { device, parent, handle, qdisc }, Reason::Different);
+                    }
+                    // `obstructions` has removed such ones.
+                    Fate::Rebuild => {}
+                },
+            }
+            for classid in missing.remove(&major).unwrap_or_default() {
+                let placed = &self.wanted.classes[&classid];
+                // A first child destroys the leaf qdisc of its parent, and all below that.
+                if let Some(above) = placed.parent_class() {
+                    self.forget_below(above);
+                }
+                let (parent, class) = (placed.parent, placed.class.clone());
+                self.push(Request::AddClass { device, parent, classid, class }, Reason::Missing);
+            }
+        }
+    }
+
+    /// What is there and not wanted, from the bottom.
+    fn surplus(&mut self) {
+        let device = self.device;
+        let wanted = |classid: &Handle| self.wanted.classes.contains_key(classid);
+        let mut going: Vec<(usize, Handle)> = self
+            .present
+            .classes
+            .keys()
+            .filter(|classid| !wanted(classid))
+            .map(|classid| (self.present.depth(*classid), *classid))
+            .collect();
+        going.sort_unstable_by_key(|(depth, classid)| (std::cmp::Reverse(*depth), *classid));
+        // With a class goes its qdisc, and with that its own classes.
+        let qdiscs: Vec<(Handle, Handle)> = self
+            .present
+            .qdiscs
+            .iter()
+            .filter(|(parent, _)| !self.wanted.qdiscs.contains_key(parent))
+            .map(|(parent, entry)| (*parent, entry.handle))
+            .collect();
+        for (parent, handle) in qdiscs {
+            if self.present.qdiscs.contains_key(&parent)
+                && (wanted(&parent) || !self.present.classes.contains_key(&parent))
+            {
+                self.push(Request::DeleteQdisc { device, parent, handle }, Reason::Surplus);
+                self.forget_below(parent);
+            }
+        }
+        for (_, classid) in going {
+            if self.present.classes.remove(&classid).is_some() {
+                self.push(Request::DeleteClass { device, classid }, Reason::Surplus);
+                self.forget_below(classid);
+            }
+        }
+    }
+}
+
+impl DeviceState {
+    /// How many classes are above this one.
+    fn depth(&self, classid: Handle) -> usize {
+        let mut above = self.classes.get(&classid).and_then(|class| class.parent);
+        let mut depth = 0;
+        while let Some(parent) = above.filter(|_| depth <= self.classes.len()) {
+            above = self.classes.get(&parent).and_then(|class| class.parent);
+            depth += 1;
+        }
+        depth
+    }
+}
+
+/// What becomes of a qdisc that is at the right place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Stay,
+    Change,
+    Rebuild,
+}
+
+fn fate(wanted: &PlacedQdisc, present: &QdiscEntry, link: Link) -> Fate {
+    let named = wanted.handle == Handle::UNSPEC || wanted.handle == present.handle;
+    match &present.options {
+        Some(options) if named && wanted.qdisc.meets(options, link) => Fate::Stay,
+        // A change leaves as it is what it does not say.
+        Some(options)
+            if named
+                && options.is_changeable()
+                && options
+                    .overlaid_by(&wanted.qdisc)
+                    .is_some_and(|changed| wanted.qdisc.meets(&changed, link)) =>
+        {
+            Fate::Change
+        }
+        _ => Fate::Rebuild,
+    }
+}

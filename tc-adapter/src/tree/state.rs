@@ -1,0 +1,134 @@
+//! What the kernel has on some devices.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::{DeviceTree, Hook, PlacedClass, PlacedFilter, PlacedQdisc, Tree, parent_class};
+use crate::connection::Connection;
+use crate::device::Device;
+use crate::entry::QdiscEntry;
+use crate::error::Error;
+use crate::filter::FilterEntry;
+use crate::handle::Handle;
+use crate::htb::{self, HtbClass};
+use crate::link::Link;
+
+/// What the kernel has on those devices that a tree names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// By the device's name.
+    pub(super) devices: BTreeMap<String, DeviceState>,
+}
+
+/// What the kernel has on one device. Qdiscs that it made by itself (handle 0) are not part of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DeviceState {
+    pub(super) index: u32,
+    pub(super) link: Link,
+    /// By what they hang on.
+    pub(super) qdiscs: BTreeMap<Handle, QdiscEntry>,
+    pub(super) classes: BTreeMap<Handle, ClassState>,
+    /// By what they hang on, in the kernel's order.
+    pub(super) filters: BTreeMap<Handle, Vec<FilterEntry>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ClassState {
+    /// `None`: directly under its qdisc.
+    pub(super) parent: Option<Handle>,
+    pub(super) class: HtbClass,
+}
+
+/// Kinds whose packets no filter is asked about.
+const WITHOUT_FILTERS: [&str; 8] =
+    ["pfifo", "bfifo", "pfifo_head_drop", "pfifo_fast", "tbf", "netem", "mq", "noqueue"];
+
+impl State {
+    /// Asks the kernel for all of the devices that `tree` names.
+    pub fn read(connection: &mut Connection, tree: &Tree) -> Result<Self, Error> {
+        let mut state = Self::default();
+        // One list holds those of all devices.
+        let mut qdiscs: HashMap<u32, Vec<QdiscEntry>> = HashMap::new();
+        for qdisc in connection.qdiscs(None)? {
+            qdiscs.entry(qdisc.device).or_default().push(qdisc);
+        }
+        for name in tree.devices.keys() {
+            let index = Device::by_name(name)?.index;
+            let qdiscs = qdiscs.remove(&index).unwrap_or_default();
+            state.devices.insert(name.clone(), DeviceState::read(connection, index, qdiscs)?);
+        }
+        Ok(state)
+    }
+
+    /// As a tree that brings it about again. What this crate has no type for is left out, and named in the list.
+    pub fn to_tree(&self, like: &Tree) -> (Tree, Vec<String>) {
+        let (mut tree, mut unknown) = (Tree::default(), Vec::new());
+        for (name, state) in &self.devices {
+            let hooks = like.devices.get(name).map(DeviceTree::hooks).unwrap_or_default();
+            let mut device = DeviceTree { cleared: hooks.clone(), ..DeviceTree::default() };
+            for (&parent, qdisc) in
+                state.qdiscs.iter().filter(|(parent, _)| hooks.contains(&Hook::of(**parent)))
+            {
+                match &qdisc.options {
+                    Some(options) => {
+                        let placed = PlacedQdisc { handle: qdisc.handle, qdisc: options.clone() };
+                        device.qdiscs.insert(parent, placed);
+                    }
+                    None => unknown.push(format!("{name}: the qdisc {} {}", qdisc.kind, qdisc.handle)),
+                }
+            }
+            for (&classid, class) in state.classes.iter().filter(|_| hooks.contains(&Hook::Root)) {
+                let parent = class.parent.unwrap_or(classid.of_qdisc());
+                device.classes.insert(classid, PlacedClass { parent, class: class.class.clone() });
+            }
+            for (&parent, filters) in
+                state.filters.iter().filter(|(parent, _)| hooks.contains(&Hook::of(**parent)))
+            {
+                for entry in filters.iter().filter(|entry| !entry.is_only_a_place()) {
+                    match &entry.filter {
+                        Some(filter) => device.filters.push(PlacedFilter { parent, filter: filter.clone() }),
+                        None => unknown.push(format!(
+                            "{name}: a filter {} of prio {} on {parent}",
+                            entry.kind, entry.prio
+                        )),
+                    }
+                }
+            }
+            tree.devices.insert(name.clone(), device);
+        }
+        (tree, unknown)
+    }
+}
+
+impl DeviceState {
+    fn read(connection: &mut Connection, index: u32, qdiscs: Vec<QdiscEntry>) -> Result<Self, Error> {
+        let link = connection.link(index)?;
+        let mut classes = BTreeMap::new();
+        connection.for_each_class(index, |entry| {
+            if let Some(class) = entry.htb.filter(|_| entry.kind == htb::KIND) {
+                classes.insert(entry.classid, ClassState { parent: parent_class(entry.parent), class });
+            }
+        })?;
+        let qdiscs: BTreeMap<Handle, QdiscEntry> = qdiscs
+            .into_iter()
+            .filter(|qdisc| qdisc.handle != Handle::UNSPEC)
+            .map(|qdisc| (qdisc.parent, qdisc))
+            .collect();
+        let inner: HashSet<Handle> = classes.values().filter_map(|class: &ClassState| class.parent).collect();
+        let mut parents: Vec<Handle> = inner.into_iter().collect();
+        for qdisc in qdiscs.values().filter(|qdisc| !WITHOUT_FILTERS.contains(&&*qdisc.kind)) {
+            if qdisc.kind == "clsact" {
+                parents.extend([Handle::new(0xFFFF, 0xFFF2), Handle::new(0xFFFF, 0xFFF3)]);
+            } else {
+                parents.push(qdisc.handle);
+            }
+        }
+        let mut filters = BTreeMap::new();
+        for parent in parents {
+            let list = connection.filters(index, parent)?;
+            if !list.is_empty() {
+                filters.insert(parent, list);
+            }
+        }
+        Ok(Self { index, link, qdiscs, classes, filters })
+    }
+}
