@@ -7,7 +7,7 @@ use std::process;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
-use tc_adapter::tree::{ApplyError, Plan, Rounding, Standing, State, Tree, apply};
+use tc_adapter::tree::{ApplyError, Plan, Rounding, Standing, State, Tree, Warning, apply};
 use tc_adapter::{Connection, Device, Error};
 
 use super::print;
@@ -88,6 +88,7 @@ pub(super) fn run(command: &Command) -> Result<Exit, Failure> {
             let tree = source.tree()?;
             let mut connection = Connection::connect().map_err(environment)?;
             let applied = apply(&mut connection, &tree).map_err(|error| failure(source, error))?;
+            warn(&applied.warnings);
             print(&match applied.steps {
                 0 => "nothing to change\n".to_owned(),
                 1 => "1 change\n".to_owned(),
@@ -100,6 +101,17 @@ pub(super) fn run(command: &Command) -> Result<Exit, Failure> {
             print(&if *json { to_json(&plan)? } else { to_text(&plan) })?;
             Ok(if plan.is_empty() { Exit::Pass } else { Exit::Differs })
         }
+    }
+}
+
+/// What the kernel remarked: the first ones, since it may do so for every class.
+fn warn(warnings: &[Warning]) {
+    const SHOWN: usize = 3;
+    for Warning { command, text } in warnings.iter().take(SHOWN) {
+        tracing::warn!("tc {command}: {text}");
+    }
+    if warnings.len() > SHOWN {
+        tracing::warn!("and {} more remarks of the kernel", warnings.len() - SHOWN);
     }
 }
 

@@ -170,6 +170,12 @@ impl HtbClass {
         Ok(class)
     }
 
+    /// The quantum that the kernel gives a leaf which asks for none.
+    pub(crate) fn default_quantum(&self, r2q: u32) -> u32 {
+        let quantum = self.rate.bytes_per_second() / u64::from(r2q.max(1));
+        u32::try_from(quantum.clamp(1_000, 200_000)).unwrap_or(200_000)
+    }
+
     /// Whether a class that is to have these settings may stay as it is, `actual` being what the kernel reports. Bursts are
     /// compared to the microsecond, the precision of `tc` before iproute2 6.15; a quantum that is not said is the kernel's affair.
     pub fn meets(&self, actual: &Self) -> bool {

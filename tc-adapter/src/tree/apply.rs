@@ -13,10 +13,21 @@ use crate::request::Request;
 const STEPS_AT_ONCE: usize = 256;
 
 /// What [`apply`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Requests carried out; 0: all was as it is to be.
     pub steps: usize,
+    /// What the kernel remarked about steps that it carried out; see [`Answer::warning`](crate::Answer::warning).
+    pub warnings: Vec<Warning>,
+}
+
+/// A remark of the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// The step, as a `tc` command.
+    pub command: String,
+    /// The remark.
+    pub text: String,
 }
 
 /// Why a tree was not brought about, and what stands now.
@@ -93,24 +104,32 @@ pub fn apply(connection: &mut Connection, tree: &Tree) -> Result<Applied, ApplyE
     let before = State::read(connection, tree).map_err(ApplyError::Read)?;
     let plan = tree.plan(&before, index_of).map_err(ApplyError::Read)?;
     if plan.is_empty() {
-        return Ok(Applied { steps: 0 });
+        return Ok(Applied::default());
     }
-    let mut done = 0;
+    let mut done = Applied::default();
     for steps in plan.steps.chunks(STEPS_AT_ONCE) {
         let requests: Vec<Request> = steps.iter().map(|step| step.request.clone()).collect();
-        let outcomes = connection.batch(&requests, OnError::Continue);
-        let failed = steps.iter().zip(outcomes).find_map(|(step, outcome)| Some((step, outcome.err()?)));
+        let mut failed = None;
+        for (step, outcome) in steps.iter().zip(connection.batch(&requests, OnError::Continue)) {
+            match outcome {
+                Ok(answer) => {
+                    let remark = answer.warning.map(|text| Warning { command: command_of(step), text });
+                    done.warnings.extend(remark);
+                }
+                // Those after it may well have failed because of it.
+                Err(error) => failed = failed.or(Some((step, error))),
+            }
+        }
+        done.steps += steps.len();
         if let Some((step, error)) = failed {
             let command = command_of(step);
-            let standing =
-                restore(connection, tree, &before, &plan.steps[..(done + steps.len()).min(plan.steps.len())]);
+            let standing = restore(connection, tree, &before, &plan.steps[..done.steps]);
             return Err(ApplyError::Step { command, error, standing });
         }
-        done += steps.len();
     }
     let after = State::read(connection, tree).map_err(ApplyError::Read)?;
     let rest = tree.plan(&after, index_of).map_err(ApplyError::Read)?;
-    if rest.is_empty() { Ok(Applied { steps: done }) } else { Err(ApplyError::Differs(rest)) }
+    if rest.is_empty() { Ok(done) } else { Err(ApplyError::Differs(rest)) }
 }
 
 fn index_of(name: &str) -> Result<u32, Error> {

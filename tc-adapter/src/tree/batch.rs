@@ -178,7 +178,7 @@ impl DeviceTree {
             _ => None,
         };
         self.cleared.extend(hook);
-        match self.qdiscs.remove(&parent) {
+        match self.qdiscs.shift_remove(&parent) {
             Some(gone) => self.delete_below(gone.handle),
             None if hook.is_some() => {}
             None => return Err(format!("there is no qdisc with the parent {parent} to delete")),
@@ -238,11 +238,11 @@ impl DeviceTree {
         if self.classes.values().any(|class| parent_class(class.parent) == Some(classid)) {
             return Err(format!("class {classid} has children, and cannot be deleted before them"));
         }
-        if self.classes.remove(&classid).is_none() {
+        if self.classes.shift_remove(&classid).is_none() {
             return Err(format!("there is no class {classid} to delete"));
         }
         self.filters.retain(|placed| placed.parent != classid);
-        if let Some(leaf) = self.qdiscs.remove(&classid) {
+        if let Some(leaf) = self.qdiscs.shift_remove(&classid) {
             self.delete_below(leaf.handle);
         }
         Ok(())

@@ -64,9 +64,10 @@ mod form;
 mod plan;
 mod state;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Command, Object, Verb};
@@ -75,7 +76,7 @@ use crate::handle::Handle;
 use crate::htb::HtbClass;
 use crate::qdisc::Qdisc;
 
-pub use apply::{Applied, ApplyError, Standing, apply};
+pub use apply::{Applied, ApplyError, Standing, Warning, apply};
 pub use batch::{BatchError, Rounding};
 pub use check::TreeError;
 pub use plan::{Plan, Reason, Step};
@@ -93,10 +94,11 @@ pub struct Tree {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "form::Device", into = "form::Device")]
 pub struct DeviceTree {
-    /// The qdiscs, by what they hang on: [`Handle::ROOT`], [`Handle::INGRESS`] or a class.
-    pub qdiscs: BTreeMap<Handle, PlacedQdisc>,
-    /// The HTB classes, by their names.
-    pub classes: BTreeMap<Handle, PlacedClass>,
+    /// The qdiscs, by what they hang on: [`Handle::ROOT`], [`Handle::INGRESS`] or a class. They are added in this order, but each
+    /// after what it hangs on.
+    pub qdiscs: IndexMap<Handle, PlacedQdisc>,
+    /// The HTB classes, by their names. They are added in this order, but parents first.
+    pub classes: IndexMap<Handle, PlacedClass>,
     /// The filters; of those that hang on one qdisc and have one prio, earlier ones are asked first.
     pub filters: Vec<PlacedFilter>,
     /// Hooks that are to be empty if no qdisc is given for them.
@@ -189,18 +191,20 @@ impl DeviceTree {
         described.chain(self.cleared.iter().copied()).collect()
     }
 
-    /// The classes, each after the one that it hangs under. A class whose parent is missing comes as one without.
+    /// The classes in their order, but each after the one that it hangs under.
     fn classes_from_the_top(&self) -> Vec<Handle> {
-        let mut children: BTreeMap<Option<Handle>, Vec<Handle>> = BTreeMap::new();
-        for (classid, class) in &self.classes {
-            let parent = class.parent_class().filter(|parent| self.classes.contains_key(parent));
-            children.entry(parent).or_default().push(*classid);
-        }
-        let mut order = children.remove(&None).unwrap_or_default();
-        let mut next = 0;
-        while let Some(classid) = order.get(next).copied() {
-            order.extend(children.remove(&Some(classid)).unwrap_or_default());
-            next += 1;
+        let mut order = Vec::with_capacity(self.classes.len());
+        let mut done = HashSet::new();
+        for &classid in self.classes.keys() {
+            let mut above = vec![classid];
+            // Up to one that has its place already. In a circle, which `check` refuses, there is none.
+            while let Some(parent) = above.last().and_then(|last| self.classes.get(last)?.parent_class()) {
+                if done.contains(&parent) || !self.classes.contains_key(&parent) || above.contains(&parent) {
+                    break;
+                }
+                above.push(parent);
+            }
+            order.extend(above.into_iter().rev().filter(|classid| done.insert(*classid)));
         }
         order
     }
@@ -212,7 +216,8 @@ impl DeviceTree {
             .filter(|parent| self.qdiscs.contains_key(parent))
             .collect();
         let mut below: BTreeMap<u16, Vec<Handle>> = BTreeMap::new();
-        for parent in self.qdiscs.keys().filter(|parent| !order.contains(parent)) {
+        let hooks = order.len();
+        for parent in self.qdiscs.keys().filter(|parent| !order[..hooks].contains(parent)) {
             below.entry(parent.major()).or_default().push(*parent);
         }
         let mut next = 0;

@@ -5,12 +5,14 @@ use std::fmt;
 
 use super::filters::FilterSteps;
 use super::state::{ClassState, DeviceState};
-use super::{DeviceTree, Hook, PlacedQdisc, State, Tree};
+use super::{DeviceTree, Hook, PlacedClass, PlacedQdisc, State, Tree};
 use crate::command::Command;
 use crate::entry::QdiscEntry;
 use crate::error::Error;
 use crate::handle::Handle;
+use crate::htb::HtbClass;
 use crate::link::Link;
+use crate::qdisc::Qdisc;
 use crate::request::Request;
 
 /// What to do, in this order, to bring a tree about. Empty: it is there already.
@@ -117,6 +119,10 @@ struct DevicePlan<'a> {
     present: DeviceState,
     /// Places of qdiscs that are to be replaced by others, which the kernel does without a moment in between.
     replaced: BTreeSet<Handle>,
+    /// Classes that are to have children.
+    inner: BTreeSet<Handle>,
+    /// Changes of classes that are leaves only when what is surplus has gone.
+    turned_leaves: Steps,
     steps: Steps,
 }
 
@@ -138,12 +144,15 @@ impl<'a> DevicePlan<'a> {
             places,
             present,
             replaced: BTreeSet::new(),
+            inner: wanted.classes.values().filter_map(PlacedClass::parent_class).collect(),
+            turned_leaves: Vec::new(),
             steps: Vec::new(),
         };
         for hook in hooks {
             plan.hook(hook);
         }
         plan.obstructions();
+        plan.forget_what_goes_along();
         let mut filters = FilterSteps::new(plan.device, &plan.wanted.filters, &plan.present.filters);
         plan.steps.append(&mut filters.before);
         plan.classes();
@@ -151,6 +160,7 @@ impl<'a> DevicePlan<'a> {
         plan.steps.append(&mut filters.changes);
         plan.steps.append(&mut filters.after);
         plan.surplus();
+        plan.steps.append(&mut plan.turned_leaves);
         plan.steps
     }
 
@@ -188,7 +198,9 @@ impl<'a> DevicePlan<'a> {
             let other_kind = placed.handle == Handle::UNSPEC && placed.qdisc.kind() != entry.kind;
             // Its name must not be in use elsewhere: then that one would be moved here.
             let free = self.present.qdiscs.values().all(|other| other.handle != placed.handle);
-            (other_name && free) || other_kind
+            // Nor may the present one's be needed elsewhere before it is replaced.
+            let given_up = !self.places.contains_key(&entry.handle);
+            given_up && ((other_name && free) || other_kind)
         });
         if replaceable && parent != Handle::INGRESS {
             self.replaced.insert(parent);
@@ -255,8 +267,11 @@ impl<'a> DevicePlan<'a> {
         // A class cannot go while a filter leads to it.
         self.unbind(&known);
         for classid in order {
+            // It may have gone with the qdisc of another one.
+            if self.present.classes.remove(&classid).is_none() {
+                continue;
+            }
             self.push(Request::DeleteClass { device, classid }, Reason::Rebuilt);
-            self.present.classes.remove(&classid);
             self.present.filters.remove(&classid);
             self.forget_below(classid);
         }
@@ -272,6 +287,15 @@ impl<'a> DevicePlan<'a> {
         for parent in moving {
             // It may have gone with one above it; then nothing is done.
             self.remove(parent);
+        }
+    }
+
+    /// With a class that is not wanted goes its qdisc, and all below that, without being told.
+    fn forget_what_goes_along(&mut self) {
+        let surplus: Vec<Handle> =
+            self.present.classes.keys().filter(|classid| !self.wanted.classes.contains_key(*classid)).copied().collect();
+        for classid in surplus {
+            self.forget_below(classid);
         }
     }
 
@@ -303,19 +327,42 @@ impl<'a> DevicePlan<'a> {
         self.steps.append(&mut steps);
     }
 
-    /// Changes, then additions from the top. The qdiscs that classes are added to come before them.
+    /// Changes of classes that stay. Those of classes that lose their last child only now are put off (`turned_leaves`).
     fn classes(&mut self) {
         let device = self.device;
+        let present_inner: BTreeSet<Handle> =
+            self.present.classes.values().filter_map(|class| class.parent).collect();
         for (&classid, placed) in &self.wanted.classes {
             let Some(present) = self.present.classes.get(&classid) else { continue };
-            if !placed.class.meets(&present.class) {
-                let class = placed.class.clone();
-                self.push(
-                    Request::ChangeClass { device, parent: Handle::UNSPEC, classid, class },
-                    Reason::Different,
-                );
+            let is_leaf = !self.inner.contains(&classid);
+            if self.as_kept(classid, &placed.class, &present.class, is_leaf).meets(&present.class) {
+                continue;
+            }
+            let class = placed.class.clone();
+            let change = Request::ChangeClass { device, parent: Handle::UNSPEC, classid, class };
+            if is_leaf && present_inner.contains(&classid) {
+                self.turned_leaves.push((change, Reason::Different));
+            } else {
+                self.steps.push((change, Reason::Different));
             }
         }
+    }
+
+    /// What the kernel would keep of the settings (`htb_change_class`): priority and quantum in a leaf only, and there a quantum
+    /// that is not given is made of the rate.
+    fn as_kept(&self, classid: Handle, wanted: &HtbClass, present: &HtbClass, is_leaf: bool) -> HtbClass {
+        let (mut prio, mut quantum) = (present.prio, present.quantum);
+        if is_leaf {
+            prio = wanted.prio;
+            quantum = wanted.quantum.or_else(|| {
+                let place = self.places.get(&classid.of_qdisc())?;
+                match &self.wanted.qdiscs[place].qdisc {
+                    Qdisc::Htb(htb) => Some(wanted.default_quantum(htb.r2q)),
+                    _ => None,
+                }
+            });
+        }
+        HtbClass { prio, quantum, ..wanted.clone() }
     }
 
     /// Qdiscs from the top, each with its classes.
@@ -369,12 +416,11 @@ impl<'a> DevicePlan<'a> {
             .map(|classid| (self.present.depth(*classid), *classid))
             .collect();
         going.sort_unstable_by_key(|(depth, classid)| (std::cmp::Reverse(*depth), *classid));
-        // With a class goes its qdisc, and with that its own classes.
         let qdiscs: Vec<(Handle, Handle)> = self
             .present
             .qdiscs
             .iter()
-            .filter(|(parent, _)| !self.wanted.qdiscs.contains_key(parent))
+            .filter(|(parent, _)| !self.wanted.qdiscs.contains_key(*parent))
             .map(|(parent, entry)| (*parent, entry.handle))
             .collect();
         for (parent, handle) in qdiscs {

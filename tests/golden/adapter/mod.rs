@@ -9,6 +9,7 @@ mod news;
 mod parents;
 mod qdiscs;
 mod sharing;
+mod trees;
 mod world;
 
 use libtest_mimic::{Failed, Trial};
@@ -67,6 +68,7 @@ const TESTS: &[(&str, Test)] = &[
         "adapter::sharing::a_future_that_is_kept_holds_up_nobody",
         sharing::a_future_that_is_kept_holds_up_nobody,
     ),
+    ("adapter::trees::any_tree_becomes_any_other", trees::any_tree_becomes_any_other),
     ("adapter::sharing::a_full_queue_forgets_nobody", sharing::a_full_queue_forgets_nobody),
 ];
 

@@ -1,0 +1,152 @@
+//! Trees on a real kernel: from any to any other, and each time what `tc -batch` makes of the same file.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::fs;
+
+use libtest_mimic::Failed;
+use rand::seq::{IndexedRandom as _, SliceRandom as _};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use support::{run, veth};
+use tc_adapter::Connection;
+use tc_adapter::tree::{Rounding, State, Tree, apply};
+
+const OURS: &str = "ours";
+const THEIRS: &str = "theirs";
+
+/// A file that some shaper could have written: classes at any depth, leaf qdiscs with and without names, another HTB below a class,
+/// filters.
+struct Shaper {
+    random: ChaCha8Rng,
+    text: String,
+    inner: Vec<(String, usize)>,
+    leaves: Vec<String>,
+}
+
+impl Shaper {
+    fn file(seed: u64) -> String {
+        let mut shaper = Self {
+            random: ChaCha8Rng::seed_from_u64(seed),
+            text: String::new(),
+            inner: Vec::new(),
+            leaves: Vec::new(),
+        };
+        shaper.tree(1, "root");
+        shaper.leaf_qdiscs();
+        shaper.text
+    }
+
+    fn line(&mut self, line: &str) {
+        let _ = writeln!(self.text, "{line}");
+    }
+
+    fn tree(&mut self, major: u16, place: &str) {
+        // Sometimes under another name, which takes a new tree.
+        let major = if major == 1 && self.random.random_ratio(1, 8) { 2 } else { major };
+        let default = self.random.random_range(1..4);
+        self.line(&format!("qdisc add dev ours {place} handle {major}: htb default {default}"));
+        let mut classes: Vec<(String, usize)> = Vec::new();
+        let mut with_children = Vec::new();
+        let mut minors: Vec<u16> = (1..=9).collect();
+        minors.shuffle(&mut self.random);
+        minors.truncate(self.random.random_range(1..=9));
+        for minor in minors {
+            let above = classes.choose(&mut self.random).filter(|(_, depth)| *depth < 4).cloned();
+            let above = above.filter(|_| self.random.random_ratio(2, 3));
+            let (parent, depth) = above.unwrap_or_else(|| (format!("{major}:"), 0));
+            let rate = self.random.random_range(1..5);
+            let more = *["", " ceil 9mbit", " burst 20k", " prio 3 quantum 3000"].choose(&mut self.random).unwrap_or(&"");
+            let classid = format!("{major}:{minor}");
+            self.line(&format!("class add dev ours parent {parent} classid {classid} htb rate {rate}mbit{more}"));
+            with_children.push(parent);
+            classes.push((classid, depth + 1));
+        }
+        for (classid, depth) in classes {
+            if with_children.contains(&classid) {
+                self.inner.push((classid, depth));
+            } else {
+                self.leaves.push(classid);
+            }
+        }
+    }
+
+    fn leaf_qdiscs(&mut self) {
+        let mut leaves = std::mem::take(&mut self.leaves);
+        leaves.shuffle(&mut self.random);
+        let mut handle = 0x10;
+        for leaf in leaves {
+            let kind = match self.random.random_range(0..6) {
+                0 => "pfifo limit 10",
+                1 => "pfifo",
+                2 => "bfifo limit 9000b",
+                3 if self.random.random_ratio(1, 3) => {
+                    self.tree(0x30 + handle, &format!("parent {leaf}"));
+                    handle += 1;
+                    continue;
+                }
+                _ => continue,
+            };
+            let name = if self.random.random_ratio(2, 3) { format!("handle {handle:x}: ") } else { String::new() };
+            // Names are taken again by others, but not in the same order.
+            handle += self.random.random_range(1..3);
+            self.line(&format!("qdisc add dev ours parent {leaf} {name}{kind}"));
+        }
+    }
+}
+
+/// What `tc` shows of a device, but for counters and for the names of those qdiscs that the file gives none: any will do.
+fn shown(device: &str, file: &str) -> Result<Vec<String>, Failed> {
+    let nameless: HashSet<&str> = file
+        .lines()
+        .filter(|line| line.starts_with("qdisc") && !line.contains("handle"))
+        .filter_map(|line| line.split_whitespace().nth(5))
+        .collect();
+    let mut lines: Vec<String> = Vec::new();
+    for what in ["qdisc", "class"] {
+        for line in run(&format!("tc -d {what} show dev {device}"))?.lines() {
+            let mut words: Vec<&str> = line.split_whitespace().collect();
+            // "qdisc pfifo 8001: parent 1:2 …", "class htb 1:2 parent 1:1 leaf 8001: …"
+            let place = words[if what == "qdisc" { 4 } else { 2 }];
+            let name = words.iter().position(|word| *word == "leaf").map_or(2, |leaf| leaf + 1);
+            if nameless.contains(place) && words[name].ends_with(':') {
+                words[name] = "any";
+            }
+            lines.push(words.join(" "));
+        }
+    }
+    lines.sort();
+    Ok(lines)
+}
+
+/// What `tc -batch` makes of a file on a device that has nothing.
+fn by_tc(file: &str) -> Result<Vec<String>, Failed> {
+    let path = tempfile::NamedTempFile::new()?;
+    fs::write(path.path(), file.replace(OURS, THEIRS))?;
+    let _ = run("tc qdisc del dev theirs root");
+    run(&format!("tc -batch {}", path.path().display()))?;
+    Ok(shown(THEIRS, file)?.into_iter().map(|line| line.replace(THEIRS, OURS)).collect())
+}
+
+pub(crate) fn any_tree_becomes_any_other() -> Result<(), Failed> {
+    veth(OURS, THEIRS)?;
+    let mut connection = Connection::connect()?;
+    let mut last = String::new();
+    for seed in 0..150 {
+        let file = Shaper::file(seed);
+        let context = |what: &str| format!("seed {seed}: {what}\nfrom:\n{last}\nto:\n{file}");
+        // As the tc of this machine reads bursts.
+        let tree = Tree::from_batch(&file, Rounding::Microseconds).map_err(|error| context(&error.to_string()))?;
+        let plan = tree.plan(&State::read(&mut connection, &tree)?, |_| unreachable!("no device is named"))?;
+        let applied = apply(&mut connection, &tree)
+            .map_err(|error| context(&format!("{error}\nplan:\n{plan}")))?;
+        assert_eq!(applied.steps, plan.steps.len());
+        let (ours, theirs) = (shown(OURS, &file)?, by_tc(&file)?);
+        if ours != theirs {
+            return Err(context(&format!("plan:\n{plan}\nours: {ours:#?}\n  tc: {theirs:#?}")).into());
+        }
+        assert_eq!(apply(&mut connection, &tree)?.steps, 0, "{}", context("twice"));
+        last = file;
+    }
+    Ok(())
+}
