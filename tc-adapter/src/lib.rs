@@ -117,6 +117,15 @@ pub mod tree;
 mod validate;
 mod words;
 
+/// Reads a datagram as an answer, for fuzzing only.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn read_any_datagram(datagram: &[u8]) {
+    let port =
+        datagram.get(12..16).map_or(0, |port| u32::from_ne_bytes([port[0], port[1], port[2], port[3]]));
+    reply::events(datagram, reply::Span { port, first: 0, count: u32::MAX }).for_each(drop);
+}
+
 pub use action::{Action, Control, Gact};
 pub use client::Client;
 pub use connection::{Answer, Connection, Evidence, OnError};
@@ -129,6 +138,8 @@ pub use handle::{Handle, ParseHandleError};
 pub use htb::{HtbClass, HtbQdisc, HtbXstats, LinkLayer};
 pub use link::Link;
 pub use message::MessageType;
+#[doc(hidden)]
+pub use packet::Packet;
 pub use qdisc::{Bfifo, Pfifo, Qdisc, QdiscXstats};
 pub use rate::{Rate, RateError};
 pub use recycle::Recycler;

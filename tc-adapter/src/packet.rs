@@ -117,7 +117,7 @@ pub(crate) struct Limits {
 
 /// Messages, one after the other, as `sendmsg(2)` takes them.
 #[derive(Debug, Default)]
-pub(crate) struct Packet {
+pub struct Packet {
     bytes: Vec<u8>,
     subjects: Vec<Subject>,
     /// Where each message begins.
@@ -126,6 +126,17 @@ pub(crate) struct Packet {
 }
 
 impl Packet {
+    /// What the client does with requests before it sends them, for benchmarks.
+    #[doc(hidden)]
+    pub fn pack(&mut self, requests: &[Request], first: u32, port: u32) -> &[u8] {
+        self.clear();
+        for request in requests {
+            self.push(request);
+        }
+        self.seal(first, port);
+        self.bytes()
+    }
+
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.subjects.clear();

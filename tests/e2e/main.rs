@@ -17,6 +17,7 @@ mod runs;
 mod schema;
 mod signals;
 mod streams;
+mod tc;
 mod verdict;
 
 use std::process::ExitCode;
@@ -95,6 +96,16 @@ fn anywhere() -> Vec<Trial> {
         ("streams::closed_streams_are_no_error", streams::closed_streams_are_no_error),
         ("host::a_run_changes_nothing", host::a_run_changes_nothing),
         ("host::kill_leaves_nothing", host::kill_leaves_nothing),
+        ("tc::a_shapers_file_is_what_tc_makes_of_it", tc::a_shapers_file_is_what_tc_makes_of_it),
+        ("tc::only_what_differs_is_changed", tc::only_what_differs_is_changed),
+        ("tc::what_is_not_named_is_not_touched", tc::what_is_not_named_is_not_touched),
+        ("tc::toml_and_json_say_the_same", tc::toml_and_json_say_the_same),
+        ("tc::a_refusal_restores_what_was_before", tc::a_refusal_restores_what_was_before),
+        ("tc::what_cannot_be_restored_is_said", tc::what_cannot_be_restored_is_said),
+        (
+            "tc::bad_files_are_refused_before_anything_is_sent",
+            tc::bad_files_are_refused_before_anything_is_sent,
+        ),
         ("overhead::a_ratio_is_printed", overhead::a_ratio_is_printed),
     ];
     tests.iter().map(|&(name, test)| support::trial(name, &NEEDS, test)).collect()

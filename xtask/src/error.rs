@@ -26,6 +26,9 @@ pub(crate) enum Error {
     /// A test executable did not list its tests.
     #[error("{} --list failed ({status})", .executable.display())]
     List { executable: PathBuf, status: std::process::ExitStatus },
+    /// A fuzz target found something.
+    #[error("{target} failed ({status}); the input that did it is in {}", .artifacts.display())]
+    Fuzz { target: String, status: std::process::ExitStatus, artifacts: PathBuf },
     /// What the task needs could not be installed.
     #[error(transparent)]
     Install(#[from] crate::packages::Error),

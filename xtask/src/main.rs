@@ -8,6 +8,7 @@ mod bench;
 mod cargo;
 mod ebpf;
 mod error;
+mod fuzz;
 mod packages;
 mod peers;
 mod privilege;
@@ -30,6 +31,7 @@ struct Cli {
 enum Task {
     Bench(bench::Options),
     Ebpf(ebpf::Options),
+    Fuzz(fuzz::Options),
     Run(run::Options),
     Test(test::Options),
 }
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Task::Ebpf(options) => {
             return ebpf::run(options).map_or_else(|error| failure(&error, 1), |()| ExitCode::SUCCESS);
         }
+        Task::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Run(options) => run::run(options).map(|never| match never {}),
         Task::Test(options) => test::run(&options),
     };

@@ -214,7 +214,7 @@ impl Filter {
     }
 
     /// What the kernel would take in silence, or refuse without a word.
-    pub(crate) fn validate(&self) -> Result<(), InvalidRequest> {
+    pub fn validate(&self) -> Result<(), InvalidRequest> {
         self.actions.iter().try_for_each(Action::validate)
     }
 

@@ -292,8 +292,13 @@ impl<'a> DevicePlan<'a> {
 
     /// With a class that is not wanted goes its qdisc, and all below that, without being told.
     fn forget_what_goes_along(&mut self) {
-        let surplus: Vec<Handle> =
-            self.present.classes.keys().filter(|classid| !self.wanted.classes.contains_key(*classid)).copied().collect();
+        let surplus: Vec<Handle> = self
+            .present
+            .classes
+            .keys()
+            .filter(|classid| !self.wanted.classes.contains_key(*classid))
+            .copied()
+            .collect();
         for classid in surplus {
             self.forget_below(classid);
         }

@@ -56,9 +56,13 @@ impl Shaper {
             let above = above.filter(|_| self.random.random_ratio(2, 3));
             let (parent, depth) = above.unwrap_or_else(|| (format!("{major}:"), 0));
             let rate = self.random.random_range(1..5);
-            let more = *["", " ceil 9mbit", " burst 20k", " prio 3 quantum 3000"].choose(&mut self.random).unwrap_or(&"");
+            let more = *["", " ceil 9mbit", " burst 20k", " prio 3 quantum 3000"]
+                .choose(&mut self.random)
+                .unwrap_or(&"");
             let classid = format!("{major}:{minor}");
-            self.line(&format!("class add dev ours parent {parent} classid {classid} htb rate {rate}mbit{more}"));
+            self.line(&format!(
+                "class add dev ours parent {parent} classid {classid} htb rate {rate}mbit{more}"
+            ));
             with_children.push(parent);
             classes.push((classid, depth + 1));
         }
@@ -87,7 +91,8 @@ impl Shaper {
                 }
                 _ => continue,
             };
-            let name = if self.random.random_ratio(2, 3) { format!("handle {handle:x}: ") } else { String::new() };
+            let name =
+                if self.random.random_ratio(2, 3) { format!("handle {handle:x}: ") } else { String::new() };
             // Names are taken again by others, but not in the same order.
             handle += self.random.random_range(1..3);
             self.line(&format!("qdisc add dev ours parent {leaf} {name}{kind}"));
@@ -136,10 +141,12 @@ pub(crate) fn any_tree_becomes_any_other() -> Result<(), Failed> {
         let file = Shaper::file(seed);
         let context = |what: &str| format!("seed {seed}: {what}\nfrom:\n{last}\nto:\n{file}");
         // As the tc of this machine reads bursts.
-        let tree = Tree::from_batch(&file, Rounding::Microseconds).map_err(|error| context(&error.to_string()))?;
-        let plan = tree.plan(&State::read(&mut connection, &tree)?, |_| unreachable!("no device is named"))?;
-        let applied = apply(&mut connection, &tree)
-            .map_err(|error| context(&format!("{error}\nplan:\n{plan}")))?;
+        let tree =
+            Tree::from_batch(&file, Rounding::Microseconds).map_err(|error| context(&error.to_string()))?;
+        let plan =
+            tree.plan(&State::read(&mut connection, &tree)?, |_| unreachable!("no device is named"))?;
+        let applied =
+            apply(&mut connection, &tree).map_err(|error| context(&format!("{error}\nplan:\n{plan}")))?;
         assert_eq!(applied.steps, plan.steps.len());
         let (ours, theirs) = (shown(OURS, &file)?, by_tc(&file)?);
         if ours != theirs {
