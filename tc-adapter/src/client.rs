@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
+use crate::checks::Checks;
 use crate::connection::{Answer, Connection, OnError};
 use crate::entry::{ClassEntry, QdiscEntry};
 use crate::error::{Error, Inquiry, Loss};
@@ -40,6 +41,7 @@ use crate::socket::SocketOptions;
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
+    checks: Checks,
 }
 
 struct Shared {
@@ -85,20 +87,36 @@ impl Client {
         self.shared.last_sequence.load(Ordering::Acquire)
     }
 
+    /// Which accidents are looked out for: [`SocketOptions::checks`], or those of [`Client::with_checks`].
+    pub fn checks(&self) -> Checks {
+        self.checks
+    }
+
+    /// A clone that looks out for these accidents only, over the same connection.
+    #[must_use]
+    pub fn with_checks(&self, checks: Checks) -> Self {
+        Self { shared: Arc::clone(&self.shared), checks }
+    }
+
     /// Sends the request together with those that wait, and gives its own outcome. See [`Connection::request`].
     pub async fn request(&self, request: &Request) -> Result<Answer, Error> {
-        self.turn(request, None, Patience::Gather)?.await
+        self.turn(request, self.checks, None, Patience::Gather)?.await
+    }
+
+    /// As [`Client::request`], looking out for these accidents only. See [`Connection::request_with`].
+    pub async fn request_with(&self, request: &Request, checks: Checks) -> Result<Answer, Error> {
+        self.turn(request, checks, None, Patience::Gather)?.await
     }
 
     /// As [`Client::request`], but sent before `deadline` or not at all ([`Error::Expired`]). What the kernel has begun cannot
     /// be called off. For an answer at that very time, as another process holds RTNL, put a runtime's timeout around it.
     pub async fn request_before(&self, request: &Request, deadline: Instant) -> Result<Answer, Error> {
-        self.turn(request, Some(deadline), Patience::Gather)?.await
+        self.turn(request, self.checks, Some(deadline), Patience::Gather)?.await
     }
 
     /// As [`Client::request`], for a thread without a runtime.
     pub fn request_blocking(&self, request: &Request) -> Result<Answer, Error> {
-        block_on(self.turn(request, None, Patience::Send)?)
+        block_on(self.turn(request, self.checks, None, Patience::Send)?)
     }
 
     /// Sends many requests and gives each its own outcome, in their order. See [`Connection::batch`]. Others' requests may
@@ -112,7 +130,7 @@ impl Client {
         };
         for some in requests.chunks(window) {
             let mut turns: Vec<_> =
-                some.iter().map(|request| self.turn(request, None, Patience::Gather)).collect();
+                some.iter().map(|request| self.turn(request, self.checks, None, Patience::Gather)).collect();
             // All are in the queue before the first is waited for.
             poll_fn(|context| {
                 // One that finds no room comes in when it is waited for, and so do those behind it.
@@ -161,11 +179,19 @@ impl Client {
     fn turn<'a>(
         &'a self,
         request: &'a Request,
+        checks: Checks,
         deadline: Option<Instant>,
         patience: Patience,
     ) -> Result<Turn<'a>, Error> {
-        request.validate()?;
-        Ok(Turn { shared: &self.shared, stage: Stage::New(request), deadline, patience, outside: None })
+        request.validate_with(checks)?;
+        Ok(Turn {
+            shared: &self.shared,
+            stage: Stage::New(request),
+            checks,
+            deadline,
+            patience,
+            outside: None,
+        })
     }
 
     /// Waits until the connection is free and uses it.
@@ -267,6 +293,7 @@ enum Patience {
 struct Turn<'a> {
     shared: &'a Shared,
     stage: Stage<'a>,
+    checks: Checks,
     deadline: Option<Instant>,
     patience: Patience,
     /// Its place among those whom the bound keeps out.
@@ -284,7 +311,7 @@ impl Turn<'_> {
     fn enter(&mut self, waker: &Waker) -> bool {
         let Stage::New(request) = self.stage else { return true };
         let mut queue = self.shared.queue();
-        let Some(ticket) = queue.enter(request, self.deadline, waker) else { return false };
+        let Some(ticket) = queue.enter(request, self.checks, self.deadline, waker) else { return false };
         queue.wait_no_more(&mut self.outside);
         drop(queue);
         self.stage = Stage::Waiting(ticket);
@@ -302,9 +329,9 @@ impl Turn<'_> {
             self.shared.queue().wait_no_more(&mut self.outside);
         }
         let outcome = if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            Err(Subject::of(request).expired())
+            Err(Subject::of(request, self.checks).expired())
         } else {
-            self.shared.wire().connection.request_valid(request)
+            self.shared.wire().connection.request_valid(request, self.checks)
         };
         drop(busy);
         self.stage = Stage::Over;
@@ -415,7 +442,7 @@ impl From<Connection> for Client {
                 wakers: Vec::new(),
             }),
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), checks: options.checks }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The blocking core: one socket, one packet of requests at a time.
 
+mod guard;
 mod inquiry;
 mod lists;
 
@@ -8,13 +9,14 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::checks::Checks;
 use crate::entry::ClassEntry;
 use crate::error::{Error, Loss};
 use crate::exchange::{Heard, collect};
 use crate::handle::Handle;
 use crate::message::MessageType;
 use crate::packet::{Limits, Packet, Subject};
-use crate::parents::{Parents, Touched};
+use crate::parents::Parents;
 use crate::reply::{Event, Malformed, Span, Verdict, is_plain_acknowledgement};
 use crate::request::Request;
 use crate::socket::{DATAGRAM, PACKET_BYTES, Received, Socket, SocketOptions};
@@ -131,20 +133,36 @@ impl Connection {
         self.limits
     }
 
-    /// Sends the request and waits for the kernel to have carried it out.
-    ///
-    /// [`Error`] says when nothing was sent ([`Error::Invalid`], [`Error::MissingParent`]), when nothing was changed
-    /// ([`Error::Kernel`]), and when that is unknown ([`Error::AnswerLost`]).
-    pub fn request(&mut self, request: &Request) -> Result<Answer, Error> {
-        request.validate()?;
-        self.request_valid(request)
+    /// Which accidents are looked out for where a call does not say it: those of [`SocketOptions::checks`] or of
+    /// [`Connection::set_checks`].
+    pub fn checks(&self) -> Checks {
+        self.options.checks
     }
 
-    /// As [`Connection::request`], for one that has been validated.
-    pub(crate) fn request_valid(&mut self, request: &Request) -> Result<Answer, Error> {
-        let subject = Subject::of(request);
-        if let Some(parent) = subject.needs {
-            self.find_parent(subject, parent)?;
+    /// Sets what [`Connection::checks`] gives, from the next call on.
+    pub fn set_checks(&mut self, checks: Checks) {
+        self.options.checks = checks;
+    }
+
+    /// Sends the request and waits for the kernel to have carried it out.
+    ///
+    /// [`Error`] says when nothing was sent (such as [`Error::Invalid`], [`Error::MissingParent`]), when nothing was changed
+    /// ([`Error::Kernel`]), and when that is unknown ([`Error::AnswerLost`]).
+    pub fn request(&mut self, request: &Request) -> Result<Answer, Error> {
+        self.request_with(request, self.options.checks)
+    }
+
+    /// As [`Connection::request`], looking out for these accidents only: what is left out is allowed by name.
+    pub fn request_with(&mut self, request: &Request, checks: Checks) -> Result<Answer, Error> {
+        request.validate_with(checks)?;
+        self.request_valid(request, checks)
+    }
+
+    /// As [`Connection::request_with`], for one that has been validated.
+    pub(crate) fn request_valid(&mut self, request: &Request, checks: Checks) -> Result<Answer, Error> {
+        let subject = Subject::of(request, checks);
+        if subject.asks_first() {
+            self.ask_first(&subject)?;
         }
         self.packet.only(subject, |buffer| request.encode_onto(0, 0, buffer));
         self.transmit_one()
@@ -171,10 +189,20 @@ impl Connection {
     /// # Ok(()) }
     /// ```
     pub fn batch(&mut self, requests: &[Request], on_error: OnError) -> Vec<Result<Answer, Error>> {
+        self.batch_with(requests, on_error, self.options.checks)
+    }
+
+    /// As [`Connection::batch`], looking out for these accidents only.
+    pub fn batch_with(
+        &mut self,
+        requests: &[Request],
+        on_error: OnError,
+        checks: Checks,
+    ) -> Vec<Result<Answer, Error>> {
         let mut outcomes = Vec::with_capacity(requests.len());
         if on_error == OnError::Stop {
             for request in requests {
-                let outcome = self.request(request);
+                let outcome = self.request_with(request, checks);
                 let failed = outcome.is_err();
                 outcomes.push(outcome);
                 if failed {
@@ -194,11 +222,11 @@ impl Connection {
             places.clear();
             while let Some(request) = rest.next_if(|request| window.has_room(self.limits, request.largest()))
             {
-                match request.validate() {
+                match request.validate_with(checks) {
                     Ok(()) => {
                         places.push(outcomes.len());
                         outcomes.push(Err(Error::NotReached));
-                        window.push(request);
+                        window.push(request, checks);
                     }
                     Err(invalid) => outcomes.push(Err(invalid.into())),
                 }
@@ -206,72 +234,6 @@ impl Connection {
             self.carry_out(&mut window, &mut parents, |index, outcome| outcomes[places[index]] = outcome);
         }
         outcomes
-    }
-
-    /// Carries out what is in `window`, which fits into one packet, and tells each message's outcome by its index. The
-    /// window's content is lost.
-    pub(crate) fn carry_out(
-        &mut self,
-        window: &mut Packet,
-        parents: &mut Parents,
-        mut outcome: impl FnMut(usize, Result<Answer, Error>),
-    ) {
-        if window.subjects().iter().all(|subject| subject.needs.is_none()) {
-            parents.forget(window.subjects());
-            std::mem::swap(&mut self.packet, window);
-            return self.transmit(outcome);
-        }
-        let mut next = 0;
-        while next < window.len() {
-            self.look_for_parents(&window.subjects()[next..], parents);
-            // As far as no message depends on what another one of the packet does.
-            self.packet.clear();
-            let (mut indices, mut touched) = (Vec::new(), Touched::default());
-            while let Some(&subject) = window.subjects().get(next) {
-                if let Some(parent) = subject.needs {
-                    let place = (subject.device, parent);
-                    // One that was refused made nothing, so that its class may be unknown: it is asked for in the next round.
-                    if touched.holds(place) || !parents.knows(place) {
-                        break;
-                    }
-                    if let Err(error) = parents.require(&subject, parent) {
-                        outcome(next, Err(error));
-                        next += 1;
-                        continue;
-                    }
-                }
-                touched.by(&subject);
-                self.packet.push_message(subject, window.message(next));
-                indices.push(next);
-                next += 1;
-            }
-            self.transmit(|sent, result| {
-                let index = indices[sent];
-                parents.learn(&window.subjects()[index], &result);
-                outcome(index, result);
-            });
-        }
-    }
-
-    /// Asks, in one packet, for the parents that nothing is known of.
-    fn look_for_parents(&mut self, subjects: &[Subject], parents: &mut Parents) {
-        let wanted = parents.unknown(subjects);
-        for some in wanted.chunks(self.limits.messages) {
-            self.packet.clear();
-            for &(device, classid) in some {
-                self.packet.push(&Request::GetClass { device, classid });
-            }
-            self.transmit(|index, result| parents.found(some[index], &result));
-        }
-    }
-
-    fn find_parent(&mut self, subject: Subject, parent: Handle) -> Result<(), Error> {
-        match self.request(&Request::GetClass { device: subject.device, classid: parent }) {
-            Err(Error::Kernel { errno: libc::ENOENT, ext_ack, .. }) => {
-                Err(subject.without_parent(parent, ext_ack))
-            }
-            other => other.map(drop),
-        }
     }
 
     fn transmit_one(&mut self) -> Result<Answer, Error> {
@@ -416,7 +378,7 @@ fn conclude(subject: &Subject, sequence: u32, told: Told, heard: &Heard) -> Opti
                     Err(Malformed("an acknowledgement without the class that was asked for").into()),
                 );
             }
-            Some(class) if subject.verifies_parent && !is_under(class.parent, subject.parent) => {
+            Some(class) if !subject.may_be_under(class.parent) => {
                 return Some(Err(Error::ParentNotApplied {
                     device: subject.device,
                     classid: subject.handle,
@@ -440,23 +402,37 @@ impl fmt::Debug for Connection {
 }
 
 /// The kernel reports a class directly under its qdisc as a child of `root`.
-fn is_under(actual: Handle, asked: Handle) -> bool {
+pub(crate) fn is_under(actual: Handle, asked: Handle) -> bool {
     actual == asked || (actual == Handle::ROOT && asked.minor() == 0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checks::Check;
     use crate::htb::HtbClass;
 
     fn subject() -> Subject {
         let class = HtbClass::new("8mbit".parse().unwrap());
-        Subject::of(&Request::AddClass {
-            device: 1,
-            parent: Handle::qdisc(1),
-            classid: Handle::new(1, 1),
-            class,
-        })
+        let (device, parent, classid) = (1, Handle::qdisc(1), Handle::new(1, 1));
+        Subject::of(&Request::AddClass { device, parent, classid, class }, Checks::ALL)
+    }
+
+    #[test]
+    fn where_a_class_may_be() {
+        let (parent, elsewhere) = (Handle::new(1, 1), Handle::new(1, 2));
+        let (device, classid, class) = (1, Handle::new(1, 3), HtbClass::new("8mbit".parse().unwrap()));
+        let request = Request::ReplaceClass { device, parent, classid, class };
+        for (checks, at_root, under_another) in [
+            (Checks::ALL, false, false),
+            // It may have become a root class, but not have been another one's child.
+            (Checks::ALL.without(Check::MissingParent), true, false),
+            (Checks::ALL.without(Check::Reparenting), true, true),
+        ] {
+            let subject = Subject::of(&request, checks);
+            let allowed = [parent, Handle::ROOT, elsewhere].map(|actual| subject.may_be_under(actual));
+            assert_eq!(allowed, [true, at_root, under_another], "{checks:?}");
+        }
     }
 
     #[test]

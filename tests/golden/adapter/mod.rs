@@ -8,6 +8,7 @@ mod lists;
 mod news;
 mod parents;
 mod qdiscs;
+mod safety;
 mod sharing;
 mod world;
 
@@ -67,6 +68,13 @@ const TESTS: &[(&str, Test)] = &[
         "adapter::sharing::a_future_that_is_kept_holds_up_nobody",
         sharing::a_future_that_is_kept_holds_up_nobody,
     ),
+    ("adapter::safety::a_class_is_not_moved_by_replacing_it", safety::a_class_is_not_moved_by_replacing_it),
+    ("adapter::safety::a_missing_parent_by_name", safety::a_missing_parent_by_name),
+    ("adapter::safety::a_leaf_qdisc_is_spared", safety::a_leaf_qdisc_is_spared),
+    ("adapter::safety::a_root_qdisc_is_spared", safety::a_root_qdisc_is_spared),
+    ("adapter::safety::batches_are_as_careful", safety::batches_are_as_careful),
+    ("adapter::safety::a_client_is_as_careful", safety::a_client_is_as_careful),
+    ("adapter::safety::what_is_allowed_is_sent", safety::what_is_allowed_is_sent),
     ("adapter::sharing::a_full_queue_forgets_nobody", sharing::a_full_queue_forgets_nobody),
 ];
 
