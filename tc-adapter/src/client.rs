@@ -15,6 +15,7 @@ use crate::entry::{ClassEntry, QdiscEntry};
 use crate::error::{Error, Inquiry, Loss};
 use crate::filter::FilterEntry;
 use crate::handle::Handle;
+use crate::order::parents_first;
 use crate::packet::{Limits, Packet, Subject};
 use crate::parents::Parents;
 use crate::queue::{Queue, Ticket};
@@ -26,7 +27,8 @@ use crate::socket::SocketOptions;
 /// There is no task and no thread behind it. A request goes into a queue; the first caller who finds the connection free
 /// takes everything that waits, sends it in one `sendmsg(2)`, hands each its own outcome and wakes whoever is next. So
 /// callers never contend for RTNL with each other, many share the price of one system call, and one alone waits for nobody.
-/// Requests are carried out in the order in which they were asked for.
+/// Requests are carried out in the order in which they were asked for, except that among those that travel together parents come
+/// before their children, as in [`Connection::batch`].
 ///
 /// **Dropping** a future that still waits takes its request out of the queue: nothing is sent. Once sent, the request is
 /// carried out, whoever still waits for its outcome. There is no `await` between sending and being answered.
@@ -122,15 +124,18 @@ impl Client {
     /// Sends many requests and gives each its own outcome, in their order. See [`Connection::batch`]. Others' requests may
     /// come in between.
     pub async fn batch(&self, requests: &[Request], on_error: OnError) -> Vec<Result<Answer, Error>> {
-        let mut outcomes = Vec::with_capacity(requests.len());
+        let mut outcomes: Vec<_> = requests.iter().map(|_| Err(Error::NotReached)).collect();
+        let order = parents_first(requests).unwrap_or_else(|| (0..requests.len()).collect());
         // Many small windows rather than one large, so that the queue stays open for others.
         let window = match on_error {
             OnError::Stop => 1,
             OnError::Continue => self.shared.limits.messages,
         };
-        for some in requests.chunks(window) {
-            let mut turns: Vec<_> =
-                some.iter().map(|request| self.turn(request, self.checks, None, Patience::Gather)).collect();
+        for some in order.chunks(window) {
+            let mut turns: Vec<_> = some
+                .iter()
+                .map(|&index| self.turn(&requests[index], self.checks, None, Patience::Gather))
+                .collect();
             // All are in the queue before the first is waited for.
             poll_fn(|context| {
                 // One that finds no room comes in when it is waited for, and so do those behind it.
@@ -138,15 +143,12 @@ impl Client {
                 Poll::Ready(())
             })
             .await;
-            for turn in turns {
-                let outcome = match turn {
+            for (turn, &index) in turns.into_iter().zip(some) {
+                outcomes[index] = match turn {
                     Ok(turn) => turn.await,
                     Err(error) => Err(error),
                 };
-                let failed = outcome.is_err();
-                outcomes.push(outcome);
-                if failed && on_error == OnError::Stop {
-                    outcomes.resize_with(requests.len(), || Err(Error::NotReached));
+                if outcomes[index].is_err() && on_error == OnError::Stop {
                     return outcomes;
                 }
             }
@@ -231,6 +233,10 @@ impl Shared {
             self.queue().take(self.limits, window, tickets, wakers);
             if window.is_empty() {
                 break;
+            }
+            if let Some(order) = parents_first(window.subjects()) {
+                *window = window.in_order(&order);
+                *tickets = order.iter().map(|&index| tickets[index]).collect();
             }
             let mut parents = Parents::default();
             connection

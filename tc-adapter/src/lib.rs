@@ -108,6 +108,7 @@ mod handle;
 mod htb;
 mod link;
 mod message;
+mod order;
 mod packet;
 mod parents;
 mod qdisc;

@@ -228,6 +228,15 @@ impl Packet {
         self.bytes.extend_from_slice(message);
     }
 
+    /// The same messages in another order.
+    pub(crate) fn in_order(&self, order: &[usize]) -> Self {
+        let mut packet = Self::default();
+        for &index in order {
+            packet.push_message(self.subjects[index], self.message(index));
+        }
+        packet
+    }
+
     fn note(&mut self, subject: Subject) {
         self.starts.push(self.bytes.len());
         self.subjects.push(subject);

@@ -15,6 +15,7 @@ use crate::error::{Error, Loss};
 use crate::exchange::{Heard, collect};
 use crate::handle::Handle;
 use crate::message::MessageType;
+use crate::order::parents_first;
 use crate::packet::{Limits, Packet, Subject};
 use crate::parents::Parents;
 use crate::reply::{Event, Malformed, Span, Verdict, is_plain_acknowledgement};
@@ -68,8 +69,8 @@ pub enum Evidence {
 pub enum OnError {
     /// Carry out the others, as `tc -force -batch` does. As many go into one system call as fit.
     Continue,
-    /// Send nothing more, as `tc -batch` does; the requests after it are [`Error::NotReached`]. The kernel knows no such mode
-    /// and carries out the rest of a packet whatever happens, so each request is sent alone.
+    /// Send nothing more, as `tc -batch` does; those that would have been sent after it are [`Error::NotReached`]. The kernel knows
+    /// no such mode and carries out the rest of a packet whatever happens, so each request is sent alone.
     Stop,
 }
 
@@ -170,8 +171,12 @@ impl Connection {
 
     /// Sends many requests, as many in one `sendmsg(2)` as fit, and gives each its own outcome, in their order.
     ///
-    /// The kernel carries them out in their order. A class that is added under one which an earlier request of the same
-    /// batch adds is sent when that one has been acknowledged.
+    /// The kernel carries them out in their order, except that a hierarchy is built parents first, whatever the order of its
+    /// requests: what adds a class or a qdisc is sent before those of the batch that hang something on it, which are sent when it
+    /// has been acknowledged. So a batch may be a whole tree in any order. Nothing is moved past a request that takes something
+    /// away (deletes, or changes or replaces a qdisc) on the same device, nor past one for the same class, and only where a parent
+    /// would come too late: otherwise, all stay as they are. A parent that never comes, or is its own descendant, ends in
+    /// [`Error::MissingParent`].
     ///
     /// ```no_run
     /// # fn run(device: u32) -> Result<(), Box<dyn std::error::Error>> {
@@ -199,36 +204,35 @@ impl Connection {
         on_error: OnError,
         checks: Checks,
     ) -> Vec<Result<Answer, Error>> {
-        let mut outcomes = Vec::with_capacity(requests.len());
+        let mut outcomes: Vec<_> = requests.iter().map(|_| Err(Error::NotReached)).collect();
+        let order = parents_first(requests).unwrap_or_else(|| (0..requests.len()).collect());
         if on_error == OnError::Stop {
-            for request in requests {
-                let outcome = self.request_with(request, checks);
-                let failed = outcome.is_err();
-                outcomes.push(outcome);
-                if failed {
+            for index in order {
+                outcomes[index] = self.request_with(&requests[index], checks);
+                if outcomes[index].is_err() {
                     break;
                 }
             }
-            outcomes.resize_with(requests.len(), || Err(Error::NotReached));
             return outcomes;
         }
         let mut parents = Parents::default();
         let mut window = Packet::default();
-        let mut rest = requests.iter().peekable();
-        // Those that are refused before sending keep their place among the others' outcomes.
+        let mut rest = order.into_iter().peekable();
+        // Whose outcomes those of the window are.
         let mut places = Vec::new();
         while rest.peek().is_some() {
             window.clear();
             places.clear();
-            while let Some(request) = rest.next_if(|request| window.has_room(self.limits, request.largest()))
+            while let Some(index) =
+                rest.next_if(|&index| window.has_room(self.limits, requests[index].largest()))
             {
+                let request = &requests[index];
                 match request.validate_with(checks) {
                     Ok(()) => {
-                        places.push(outcomes.len());
-                        outcomes.push(Err(Error::NotReached));
+                        places.push(index);
                         window.push(request, checks);
                     }
-                    Err(invalid) => outcomes.push(Err(invalid.into())),
+                    Err(invalid) => outcomes[index] = Err(invalid.into()),
                 }
             }
             self.carry_out(&mut window, &mut parents, |index, outcome| outcomes[places[index]] = outcome);

@@ -1,5 +1,8 @@
 //! Accidents that the kernel lets happen: refused with the tree as it was, and done when they are asked for by name.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use libtest_mimic::Failed;
 use tc_adapter::{
     Answer, Check, Checks, Client, Connection, Error, Handle, HtbClass, HtbQdisc, OnError, Pfifo, Qdisc,
@@ -311,5 +314,151 @@ pub(crate) fn what_is_allowed_is_sent() -> Result<(), Failed> {
     made.sort();
     assert_eq!(made, [0, 1, 2, 3, 4, 5, 6, 7, 9].map(class));
     assert_eq!(after.qdiscs.len(), 2);
+    Ok(())
+}
+
+/// A tree of eight levels: the parent of each minor, 0 being the qdisc. Each level is four times as wide as the one above, up to 90.
+fn tree(classes: u16) -> BTreeMap<u16, u16> {
+    let (mut tree, mut above) = (BTreeMap::new(), vec![0]);
+    let mut minors = 1..=classes;
+    for level in 0..8 {
+        let width = if level == 7 { usize::MAX } else { (above.len() * 4).min(90) };
+        let these: Vec<u16> = minors.by_ref().take(width).collect();
+        tree.extend(these.iter().zip(above.iter().cycle()).map(|(minor, parent)| (*minor, *parent)));
+        above = these;
+    }
+    tree
+}
+
+/// The same tree as requests, in any order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Order {
+    Reverse,
+    /// Shuffled, by this seed.
+    Random(u64),
+}
+
+fn submitted(device: u32, tree: &BTreeMap<u16, u16>, order: Order) -> Vec<Request> {
+    let mut requests: Vec<_> =
+        tree.iter().map(|(minor, parent)| add_class(device, class(*parent), *minor)).collect();
+    match order {
+        Order::Reverse => requests.reverse(),
+        Order::Random(mut state) => {
+            for index in (1..requests.len()).rev() {
+                // Knuth's MMIX generator; its upper bits are the random ones.
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                requests.swap(index, usize::try_from(state >> 33).unwrap_or_default() % (index + 1));
+            }
+        }
+    }
+    requests
+}
+
+/// The parents that the kernel shows.
+fn parents(world: &mut World) -> Result<BTreeMap<u16, u16>, Failed> {
+    let classes = world.connection.classes(world.device)?;
+    let parent = |handle: Handle| if handle == Handle::ROOT { 0 } else { handle.minor() };
+    Ok(classes.into_iter().map(|entry| (entry.classid.minor(), parent(entry.parent))).collect())
+}
+
+pub(crate) fn a_tree_may_come_in_any_order() -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let mut world = World::new()?;
+    let device = world.device;
+    let client = Client::connect()?;
+    let wanted = tree(500);
+    let delete = Request::DeleteQdisc { device, parent: Handle::ROOT, handle: QDISC };
+    for order in [Order::Reverse, Order::Random(1), Order::Random(2), Order::Random(3)] {
+        let mut requests = submitted(device, &wanted, order);
+        // The qdisc itself comes last.
+        requests.push(super::world::add_qdisc(device, QDISC));
+        for way in ["continue", "stop", "client", "client, stop"] {
+            world.connection.request(&delete)?;
+            let (messages, outcomes) = world.messages(|world| match way {
+                "continue" => world.connection.batch(&requests, OnError::Continue),
+                "stop" => world.connection.batch(&requests, OnError::Stop),
+                "client" => runtime.block_on(client.batch(&requests, OnError::Continue)),
+                _ => runtime.block_on(client.batch(&requests, OnError::Stop)),
+            });
+            for (request, outcome) in requests.iter().zip(&outcomes) {
+                let answer = outcome.as_ref().map_err(|error| format!("{order:?}, {way}: {error}"))?;
+                // The outcome is that of the request at its place.
+                let told = answer.class.as_ref().map(|entry| entry.classid);
+                assert!(told.is_none_or(|classid| classid == request.handle()), "{order:?}, {way}");
+            }
+            assert_eq!(parents(&mut world)?, wanted, "{order:?}, {way}");
+            if way == "continue" {
+                assert_eq!(
+                    messages as usize,
+                    requests.len(),
+                    "{order:?}: no question, since the batch makes all parents"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Each class by a task of its own, children first: those that wait at the same time travel together, parents first.
+pub(crate) fn a_tree_is_built_by_many_tasks() -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let mut world = World::new()?;
+    let device = world.device;
+    let wanted = tree(200);
+    let client = Arc::new(Client::connect()?);
+    runtime.block_on(async {
+        // The first caller ever is alone and waits for nobody.
+        let _ = client.request(&Request::GetClass { device, classid: class(1) }).await;
+        let tasks: Vec<_> = submitted(device, &wanted, Order::Reverse)
+            .into_iter()
+            .map(|request| {
+                let client = Arc::clone(&client);
+                tokio::spawn(async move { client.request(&request).await })
+            })
+            .collect();
+        for task in tasks {
+            task.await??;
+        }
+        Ok::<(), Failed>(())
+    })?;
+    assert_eq!(parents(&mut world)?, wanted);
+    Ok(())
+}
+
+/// A tree that is not whole, goes in a circle, or is taken down in between.
+pub(crate) fn only_what_may_be_moved_is_moved() -> Result<(), Failed> {
+    let mut world = World::new()?;
+    let device = world.device;
+    let delete = |minor| Request::DeleteClass { device, classid: class(minor) };
+    let requests = [
+        add_class(device, class(2), 3),
+        add_class(device, class(9), 4), // never comes
+        add_class(device, class(6), 5), // a circle
+        add_class(device, class(5), 6), // a circle
+        add_class(device, class(1), 2),
+        add_class(device, QDISC, 1),
+        add_class(device, class(8), 0x10), // its parent comes behind a deletion
+        delete(3),
+        add_class(device, QDISC, 8),
+        add_class(device, class(8), 0x10),
+    ];
+    for on_error in [OnError::Continue, OnError::Stop] {
+        let outcomes = world.connection.batch(&requests, on_error);
+        let kinds: Vec<_> = outcomes.iter().map(kind).collect();
+        if on_error == OnError::Continue {
+            let missing = "missing";
+            assert_eq!(kinds, ["ok", missing, missing, missing, "ok", "ok", missing, "ok", "ok", "ok"]);
+            let expected = [(1, 0), (2, 1), (8, 0), (0x10, 8)];
+            assert_eq!(parents(&mut world)?, BTreeMap::from(expected));
+            world.connection.batch(&[2, 1, 0x10, 8].map(delete), OnError::Stop);
+            assert_eq!(parents(&mut world)?, BTreeMap::new());
+        } else {
+            // Of those that need nothing of the batch, the first is sent first.
+            let unreached = Error::NotReached.to_string();
+            let reached: Vec<_> = (0..kinds.len()).filter(|&index| kinds[index] != unreached).collect();
+            assert_eq!(reached, [1], "{kinds:?}");
+            assert_eq!((&*kinds[1], parents(&mut world)?.len()), ("missing", 0));
+        }
+    }
     Ok(())
 }
