@@ -9,11 +9,13 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
+use crate::checks::Checks;
 use crate::connection::{Answer, Connection, OnError};
 use crate::entry::{ClassEntry, QdiscEntry};
 use crate::error::{Error, Inquiry, Loss};
 use crate::filter::FilterEntry;
 use crate::handle::Handle;
+use crate::order::parents_first;
 use crate::packet::{Limits, Packet, Subject};
 use crate::parents::Parents;
 use crate::queue::{Queue, Ticket};
@@ -25,7 +27,8 @@ use crate::socket::SocketOptions;
 /// There is no task and no thread behind it. A request goes into a queue; the first caller who finds the connection free
 /// takes everything that waits, sends it in one `sendmsg(2)`, hands each its own outcome and wakes whoever is next. So
 /// callers never contend for RTNL with each other, many share the price of one system call, and one alone waits for nobody.
-/// Requests are carried out in the order in which they were asked for.
+/// Requests are carried out in the order in which they were asked for, except that among those that travel together parents come
+/// before their children, as in [`Connection::batch`].
 ///
 /// **Dropping** a future that still waits takes its request out of the queue: nothing is sent. Once sent, the request is
 /// carried out, whoever still waits for its outcome. There is no `await` between sending and being answered.
@@ -40,6 +43,7 @@ use crate::socket::SocketOptions;
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
+    checks: Checks,
 }
 
 struct Shared {
@@ -85,34 +89,53 @@ impl Client {
         self.shared.last_sequence.load(Ordering::Acquire)
     }
 
+    /// Which accidents are looked out for: [`SocketOptions::checks`], or those of [`Client::with_checks`].
+    pub fn checks(&self) -> Checks {
+        self.checks
+    }
+
+    /// A clone that looks out for these accidents only, over the same connection.
+    #[must_use]
+    pub fn with_checks(&self, checks: Checks) -> Self {
+        Self { shared: Arc::clone(&self.shared), checks }
+    }
+
     /// Sends the request together with those that wait, and gives its own outcome. See [`Connection::request`].
     pub async fn request(&self, request: &Request) -> Result<Answer, Error> {
-        self.turn(request, None, Patience::Gather)?.await
+        self.turn(request, self.checks, None, Patience::Gather)?.await
+    }
+
+    /// As [`Client::request`], looking out for these accidents only. See [`Connection::request_with`].
+    pub async fn request_with(&self, request: &Request, checks: Checks) -> Result<Answer, Error> {
+        self.turn(request, checks, None, Patience::Gather)?.await
     }
 
     /// As [`Client::request`], but sent before `deadline` or not at all ([`Error::Expired`]). What the kernel has begun cannot
     /// be called off. For an answer at that very time, as another process holds RTNL, put a runtime's timeout around it.
     pub async fn request_before(&self, request: &Request, deadline: Instant) -> Result<Answer, Error> {
-        self.turn(request, Some(deadline), Patience::Gather)?.await
+        self.turn(request, self.checks, Some(deadline), Patience::Gather)?.await
     }
 
     /// As [`Client::request`], for a thread without a runtime.
     pub fn request_blocking(&self, request: &Request) -> Result<Answer, Error> {
-        block_on(self.turn(request, None, Patience::Send)?)
+        block_on(self.turn(request, self.checks, None, Patience::Send)?)
     }
 
     /// Sends many requests and gives each its own outcome, in their order. See [`Connection::batch`]. Others' requests may
     /// come in between.
     pub async fn batch(&self, requests: &[Request], on_error: OnError) -> Vec<Result<Answer, Error>> {
-        let mut outcomes = Vec::with_capacity(requests.len());
+        let mut outcomes: Vec<_> = requests.iter().map(|_| Err(Error::NotReached)).collect();
+        let order = parents_first(requests).unwrap_or_else(|| (0..requests.len()).collect());
         // Many small windows rather than one large, so that the queue stays open for others.
         let window = match on_error {
             OnError::Stop => 1,
             OnError::Continue => self.shared.limits.messages,
         };
-        for some in requests.chunks(window) {
-            let mut turns: Vec<_> =
-                some.iter().map(|request| self.turn(request, None, Patience::Gather)).collect();
+        for some in order.chunks(window) {
+            let mut turns: Vec<_> = some
+                .iter()
+                .map(|&index| self.turn(&requests[index], self.checks, None, Patience::Gather))
+                .collect();
             // All are in the queue before the first is waited for.
             poll_fn(|context| {
                 // One that finds no room comes in when it is waited for, and so do those behind it.
@@ -120,15 +143,12 @@ impl Client {
                 Poll::Ready(())
             })
             .await;
-            for turn in turns {
-                let outcome = match turn {
+            for (turn, &index) in turns.into_iter().zip(some) {
+                outcomes[index] = match turn {
                     Ok(turn) => turn.await,
                     Err(error) => Err(error),
                 };
-                let failed = outcome.is_err();
-                outcomes.push(outcome);
-                if failed && on_error == OnError::Stop {
-                    outcomes.resize_with(requests.len(), || Err(Error::NotReached));
+                if outcomes[index].is_err() && on_error == OnError::Stop {
                     return outcomes;
                 }
             }
@@ -161,11 +181,19 @@ impl Client {
     fn turn<'a>(
         &'a self,
         request: &'a Request,
+        checks: Checks,
         deadline: Option<Instant>,
         patience: Patience,
     ) -> Result<Turn<'a>, Error> {
-        request.validate()?;
-        Ok(Turn { shared: &self.shared, stage: Stage::New(request), deadline, patience, outside: None })
+        request.validate_with(checks)?;
+        Ok(Turn {
+            shared: &self.shared,
+            stage: Stage::New(request),
+            checks,
+            deadline,
+            patience,
+            outside: None,
+        })
     }
 
     /// Waits until the connection is free and uses it.
@@ -205,6 +233,10 @@ impl Shared {
             self.queue().take(self.limits, window, tickets, wakers);
             if window.is_empty() {
                 break;
+            }
+            if let Some(order) = parents_first(window.subjects()) {
+                *window = window.in_order(&order);
+                *tickets = order.iter().map(|&index| tickets[index]).collect();
             }
             let mut parents = Parents::default();
             connection
@@ -267,6 +299,7 @@ enum Patience {
 struct Turn<'a> {
     shared: &'a Shared,
     stage: Stage<'a>,
+    checks: Checks,
     deadline: Option<Instant>,
     patience: Patience,
     /// Its place among those whom the bound keeps out.
@@ -284,7 +317,7 @@ impl Turn<'_> {
     fn enter(&mut self, waker: &Waker) -> bool {
         let Stage::New(request) = self.stage else { return true };
         let mut queue = self.shared.queue();
-        let Some(ticket) = queue.enter(request, self.deadline, waker) else { return false };
+        let Some(ticket) = queue.enter(request, self.checks, self.deadline, waker) else { return false };
         queue.wait_no_more(&mut self.outside);
         drop(queue);
         self.stage = Stage::Waiting(ticket);
@@ -302,9 +335,9 @@ impl Turn<'_> {
             self.shared.queue().wait_no_more(&mut self.outside);
         }
         let outcome = if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            Err(Subject::of(request).expired())
+            Err(Subject::of(request, self.checks).expired())
         } else {
-            self.shared.wire().connection.request_valid(request)
+            self.shared.wire().connection.request_valid(request, self.checks)
         };
         drop(busy);
         self.stage = Stage::Over;
@@ -415,7 +448,7 @@ impl From<Connection> for Client {
                 wakers: Vec::new(),
             }),
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), checks: options.checks }
     }
 }
 

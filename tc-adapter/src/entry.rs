@@ -99,6 +99,11 @@ impl<'a> Parts<'a> {
 }
 
 impl QdiscEntry {
+    /// Its name and kind alone, which no kind of settings can spoil.
+    pub(crate) fn decode_name(payload: &[u8]) -> Result<(Handle, Cow<'static, str>), Malformed> {
+        Parts::decode(payload).map(|parts| (parts.handle, parts.kind))
+    }
+
     /// Reads what follows the netlink header in an `RTM_NEWQDISC` message.
     pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
         let parts = Parts::decode(payload)?;

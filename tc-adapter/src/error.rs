@@ -1,5 +1,6 @@
 //! Everything that can go wrong.
 
+use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
@@ -52,6 +53,50 @@ pub enum Error {
         asked: Handle,
         /// The parent that the class has.
         actual: Handle,
+    },
+    /// The class hangs on another parent than the one it is to be replaced under. The kernel would change its settings and not
+    /// move it; nothing was sent. [`Check::Reparenting`](crate::Check::Reparenting) allows it.
+    #[error(
+        "class {classid} on device {device} is under {actual}, not under {asked}, and HTB would not move it: not sent"
+    )]
+    WouldNotMove {
+        /// The index of the device.
+        device: u32,
+        /// The class.
+        classid: Handle,
+        /// The parent in the request.
+        asked: Handle,
+        /// The parent that the class has.
+        actual: Handle,
+    },
+    /// The class would be the first child of its parent, whose qdisc the kernel would destroy, with the packets, classes and filters in
+    /// it; nothing was sent. [`Check::LeafLoss`](crate::Check::LeafLoss) allows it. (A qdisc that the kernel made by
+    /// default, without a handle, is no loss.)
+    #[error(
+        "class {child} on device {device} would destroy the qdisc {leaf} of its parent {parent}: not sent"
+    )]
+    WouldDestroyLeaf {
+        /// The index of the device.
+        device: u32,
+        /// The class that has the qdisc.
+        parent: Handle,
+        /// The qdisc.
+        leaf: Handle,
+        /// The class that was to be added.
+        child: Handle,
+    },
+    /// There is another root qdisc, which the kernel would destroy, with all its classes and filters; nothing was sent.
+    /// [`Check::RootReplacement`](crate::Check::RootReplacement) allows it.
+    #[error("qdisc {asked} as root of device {device} would destroy {kind} {present}: not sent")]
+    WouldReplaceRoot {
+        /// The index of the device.
+        device: u32,
+        /// The root qdisc that is there.
+        present: Handle,
+        /// Its kind.
+        kind: Cow<'static, str>,
+        /// The handle in the request; [`Handle::UNSPEC`]: one of the kernel's choice.
+        asked: Handle,
     },
     /// There is no such device in the network namespace.
     #[error("no such device: {device}")]

@@ -65,7 +65,8 @@
 //!
 //! | | sent | changed |
 //! |---|---|---|
-//! | [`Error::Invalid`], [`Error::MissingParent`], [`Error::NotReached`], [`Error::Expired`], [`Error::Closed`] | no | no |
+//! | [`Error::Invalid`], [`Error::NotReached`], [`Error::Expired`], [`Error::Closed`] | no | no |
+//! | [`Error::MissingParent`], [`Error::WouldNotMove`], [`Error::WouldDestroyLeaf`], [`Error::WouldReplaceRoot`] | a question | no |
 //! | [`Error::Kernel`] | yes | no |
 //! | [`Error::ParentNotApplied`] | yes | yes, but elsewhere than asked |
 //! | [`Error::AnswerLost`] | yes | see its [`Inquiry`] |
@@ -75,16 +76,24 @@
 //! | The kernel | This crate |
 //! |---|---|
 //! | turns a class whose parent does not exist into a root class | asks for the parent first: [`Error::MissingParent`] |
-//! | reports success when a class is changed or replaced under another parent, and does not move it | compares the parent that the kernel echoes: [`Error::ParentNotApplied`] |
+//! | reports success when a class is replaced under another parent, and does not move it | asks where it is: [`Error::WouldNotMove`] |
+//! | the same when a class is changed (one message, and no question) | compares the parent that the kernel echoes: [`Error::ParentNotApplied`] |
+//! | destroys the qdisc of a leaf class when that gets a child | sees it when it asks for the parent: [`Error::WouldDestroyLeaf`] |
+//! | destroys the root qdisc and all under it when it is replaced by one with another handle | asks what is there: [`Error::WouldReplaceRoot`] |
 //! | clamps priority 100 to 7, takes a ceil below the rate, a burst of 0, class `1:0` | refuses before sending: [`Error::Invalid`] |
 //! | warns by ext-ack text on a *successful* request | [`Answer::warning`] |
 //! | answers a class dump of a device that does not exist with an empty list | [`Error::NoSuchDevice`] |
 //! | answers a plain `RTM_GETTCLASS` with no object | asks with `NLM_F_ECHO` |
 //! | drops answers when the receive buffer is full | sends no more at once than it has room for; asks what is so: [`Evidence::State`], [`Error::AnswerLost`] |
 //! | lets any process send what looks like its answer | connects the socket, so that it does not |
+//!
+//! What is refused can be had by name: `tc.request_with(&request, Checks::ALL.without(Check::LeafLoss))`, see [`Check`]. Between a
+//! question and the request, others may change what was asked for: only the parents are looked at again, by echo. The ninth level
+//! of a hierarchy the kernel refuses by itself (`EINVAL`, "tree is too deep" since Linux 6.4).
 
 mod action;
 mod attribute;
+mod checks;
 mod client;
 pub mod command;
 mod connection;
@@ -99,6 +108,7 @@ mod handle;
 mod htb;
 mod link;
 mod message;
+mod order;
 mod packet;
 mod parents;
 mod qdisc;
@@ -127,6 +137,7 @@ pub fn read_any_datagram(datagram: &[u8]) {
 }
 
 pub use action::{Action, Control, Gact};
+pub use checks::{Check, Checks};
 pub use client::Client;
 pub use connection::{Answer, Connection, Evidence, OnError};
 pub use device::Device;

@@ -1,13 +1,25 @@
 //! Requests packed for one `sendmsg(2)`, and what must be known of each after it was sent. Pure.
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_ECHO};
 
+use crate::checks::{Check, Checks};
+use crate::connection::is_under;
 use crate::error::{Error, Inquiry, Loss};
 use crate::handle::Handle;
 use crate::htb::HtbClass;
 use crate::message::{MessageType, NETLINK_HEADER};
 use crate::reply::Verdict;
 use crate::request::Request;
+
+/// What a request about a qdisc or a class does to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    Add,
+    Change,
+    Replace,
+    /// Anything else.
+    Other,
+}
 
 /// What a message asks for: how errors name it, and how its answer is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,27 +28,33 @@ pub(crate) struct Subject {
     pub(crate) device: u32,
     pub(crate) handle: Handle,
     pub(crate) parent: Handle,
-    /// The class that must exist for the request to mean what it says.
+    pub(crate) act: Act,
+    pub(crate) checks: Checks,
+    /// The parent class that must be known before it is sent.
     pub(crate) needs: Option<Handle>,
-    /// The kernel answers with the class.
+    /// The class itself must be known before.
+    pub(crate) needs_itself: bool,
+    /// It replaces the root qdisc by one of this kind, and what is there must be known before.
+    pub(crate) replaces_root: Option<&'static str>,
+    /// The kernel answers with the class, of which, unless that was the question, the parent must be the one asked for.
     pub(crate) wants_class: bool,
-    /// Whose parent must then be the one asked for.
-    pub(crate) verifies_parent: bool,
     /// Success may come with a remark, which needs an acknowledgement to come in.
     pub(crate) remarkable: bool,
 }
 
 impl Subject {
-    pub(crate) fn of(request: &Request) -> Self {
-        let verifies_parent = request.verifies_parent();
+    pub(crate) fn of(request: &Request, checks: Checks) -> Self {
         Self {
             operation: request.message_type(),
             device: request.device(),
             handle: request.handle(),
             parent: request.parent(),
-            needs: request.parent_to_check(),
-            wants_class: verifies_parent || matches!(request, Request::GetClass { .. }),
-            verifies_parent,
+            act: request.act(),
+            checks,
+            needs: request.parent_to_check(checks),
+            needs_itself: request.may_reparent(checks),
+            replaces_root: request.replaces_root(checks),
+            wants_class: request.verifies_parent(checks) || matches!(request, Request::GetClass { .. }),
             remarkable: is_remarkable(request),
         }
     }
@@ -48,9 +66,12 @@ impl Subject {
             device,
             handle: Handle::UNSPEC,
             parent: Handle::UNSPEC,
+            act: Act::Other,
+            checks: Checks::NONE,
             needs: None,
+            needs_itself: false,
+            replaces_root: None,
             wants_class: false,
-            verifies_parent: false,
             remarkable: false,
         }
     }
@@ -61,6 +82,28 @@ impl Subject {
             self.operation,
             MessageType::GetClass | MessageType::GetQdisc | MessageType::GetFilter | MessageType::GetLink
         )
+    }
+
+    /// The classes that must be known before it is sent, by device and classid.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (u32, Handle)> + use<> {
+        let device = self.device;
+        let itself = self.needs_itself.then_some(self.handle);
+        self.needs.into_iter().chain(itself).map(move |classid| (device, classid))
+    }
+
+    /// Whether a class that the kernel echoes is where it was asked for, or where it is allowed to be.
+    pub(crate) fn may_be_under(&self, actual: Handle) -> bool {
+        // A class that a replacement makes under a parent that does not exist is a root class.
+        let made_at_root = actual == Handle::ROOT && self.act == Act::Replace;
+        let verifies = self.wants_class && self.operation == MessageType::NewClass;
+        !verifies
+            || is_under(actual, self.parent)
+            || (made_at_root && !self.checks.contains(Check::MissingParent))
+    }
+
+    /// Whether the kernel must be asked for anything before it is sent.
+    pub(crate) fn asks_first(&self) -> bool {
+        self.needs.is_some() || self.needs_itself || self.replaces_root.is_some()
     }
 
     pub(crate) fn lost(&self, sequence: u32, loss: Loss, inquiry: Inquiry) -> Error {
@@ -80,6 +123,14 @@ impl Subject {
 
     pub(crate) fn without_parent(&self, parent: Handle, ext_ack: Option<String>) -> Error {
         Error::MissingParent { device: self.device, classid: self.handle, parent, ext_ack }
+    }
+
+    pub(crate) fn would_not_move(&self, actual: Handle) -> Error {
+        Error::WouldNotMove { device: self.device, classid: self.handle, asked: self.parent, actual }
+    }
+
+    pub(crate) fn would_destroy(&self, leaf: Handle) -> Error {
+        Error::WouldDestroyLeaf { device: self.device, parent: self.parent, leaf, child: self.handle }
     }
 }
 
@@ -131,7 +182,7 @@ impl Packet {
     pub fn pack(&mut self, requests: &[Request], first: u32, port: u32) -> &[u8] {
         self.clear();
         for request in requests {
-            self.push(request);
+            self.push(request, Checks::ALL);
         }
         self.seal(first, port);
         self.bytes()
@@ -177,8 +228,8 @@ impl Packet {
     }
 
     /// Appends a request.
-    pub(crate) fn push(&mut self, request: &Request) {
-        self.note(Subject::of(request));
+    pub(crate) fn push(&mut self, request: &Request, checks: Checks) {
+        self.note(Subject::of(request, checks));
         request.encode_onto(0, 0, &mut self.bytes);
     }
 
@@ -186,6 +237,15 @@ impl Packet {
     pub(crate) fn push_message(&mut self, subject: Subject, message: &[u8]) {
         self.note(subject);
         self.bytes.extend_from_slice(message);
+    }
+
+    /// The same messages in another order.
+    pub(crate) fn in_order(&self, order: &[usize]) -> Self {
+        let mut packet = Self::default();
+        for &index in order {
+            packet.push_message(self.subjects[index], self.message(index));
+        }
+        packet
     }
 
     fn note(&mut self, subject: Subject) {
@@ -201,7 +261,7 @@ impl Packet {
         write(&mut self.bytes);
     }
 
-    /// Numbers the messages from `first` on and decides which are to be acknowledged.
+    /// Numbers the messages from `first` on and decides which are to be acknowledged, and whether the kernel echoes a class.
     ///
     /// The kernel carries a packet's messages out in their order and reports *every* failure, asked or not
     /// (`netlink_rcv_skb`). So the acknowledgement of the last one also says that each earlier one of which nothing was
@@ -217,6 +277,8 @@ impl Packet {
             if flags & NLM_F_DUMP != NLM_F_DUMP {
                 let acknowledged = index == last || subject.remarkable;
                 let flags = if acknowledged { flags | NLM_F_ACK } else { flags & !NLM_F_ACK };
+                let unheard = subject.operation == MessageType::NewClass && !subject.wants_class;
+                let flags = if unheard { flags & !NLM_F_ECHO } else { flags };
                 header[6..8].copy_from_slice(&flags.to_ne_bytes());
             }
             let sequence = first.wrapping_add(u32::try_from(index).unwrap_or(u32::MAX));
@@ -245,7 +307,7 @@ mod tests {
         let requests = [change(1, "8mbit"), change(2, "40gbit"), change(3, "8mbit")];
         let mut packet = Packet::default();
         for request in &requests {
-            packet.push(request);
+            packet.push(request, Checks::ALL);
         }
         packet.seal(7, 99);
         let mut whole = Vec::new();
@@ -266,7 +328,7 @@ mod tests {
         let mut packet = Packet::default();
         // 10 Gbit/s / r2q is above the largest quantum.
         for request in [change(1, "8mbit"), change(2, "10gbit"), change(3, "8mbit"), change(4, "8mbit")] {
-            packet.push(&request);
+            packet.push(&request, Checks::ALL);
         }
         packet.seal(1, 1);
         let acknowledged: Vec<bool> = (0..4).map(|index| flags(&packet, index) & NLM_F_ACK != 0).collect();
@@ -276,8 +338,8 @@ mod tests {
     #[test]
     fn a_message_that_is_sent_again_alone_is_acknowledged() {
         let mut packet = Packet::default();
-        packet.push(&change(1, "8mbit"));
-        packet.push(&change(2, "8mbit"));
+        packet.push(&change(1, "8mbit"), Checks::ALL);
+        packet.push(&change(2, "8mbit"), Checks::ALL);
         packet.seal(1, 1);
         let mut again = Packet::default();
         again.push_message(packet.subjects()[0], packet.message(0));
@@ -290,9 +352,9 @@ mod tests {
         let limits = Limits { messages: 2, bytes: 250 };
         let mut packet = Packet::default();
         assert!(packet.has_room(limits, 100_000));
-        packet.push(&change(1, "8mbit"));
+        packet.push(&change(1, "8mbit"), Checks::ALL);
         assert!(packet.has_room(limits, 100) && !packet.has_room(limits, 200));
-        packet.push(&change(2, "8mbit"));
+        packet.push(&change(2, "8mbit"), Checks::ALL);
         assert!(!packet.has_room(limits, 1));
     }
 }

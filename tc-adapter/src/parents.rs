@@ -1,27 +1,95 @@
-//! Which parent classes are there, as far as one batch knows.
+//! Which classes are there, and what with, as far as one batch knows.
 
 use std::collections::{HashMap, HashSet};
 
-use crate::connection::Answer;
+use crate::checks::{Check, Checks};
+use crate::connection::{Answer, Evidence, is_under};
+use crate::entry::ClassEntry;
 use crate::error::{Error, Inquiry, Loss};
 use crate::handle::Handle;
 use crate::message::MessageType;
-use crate::packet::Subject;
+use crate::packet::{Act, Subject};
+use crate::reply::{Malformed, Verdict};
 use crate::request::Request;
 
 /// A class by its device and classid.
 type Place = (u32, Handle);
 
-/// What is known of a class that others are to hang under.
+/// What is known of a class that others are to hang under, or that is to be replaced.
 #[derive(Debug)]
-enum Known {
-    There,
+pub(crate) enum Known {
+    There(Class),
     /// With the kernel's explanation.
     Missing(Option<String>),
     /// The kernel refused to tell.
-    Refused(i32),
+    Refused(i32, Option<String>),
     /// It could not be asked for; the next packet asks again.
     Unclear(Loss),
+}
+
+/// A class that is there.
+#[derive(Debug)]
+pub(crate) struct Class {
+    parent: Handle,
+    /// The qdisc that somebody put there.
+    leaf: Option<Handle>,
+}
+
+impl Class {
+    fn of(entry: &ClassEntry) -> Self {
+        Self { parent: entry.parent, leaf: entry.leaf }
+    }
+}
+
+/// What asking for a class gave.
+impl From<&Result<Answer, Error>> for Known {
+    fn from(answer: &Result<Answer, Error>) -> Self {
+        match answer {
+            Ok(Answer { class: Some(class), .. }) => Self::There(Class::of(class)),
+            Ok(_) => Self::Unclear(Loss::Malformed(Malformed("an answer without the class"))),
+            Err(Error::Kernel { errno: libc::ENOENT, ext_ack, .. }) => Self::Missing(ext_ack.clone()),
+            Err(Error::AnswerLost { loss, .. }) => Self::Unclear(*loss),
+            Err(Error::Malformed(malformed)) => Self::Unclear(Loss::Malformed(*malformed)),
+            Err(error) => {
+                Self::Refused(error.errno().unwrap_or_default(), error.ext_ack().map(str::to_owned))
+            }
+        }
+    }
+}
+
+/// Whether `subject` may be sent, by what is known of its parent and of itself.
+pub(crate) fn decide(subject: &Subject, parent: Option<&Known>, itself: Option<&Known>) -> Result<(), Error> {
+    match itself {
+        None | Some(Known::Missing(_)) => {}
+        // It has its parent, and is there already.
+        Some(Known::There(class)) if is_under(class.parent, subject.parent) => return Ok(()),
+        Some(Known::There(class)) => return Err(subject.would_not_move(class.parent)),
+        Some(unknown) => return Err(not_told(subject, subject.handle, unknown)),
+    }
+    let Some(classid) = subject.needs else { return Ok(()) };
+    let required = subject.checks.contains(Check::MissingParent);
+    match parent {
+        Some(Known::There(Class { leaf: Some(leaf), .. })) if subject.checks.contains(Check::LeafLoss) => {
+            Err(subject.would_destroy(*leaf))
+        }
+        Some(Known::Missing(ext_ack)) if required => Err(subject.without_parent(classid, ext_ack.clone())),
+        None if required => Err(subject.without_parent(classid, None)),
+        Some(unknown @ (Known::Refused(..) | Known::Unclear(_))) => Err(not_told(subject, classid, unknown)),
+        _ => Ok(()),
+    }
+}
+
+/// Why `subject` is not sent when `classid` could not be learnt of.
+fn not_told(subject: &Subject, classid: Handle, known: &Known) -> Error {
+    match known {
+        // The kernel would say the same of the class itself.
+        Known::Refused(errno, ext_ack) => subject.refused(Verdict { errno: *errno, text: ext_ack.clone() }),
+        Known::Unclear(loss) => {
+            let question = Request::GetClass { device: subject.device, classid };
+            Subject::of(&question, Checks::NONE).lost(0, *loss, Inquiry::NotNeeded)
+        }
+        Known::There(_) | Known::Missing(_) => subject.without_parent(classid, None),
+    }
 }
 
 /// Learns from the outcomes of a batch's own requests, and knows for whom to ask.
@@ -55,13 +123,12 @@ impl Touched {
 }
 
 impl Parents {
-    /// The parents among `subjects` that must be asked for before any is sent: those of which nothing is known and which none
+    /// The classes that must be asked for before any of `subjects` is sent: those of which nothing is known and which none
     /// of the earlier subjects touches.
     pub(crate) fn unknown(&self, subjects: &[Subject]) -> Vec<Place> {
         let (mut unknown, mut listed, mut touched) = (Vec::new(), HashSet::new(), Touched::default());
         for subject in subjects {
-            if let Some(parent) = subject.needs {
-                let place = (subject.device, parent);
+            for place in subject.places() {
                 let known = self.0.get(&place).is_some_and(|known| !matches!(known, Known::Unclear(_)));
                 if !known && !touched.holds(place) && listed.insert(place) {
                     unknown.push(place);
@@ -72,37 +139,16 @@ impl Parents {
         unknown
     }
 
-    /// What asking for a parent gave.
+    /// What asking for a class gave.
     pub(crate) fn found(&mut self, place: Place, answer: &Result<Answer, Error>) {
-        let known = match answer {
-            Ok(_) => Known::There,
-            Err(Error::Kernel { errno: libc::ENOENT, ext_ack, .. }) => Known::Missing(ext_ack.clone()),
-            Err(Error::AnswerLost { loss, .. }) => Known::Unclear(*loss),
-            Err(Error::Malformed(malformed)) => Known::Unclear(Loss::Malformed(*malformed)),
-            Err(error) => Known::Refused(error.errno().unwrap_or_default()),
-        };
-        self.0.insert(place, known);
+        self.0.insert(place, Known::from(answer));
     }
 
     /// Whether `subject` may be sent.
-    pub(crate) fn require(&self, subject: &Subject, parent: Handle) -> Result<(), Error> {
-        match self.0.get(&(subject.device, parent)) {
-            Some(Known::There) => Ok(()),
-            Some(Known::Missing(ext_ack)) => Err(subject.without_parent(parent, ext_ack.clone())),
-            // The kernel would say the same of the class itself.
-            Some(Known::Refused(errno)) => Err(Error::Kernel {
-                operation: subject.operation,
-                device: subject.device,
-                handle: subject.handle,
-                errno: *errno,
-                ext_ack: None,
-            }),
-            Some(Known::Unclear(loss)) => {
-                let question = Request::GetClass { device: subject.device, classid: parent };
-                Err(Subject::of(&question).lost(0, *loss, Inquiry::NotNeeded))
-            }
-            None => Err(subject.without_parent(parent, None)),
-        }
+    pub(crate) fn require(&self, subject: &Subject) -> Result<(), Error> {
+        let known = |classid| self.0.get(&(subject.device, classid));
+        let itself = if subject.needs_itself { known(subject.handle) } else { None };
+        decide(subject, subject.needs.and_then(known), itself)
     }
 
     /// Whether a class was asked for, or is known otherwise.
@@ -113,22 +159,52 @@ impl Parents {
     /// What a request of the batch itself has changed.
     pub(crate) fn learn(&mut self, subject: &Subject, outcome: &Result<Answer, Error>) {
         let place = (subject.device, subject.handle);
-        let errno = outcome.as_ref().err().and_then(Error::errno);
-        let known = match (subject.operation, outcome) {
+        match (subject.operation, outcome) {
             (MessageType::NewQdisc | MessageType::DelQdisc, _) => {
                 self.0.retain(|(device, _), _| *device != subject.device);
-                return;
             }
-            (MessageType::NewClass, Ok(_) | Err(Error::ParentNotApplied { .. })) => Known::There,
-            (MessageType::NewClass, Err(_)) if errno == Some(libc::EEXIST) => Known::There,
-            (MessageType::DelClass, Ok(_)) => Known::Missing(None),
-            (MessageType::NewClass | MessageType::DelClass, _) => {
+            (MessageType::NewClass, Ok(answer)) => self.learn_class(subject, answer),
+            // It stands as it stood.
+            (MessageType::NewClass, Err(error))
+                if error.errno() == Some(libc::EEXIST)
+                    && matches!(self.0.get(&place), Some(Known::There(_))) => {}
+            (MessageType::DelClass, Ok(_)) => {
+                self.0.insert(place, Known::Missing(None));
+            }
+            (MessageType::NewClass | MessageType::DelClass, Err(_)) => {
                 self.0.remove(&place);
-                return;
             }
-            _ => return,
-        };
-        self.0.insert(place, known);
+            _ => {}
+        }
+    }
+
+    fn learn_class(&mut self, subject: &Subject, answer: &Answer) {
+        let place = (subject.device, subject.handle);
+        let certain = answer.evidence == Evidence::Acknowledged;
+        match (&answer.class, subject.act) {
+            (Some(entry), _) => {
+                self.0.insert(place, Known::There(Class::of(entry)));
+            }
+            (None, Act::Add) if certain => {
+                let at_root = subject.parent.minor() == 0;
+                let parent = if at_root { Handle::ROOT } else { subject.parent };
+                self.0.insert(place, Known::There(Class { parent, leaf: None }));
+            }
+            // A change leaves it where it was, with its qdisc.
+            (None, _) if certain && matches!(self.0.get(&place), Some(Known::There(_))) => {}
+            (None, _) => {
+                self.0.remove(&place);
+            }
+        }
+        let above = (subject.device, subject.parent);
+        match (self.0.get_mut(&above), subject.act) {
+            (Some(Known::There(class)), Act::Add) => class.leaf = None,
+            // It may have been there, elsewhere.
+            (Some(Known::There(Class { leaf: Some(_), .. })), Act::Replace) => {
+                self.0.remove(&above);
+            }
+            _ => {}
+        }
     }
 
     /// Forgets what `subjects` may change, whose outcomes will not be learnt.
@@ -147,8 +223,8 @@ impl Parents {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::Evidence;
     use crate::htb::HtbClass;
+    use crate::stats::Stats;
 
     fn class(minor: u16) -> Handle {
         Handle::new(1, minor)
@@ -156,16 +232,34 @@ mod tests {
 
     fn add(parent: Handle, minor: u16) -> Subject {
         let settings = HtbClass::new("8mbit".parse().unwrap());
-        Subject::of(&Request::AddClass { device: 1, parent, classid: class(minor), class: settings })
+        Subject::of(
+            &Request::AddClass { device: 1, parent, classid: class(minor), class: settings },
+            Checks::ALL,
+        )
     }
 
     fn delete(minor: u16) -> Subject {
-        Subject::of(&Request::DeleteClass { device: 1, classid: class(minor) })
+        Subject::of(&Request::DeleteClass { device: 1, classid: class(minor) }, Checks::ALL)
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "an outcome")]
     fn done() -> Result<Answer, Error> {
         Ok(Answer { sequence: 1, warning: None, class: None, evidence: Evidence::Acknowledged })
+    }
+
+    /// What the kernel tells of a class under `1:`.
+    fn told(minor: u16, parent: Handle, leaf: Option<Handle>) -> Result<Answer, Error> {
+        let entry = ClassEntry {
+            device: 1,
+            classid: class(minor),
+            parent,
+            leaf,
+            kind: "htb".into(),
+            htb: None,
+            stats: Stats::default(),
+            xstats: None,
+        };
+        done().map(|answer| Answer { class: Some(Box::new(entry)), ..answer })
     }
 
     #[test]
@@ -181,12 +275,58 @@ mod tests {
         ];
         let mut parents = Parents::default();
         assert_eq!(parents.unknown(&subjects), [(1, class(9)), (1, class(7))]);
-        parents.found((1, class(9)), &done());
-        parents.found((1, class(7)), &Err(delete(7).refused(crate::reply::Verdict { errno: 2, text: None })));
+        parents.found((1, class(9)), &told(9, Handle::ROOT, None));
+        parents.found((1, class(7)), &Err(delete(7).refused(Verdict { errno: 2, text: None })));
         assert_eq!(parents.unknown(&subjects), []);
-        assert!(parents.require(&subjects[0], class(9)).is_ok());
-        let missing = parents.require(&subjects[4], class(7));
+        assert!(parents.require(&subjects[0]).is_ok());
+        let missing = parents.require(&subjects[4]);
         assert!(matches!(missing, Err(Error::MissingParent { .. })), "{missing:?}");
+    }
+
+    #[test]
+    fn a_leaf_qdisc_is_spared_until_it_has_gone() {
+        let mut parents = Parents::default();
+        let child = add(class(9), 1);
+        let leaf = Handle::qdisc(0x10);
+        parents.found((1, class(9)), &told(9, Handle::ROOT, Some(leaf)));
+        let refused = parents.require(&child);
+        assert!(
+            matches!(refused, Err(Error::WouldDestroyLeaf { parent, leaf: lost, .. }) if (parent, lost) == (class(9), leaf)),
+            "{refused:?}"
+        );
+        let allowed = Subject { checks: Checks::ALL.without(Check::LeafLoss), ..child };
+        assert!(parents.require(&allowed).is_ok());
+        parents.learn(&allowed, &done());
+        assert!(parents.require(&child).is_ok(), "its sibling has destroyed it");
+    }
+
+    #[test]
+    fn a_replacement_is_held_to_where_the_class_is() {
+        let replace_with = |parent, checks| {
+            let settings = HtbClass::new("8mbit".parse().unwrap());
+            let request = Request::ReplaceClass { device: 1, parent, classid: class(5), class: settings };
+            Subject::of(&request, checks)
+        };
+        let replace = |parent| replace_with(parent, Checks::ALL);
+        let mut parents = Parents::default();
+        let (here, there) = (replace(class(9)), replace(class(8)));
+        assert_eq!(parents.unknown(&[here]), [(1, class(9)), (1, class(5))]);
+        parents.learn(&add(class(9), 5), &done());
+        assert!(parents.require(&here).is_ok());
+        let refused = parents.require(&there);
+        assert!(
+            matches!(refused, Err(Error::WouldNotMove { actual, .. }) if actual == class(9)),
+            "{refused:?}"
+        );
+        // Whatever a change did, it did not move.
+        let change = Subject { act: Act::Change, parent: Handle::UNSPEC, ..there };
+        parents.learn(&change, &done());
+        assert!(parents.require(&there).is_err());
+        parents.learn(&delete(5), &done());
+        parents.learn(&add(Handle::qdisc(1), 8), &done());
+        assert!(parents.require(&there).is_ok(), "it is made");
+        let allowed = replace_with(class(8), Checks::ALL.without(Check::Reparenting));
+        assert!(!allowed.needs_itself && !allowed.wants_class);
     }
 
     #[test]
@@ -194,7 +334,7 @@ mod tests {
         let mut parents = Parents::default();
         let child = add(class(9), 1);
         parents.found((1, class(9)), &Err(delete(9).lost(1, Loss::Overrun, Inquiry::NotNeeded)));
-        let told = parents.require(&child, class(9));
+        let told = parents.require(&child);
         assert!(matches!(told, Err(Error::AnswerLost { handle, .. }) if handle == class(9)), "{told:?}");
         assert_eq!(parents.unknown(&[child]), [(1, class(9))]);
     }
@@ -214,15 +354,15 @@ mod tests {
         let (child, parent) = (add(class(5), 6), add(Handle::qdisc(1), 5));
         let mut parents = Parents::default();
         parents.learn(&parent, &done());
-        assert!(parents.require(&child, class(5)).is_ok());
+        assert!(parents.require(&child).is_ok());
         parents.learn(&delete(5), &done());
-        assert!(parents.require(&child, class(5)).is_err());
+        assert!(parents.require(&child).is_err());
         parents.learn(&parent, &done());
         parents.forget(&[delete(5)]);
         assert_eq!(parents.unknown(&[child]), [(1, class(5))]);
         parents.learn(&parent, &done());
         let qdisc = Request::DeleteQdisc { device: 1, parent: Handle::ROOT, handle: Handle::qdisc(1) };
-        parents.learn(&Subject::of(&qdisc), &done());
+        parents.learn(&Subject::of(&qdisc, Checks::ALL), &done());
         assert_eq!(parents.unknown(&[child]), [(1, class(5))]);
     }
 }

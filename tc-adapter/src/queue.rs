@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::task::Waker;
 use std::time::Instant;
 
+use crate::checks::Checks;
 use crate::connection::Answer;
 use crate::error::Error;
 use crate::packet::{Limits, Packet, Subject};
@@ -76,13 +77,14 @@ impl Queue {
     pub(crate) fn enter(
         &mut self,
         request: &Request,
+        checks: Checks,
         deadline: Option<Instant>,
         waker: &Waker,
     ) -> Option<Ticket> {
         if self.waiting >= self.capacity && !self.closed {
             return None;
         }
-        let subject = Subject::of(request);
+        let subject = Subject::of(request, checks);
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot {
                 turn: 0,
@@ -382,7 +384,7 @@ mod tests {
     }
 
     fn enter(queue: &mut Queue, minor: u16, waker: &Waker) -> Ticket {
-        queue.enter(&delete(minor), None, waker).unwrap()
+        queue.enter(&delete(minor), Checks::ALL, None, waker).unwrap()
     }
 
     fn done() -> Answer {
@@ -440,7 +442,7 @@ mod tests {
         for minor in 1..=3 {
             enter(&mut queue, minor, &inside);
         }
-        assert!(queue.enter(&delete(4), None, &outside).is_none());
+        assert!(queue.enter(&delete(4), Checks::ALL, None, &outside).is_none());
         let mut held = None;
         queue.wait_for_room(&mut held, &outside);
         queue.wait_for_room(&mut held, &outside);
@@ -448,7 +450,7 @@ mod tests {
         assert_eq!(sent, [1, 2, 3]);
         wakers.into_iter().for_each(Waker::wake);
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
-        assert!(queue.enter(&delete(4), None, &outside).is_some());
+        assert!(queue.enter(&delete(4), Checks::ALL, None, &outside).is_some());
     }
 
     #[test]
@@ -498,7 +500,7 @@ mod tests {
         let (waker, _) = waker();
         let mut queue = Queue::new(100);
         let past = Instant::now().checked_sub(Duration::from_secs(1));
-        let late = queue.enter(&delete(1), past, &waker).unwrap();
+        let late = queue.enter(&delete(1), Checks::ALL, past, &waker).unwrap();
         let good = enter(&mut queue, 2, &waker);
         let mut tickets = Vec::new();
         assert_eq!(take(&mut queue, &mut tickets).0, [2]);

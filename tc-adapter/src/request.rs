@@ -3,10 +3,12 @@
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_EXCL, NLM_F_REPLACE};
 
 use crate::attribute::{nest, put};
+use crate::checks::{Check, Checks};
 use crate::filter::{self, Filter, FilterName};
 use crate::handle::Handle;
 use crate::htb::HtbClass;
 use crate::message::{self, Envelope, MessageType};
+use crate::packet::Act;
 use crate::qdisc::Qdisc;
 
 const TCA_KIND: u16 = 1;
@@ -18,8 +20,9 @@ const LARGEST_CLASS: usize = 128;
 
 /// One traffic-control request: what a single `tc` command does.
 ///
-/// `device` is an interface index, see [`Device`](crate::Device). Each is one netlink message; only adding or replacing
-/// a class under another *class* is preceded by a [`Request::GetClass`] of that parent.
+/// `device` is an interface index, see [`Device`](crate::Device). Each is one netlink message, before which the kernel is asked a
+/// question in three cases, unless [`Checks`](crate::Checks) leave it out: for the parent, when a class is added or replaced under
+/// another *class*; for the class itself, when one is replaced; for what is there, when a root qdisc is replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// `tc qdisc add dev … root handle 1: htb …`. `EEXIST` when the parent has a qdisc (the kernel's default ones
@@ -45,8 +48,9 @@ pub enum Request {
         /// Its kind and settings.
         qdisc: Qdisc,
     },
-    /// `tc qdisc replace …`. Under a *new* handle this destroys the old qdisc with all its classes; under the handle
-    /// that is there it is changed, which HTB cannot and the kernel refuses with text.
+    /// `tc qdisc replace …`. Under a *new* handle this destroys the old qdisc with all its classes, which at the root is refused
+    /// ([`Error::WouldReplaceRoot`](crate::Error::WouldReplaceRoot)) unless asked for by name; under the handle that is there it
+    /// is changed, which HTB cannot and the kernel refuses with text.
     ReplaceQdisc {
         /// Interface index.
         device: u32,
@@ -66,7 +70,8 @@ pub enum Request {
         /// Its name; [`Handle::UNSPEC`]: whichever hangs there.
         handle: Handle,
     },
-    /// `tc class add …`. `EEXIST` when there is such a class. The first child of a class destroys that class's leaf qdisc.
+    /// `tc class add …`. `EEXIST` when there is such a class. The first child of a class destroys that class's leaf qdisc: refused
+    /// where somebody put one there ([`Error::WouldDestroyLeaf`](crate::Error::WouldDestroyLeaf)), unless asked for by name.
     AddClass {
         /// Interface index.
         device: u32,
@@ -93,8 +98,8 @@ pub enum Request {
     ReplaceClass {
         /// Interface index.
         device: u32,
-        /// The qdisc or the class to be under. An existing class under another is changed but not moved, and that is
-        /// reported as [`Error::ParentNotApplied`](crate::Error::ParentNotApplied).
+        /// The qdisc or the class to be under. The kernel would change an existing class under another and not move it: that is
+        /// refused ([`Error::WouldNotMove`](crate::Error::WouldNotMove)), unless asked for by name.
         parent: Handle,
         /// Its name.
         classid: Handle,
@@ -229,8 +234,25 @@ impl Request {
         }
     }
 
-    /// The class that must exist for this request to mean what it says.
-    pub(crate) fn parent_to_check(&self) -> Option<Handle> {
+    /// What it does to a qdisc or a class.
+    pub(crate) fn act(&self) -> Act {
+        match self {
+            Self::AddQdisc { .. } | Self::AddClass { .. } => Act::Add,
+            Self::ChangeQdisc { .. } | Self::ChangeClass { .. } => Act::Change,
+            Self::ReplaceQdisc { .. } | Self::ReplaceClass { .. } => Act::Replace,
+            _ => Act::Other,
+        }
+    }
+
+    /// The parent class of which must be known whether it is there, and what qdisc it has.
+    pub(crate) fn parent_to_check(&self, checks: Checks) -> Option<Handle> {
+        if !(checks.contains(Check::MissingParent) || checks.contains(Check::LeafLoss)) {
+            return None;
+        }
+        self.parent_class()
+    }
+
+    fn parent_class(&self) -> Option<Handle> {
         match self {
             Self::AddClass { parent, .. } | Self::ReplaceClass { parent, .. } => {
                 Some(*parent).filter(|parent| parent.minor() != 0 && *parent != Handle::ROOT)
@@ -239,13 +261,32 @@ impl Request {
         }
     }
 
+    /// Whether it must be known where the class is, lest it be meant to move.
+    pub(crate) fn may_reparent(&self, checks: Checks) -> bool {
+        checks.contains(Check::Reparenting)
+            && matches!(self, Self::ReplaceClass { parent, .. } if *parent != Handle::UNSPEC)
+    }
+
+    /// The kind by which the root qdisc is replaced, where it must be known what is there.
+    pub(crate) fn replaces_root(&self, checks: Checks) -> Option<&'static str> {
+        match self {
+            Self::ReplaceQdisc { parent: Handle::ROOT, qdisc, .. }
+                if checks.contains(Check::RootReplacement) =>
+            {
+                Some(qdisc.kind())
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the kernel is to echo the class it made, so that its parent can be compared with the one asked for.
     /// Adding directly under the qdisc cannot go wrong; for the rest the echo is the only proof that has no race.
-    pub(crate) fn verifies_parent(&self) -> bool {
+    pub(crate) fn verifies_parent(&self, checks: Checks) -> bool {
         match self {
-            Self::AddClass { .. } => self.parent_to_check().is_some(),
-            Self::ReplaceClass { .. } => true,
-            Self::ChangeClass { parent, .. } => *parent != Handle::UNSPEC,
+            Self::AddClass { .. } => checks.contains(Check::MissingParent) && self.parent_class().is_some(),
+            Self::ReplaceClass { parent, .. } | Self::ChangeClass { parent, .. } => {
+                checks.contains(Check::Reparenting) && *parent != Handle::UNSPEC
+            }
             _ => false,
         }
     }
@@ -266,7 +307,7 @@ impl Request {
             | Self::DeleteClass { .. }
             | Self::DeleteFilter { .. } => 0,
         };
-        NLM_F_ACK | action | if self.verifies_parent() { NLM_F_ECHO } else { 0 }
+        NLM_F_ACK | action | if self.verifies_parent(Checks::ALL) { NLM_F_ECHO } else { 0 }
     }
 
     /// `tcm_info`.
@@ -407,6 +448,21 @@ pub(crate) fn encode_get_link(device: u32, buffer: &mut Vec<u8>) {
     message::finish(buffer, MessageType::GetLink, NLM_F_ACK, 0, 0);
 }
 
+/// What hangs at the root of a device: `tc qdisc show dev … root`. Without `NLM_F_ECHO` it is acknowledged and no more.
+pub(crate) fn encode_get_root(device: u32, buffer: &mut Vec<u8>) {
+    let envelope = Envelope {
+        message_type: MessageType::GetQdisc,
+        flags: NLM_F_ACK | NLM_F_ECHO,
+        sequence: 0,
+        port: 0,
+        device,
+        handle: Handle::UNSPEC,
+        parent: Handle::ROOT,
+        info: 0,
+    };
+    message::append(buffer, envelope, |_| {});
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -428,14 +484,20 @@ mod tests {
     fn adding_directly_under_the_qdisc_is_one_message_without_echo() {
         for parent in [Handle::qdisc(1), Handle::ROOT] {
             let (add, ..) = class(parent);
-            assert_eq!((add.parent_to_check(), add.verifies_parent()), (None, false));
+            assert_eq!((add.parent_to_check(Checks::ALL), add.verifies_parent(Checks::ALL)), (None, false));
         }
         let parent = Handle::new(1, 1);
         let (add, change, replace) = class(parent);
-        assert_eq!((add.parent_to_check(), add.verifies_parent()), (Some(parent), true));
-        assert_eq!((replace.parent_to_check(), replace.verifies_parent()), (Some(parent), true));
-        assert_eq!((change.parent_to_check(), change.verifies_parent()), (None, true));
-        assert!(!class(Handle::UNSPEC).1.verifies_parent());
+        assert_eq!(
+            (add.parent_to_check(Checks::ALL), add.verifies_parent(Checks::ALL)),
+            (Some(parent), true)
+        );
+        assert_eq!(
+            (replace.parent_to_check(Checks::ALL), replace.verifies_parent(Checks::ALL)),
+            (Some(parent), true)
+        );
+        assert_eq!((change.parent_to_check(Checks::ALL), change.verifies_parent(Checks::ALL)), (None, true));
+        assert!(!class(Handle::UNSPEC).1.verifies_parent(Checks::ALL));
     }
 
     #[test]

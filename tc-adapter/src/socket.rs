@@ -9,6 +9,7 @@ use std::time::Duration;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket as NetlinkSocket, SocketAddr};
 
+use crate::checks::Checks;
 use crate::error::Error;
 
 /// How a [`Connection`](crate::Connection)'s socket is set up.
@@ -28,6 +29,8 @@ pub struct SocketOptions {
     pub messages_per_packet: Option<NonZeroU16>,
     /// How many requests may wait in a [`Client`](crate::Client)'s queue, 4,096 by default; further callers wait to be let in.
     pub queue: NonZeroU16,
+    /// Which accidents are looked out for where a call does not say it, all by default. See [`Check`](crate::Check).
+    pub checks: Checks,
 }
 
 /// Most messages in a packet: changes reached their full speed at 256.
@@ -49,6 +52,7 @@ impl Default for SocketOptions {
             deadline: Duration::from_secs(5),
             messages_per_packet: None,
             queue: QUEUE,
+            checks: Checks::ALL,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the kernel would take in silence, or refuse without a word, is refused here with one.
 
+use crate::checks::{Check, Checks};
 use crate::handle::Handle;
 use crate::htb::{HtbClass, transmit_ticks};
 use crate::rate::Rate;
@@ -66,9 +67,35 @@ pub enum InvalidRequest {
     NoDevice,
 }
 
+impl InvalidRequest {
+    /// The check that found it. `None`: it has no opt-out, since it cannot be sent or the kernel refuses it anyway.
+    pub fn check(&self) -> Option<Check> {
+        match self {
+            Self::NotAClass(_) => Some(Check::Classid),
+            Self::NotAParent(_) => Some(Check::Parent),
+            Self::CeilBelowRate { .. } => Some(Check::CeilBelowRate),
+            Self::Priority(_) => Some(Check::Priority),
+            Self::BurstZero | Self::BurstTooLong { .. } => Some(Check::Burst),
+            Self::Quantum(_) => Some(Check::Quantum),
+            Self::R2qZero | Self::Setting { .. } => Some(Check::Settings),
+            Self::NotAQdisc(_) | Self::Unresolved(_) | Self::NoDevice => None,
+        }
+    }
+
+    fn unless_allowed(self, checks: Checks) -> Result<(), Self> {
+        if self.check().is_none_or(|check| checks.contains(check)) { Err(self) } else { Ok(()) }
+    }
+}
+
 impl Request {
-    /// Checks what the kernel does not check or does not explain. [`Client`](crate::Client) does this before sending.
+    /// Checks what the kernel does not check or does not explain, as far as the request alone shows it.
+    /// [`Connection`](crate::Connection) and [`Client`](crate::Client) do this before sending.
     pub fn validate(&self) -> Result<(), InvalidRequest> {
+        self.validate_with(Checks::ALL)
+    }
+
+    /// As [`Request::validate`], with these checks only.
+    pub fn validate_with(&self, checks: Checks) -> Result<(), InvalidRequest> {
         if self.device() == 0 {
             return Err(InvalidRequest::NoDevice);
         }
@@ -76,39 +103,37 @@ impl Request {
             Self::AddQdisc { parent, handle, qdisc, .. }
             | Self::ChangeQdisc { parent, handle, qdisc, .. }
             | Self::ReplaceQdisc { parent, handle, qdisc, .. } => {
-                if handle.minor() != 0 {
-                    return Err(InvalidRequest::NotAQdisc(*handle));
-                }
-                qdisc.validate()?;
-                check_parent(*parent)
+                check_qdisc(*handle)?;
+                qdisc.validate().or_else(|invalid| invalid.unless_allowed(checks))?;
+                check_parent(*parent, checks)
             }
             Self::AddFilter { parent, filter, .. }
             | Self::ChangeFilter { parent, filter, .. }
             | Self::ReplaceFilter { parent, filter, .. } => {
-                filter.validate()?;
-                check_parent(*parent)
+                filter.validate().or_else(|invalid| invalid.unless_allowed(checks))?;
+                check_parent(*parent, checks)
             }
-            Self::DeleteFilter { parent, .. } => check_parent(*parent),
+            Self::DeleteFilter { parent, .. } => check_parent(*parent, checks),
             Self::DeleteQdisc { parent, handle, .. } => {
-                if handle.minor() != 0 {
-                    return Err(InvalidRequest::NotAQdisc(*handle));
-                }
-                check_parent(*parent)
+                check_qdisc(*handle)?;
+                check_parent(*parent, checks)
             }
             Self::AddClass { parent, classid, class, .. }
             | Self::ReplaceClass { parent, classid, class, .. } => {
-                check_classid(*classid)?;
-                check_parent(*parent)?;
-                check_class(class)
+                check_classid(*classid, checks)?;
+                check_parent(*parent, checks)?;
+                check_class(class, checks)
             }
             Self::ChangeClass { parent, classid, class, .. } => {
-                check_classid(*classid)?;
+                check_classid(*classid, checks)?;
                 if *parent != Handle::UNSPEC {
-                    check_parent(*parent)?;
+                    check_parent(*parent, checks)?;
                 }
-                check_class(class)
+                check_class(class, checks)
             }
-            Self::DeleteClass { classid, .. } | Self::GetClass { classid, .. } => check_classid(*classid),
+            Self::DeleteClass { classid, .. } | Self::GetClass { classid, .. } => {
+                check_classid(*classid, checks)
+            }
         }
     }
 }
@@ -119,39 +144,43 @@ pub(crate) fn check_class_at(
     parent: Handle,
     class: &HtbClass,
 ) -> Result<(), InvalidRequest> {
-    check_classid(classid)?;
-    check_parent(parent)?;
-    check_class(class)
+    check_classid(classid, Checks::ALL)?;
+    check_parent(parent, Checks::ALL)?;
+    check_class(class, Checks::ALL)
 }
 
-fn check_classid(classid: Handle) -> Result<(), InvalidRequest> {
+fn check_qdisc(handle: Handle) -> Result<(), InvalidRequest> {
+    if handle.minor() == 0 { Ok(()) } else { Err(InvalidRequest::NotAQdisc(handle)) }
+}
+
+fn check_classid(classid: Handle, checks: Checks) -> Result<(), InvalidRequest> {
     if classid.major() == 0 || classid.minor() == 0 || classid == Handle::ROOT {
-        return Err(InvalidRequest::NotAClass(classid));
+        return InvalidRequest::NotAClass(classid).unless_allowed(checks);
     }
     Ok(())
 }
 
-fn check_parent(parent: Handle) -> Result<(), InvalidRequest> {
-    if parent.major() == 0 { Err(InvalidRequest::NotAParent(parent)) } else { Ok(()) }
+fn check_parent(parent: Handle, checks: Checks) -> Result<(), InvalidRequest> {
+    if parent.major() == 0 { InvalidRequest::NotAParent(parent).unless_allowed(checks) } else { Ok(()) }
 }
 
-fn check_class(class: &HtbClass) -> Result<(), InvalidRequest> {
+fn check_class(class: &HtbClass, checks: Checks) -> Result<(), InvalidRequest> {
     let (rate, ceil) = (class.rate, class.ceil);
     if ceil < rate {
-        return Err(InvalidRequest::CeilBelowRate { rate, ceil });
+        InvalidRequest::CeilBelowRate { rate, ceil }.unless_allowed(checks)?;
     }
     if class.prio > 7 {
-        return Err(InvalidRequest::Priority(class.prio));
+        InvalidRequest::Priority(class.prio).unless_allowed(checks)?;
     }
     if let Some(quantum) = class.quantum.filter(|quantum| *quantum == 0 || i32::try_from(*quantum).is_err()) {
-        return Err(InvalidRequest::Quantum(quantum));
+        InvalidRequest::Quantum(quantum).unless_allowed(checks)?;
     }
     for (burst, rate) in [(class.effective_burst(), rate), (class.effective_cburst(), ceil)] {
         if burst.bytes() == 0 {
-            return Err(InvalidRequest::BurstZero);
+            InvalidRequest::BurstZero.unless_allowed(checks)?;
         }
         if transmit_ticks(burst, rate).is_none() {
-            return Err(InvalidRequest::BurstTooLong { burst, rate });
+            InvalidRequest::BurstTooLong { burst, rate }.unless_allowed(checks)?;
         }
     }
     Ok(())
@@ -187,8 +216,16 @@ mod tests {
             (HtbClass { quantum: Some(1 << 31), ..base() }, InvalidRequest::Quantum(1 << 31)),
             (HtbClass::new(tiny), InvalidRequest::BurstTooLong { burst: Size::from_bytes(1600), rate: tiny }),
         ] {
-            assert_eq!(add(class).validate(), Err(expected));
+            let allowed = Checks::ALL.without(expected.check().unwrap());
+            let request = add(class);
+            assert_eq!(request.validate_with(allowed), Ok(()), "{expected}");
+            assert_eq!(request.validate_with(Checks::NONE), Ok(()), "{expected}");
+            assert_eq!(request.validate(), Err(expected));
         }
+        // What is allowed hides nothing else.
+        let twice = add(HtbClass { ceil: slow, prio: 8, ..base() });
+        let expected = Err(InvalidRequest::Priority(8));
+        assert_eq!(twice.validate_with(Checks::ALL.without(Check::CeilBelowRate)), expected);
     }
 
     #[test]
@@ -204,12 +241,16 @@ mod tests {
                 Request::GetClass { device: 1, classid },
             ] {
                 assert_eq!(request.validate(), expected);
+                assert_eq!(request.validate_with(Checks::ALL.without(Check::Classid)), Ok(()));
             }
         }
         let expected = Err(InvalidRequest::NotAQdisc(class));
         let htb = || HtbQdisc::new().into();
         let named = Request::AddQdisc { device: 1, parent: Handle::ROOT, handle: class, qdisc: htb() };
-        assert_eq!(named.validate(), expected);
+        assert_eq!(
+            (named.validate(), named.validate_with(Checks::NONE)),
+            (expected.clone(), expected.clone())
+        );
         assert_eq!(
             Request::DeleteQdisc { device: 1, parent: Handle::ROOT, handle: class }.validate(),
             expected
@@ -220,14 +261,16 @@ mod tests {
     fn only_a_change_may_leave_the_parent_out() {
         let (device, parent, classid) = (1, Handle::UNSPEC, Handle::new(1, 1));
         let refused = Err(InvalidRequest::NotAParent(parent));
-        assert_eq!(Request::AddClass { device, parent, classid, class: base() }.validate(), refused);
+        let orphan = Request::AddClass { device, parent, classid, class: base() };
+        assert_eq!(orphan.validate(), refused);
+        assert_eq!(orphan.validate_with(Checks::ALL.without(Check::Parent)), Ok(()));
         assert_eq!(Request::ReplaceClass { device, parent, classid, class: base() }.validate(), refused);
         assert_eq!(Request::ChangeClass { device, parent, classid, class: base() }.validate(), Ok(()));
         let (handle, qdisc) = (Handle::qdisc(1), HtbQdisc { r2q: 0, ..HtbQdisc::new() }.into());
-        assert_eq!(
-            Request::AddQdisc { device, parent: Handle::ROOT, handle, qdisc }.validate(),
-            Err(InvalidRequest::R2qZero)
-        );
-        assert_eq!(Request::GetClass { device: 0, classid }.validate(), Err(InvalidRequest::NoDevice));
+        let request = Request::AddQdisc { device, parent: Handle::ROOT, handle, qdisc };
+        assert_eq!(request.validate(), Err(InvalidRequest::R2qZero));
+        assert_eq!(request.validate_with(Checks::ALL.without(Check::Settings)), Ok(()));
+        let nowhere = Request::GetClass { device: 0, classid };
+        assert_eq!(nowhere.validate_with(Checks::NONE), Err(InvalidRequest::NoDevice));
     }
 }

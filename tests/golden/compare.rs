@@ -2,7 +2,7 @@
 
 use libtest_mimic::{Failed, Trial};
 use support::{Need, run, trial, trial_with, veth};
-use tc_adapter::{Client, Device, Dump, Handle};
+use tc_adapter::{Checks, Client, Device, Dump, Handle};
 
 use crate::capture::tc_message;
 use crate::cases::{After, Case, DEVICE, all};
@@ -81,7 +81,7 @@ fn same_effect(case: &Case) -> Result<(), Failed> {
     let device = prepare(case.setup)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let request = (case.request)(device);
-    runtime.block_on(Client::connect()?.request(&request))?;
+    runtime.block_on(Client::connect()?.request_with(&request, Checks::NONE))?;
     match &case.after {
         After::Qdisc(handle, qdisc) => check_qdisc(DEVICE, *handle, qdisc),
         After::NoQdisc if run(&format!("tc qdisc show dev {DEVICE}"))?.contains("htb") => {

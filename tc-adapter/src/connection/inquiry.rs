@@ -1,6 +1,7 @@
 //! What is so, where an answer was lost: the kernel is asked, and nothing is guessed.
 
 use super::{Answer, Connection, Evidence, conclude, is_under};
+use crate::checks::Checks;
 use crate::entry::{ClassEntry, QdiscEntry};
 use crate::error::{Error, Inquiry, Loss};
 use crate::filter::FilterEntry;
@@ -56,7 +57,7 @@ impl Connection {
     }
 
     fn class(&mut self, device: u32, classid: Handle) -> Result<Option<Box<ClassEntry>>, Error> {
-        match self.request(&Request::GetClass { device, classid }) {
+        match self.request_valid(&Request::GetClass { device, classid }, Checks::NONE) {
             Ok(answer) => Ok(answer.class),
             Err(Error::Kernel { errno: libc::ENOENT | libc::ENODEV | libc::EINVAL, .. }) => Ok(None),
             Err(error) => Err(error),

@@ -149,7 +149,7 @@ impl Connection {
     }
 
     /// Sends the only message of the packet, a question, and hands its objects to `object`.
-    fn ask(
+    pub(super) fn ask(
         &mut self,
         subject: &Subject,
         mut object: impl FnMut(u16, &[u8]) -> Result<(), Malformed>,

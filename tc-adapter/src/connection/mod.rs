@@ -1,5 +1,6 @@
 //! The blocking core: one socket, one packet of requests at a time.
 
+mod guard;
 mod inquiry;
 mod lists;
 
@@ -8,13 +9,15 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::checks::Checks;
 use crate::entry::ClassEntry;
 use crate::error::{Error, Loss};
 use crate::exchange::{Heard, collect};
 use crate::handle::Handle;
 use crate::message::MessageType;
+use crate::order::parents_first;
 use crate::packet::{Limits, Packet, Subject};
-use crate::parents::{Parents, Touched};
+use crate::parents::Parents;
 use crate::reply::{Event, Malformed, Span, Verdict, is_plain_acknowledgement};
 use crate::request::Request;
 use crate::socket::{DATAGRAM, PACKET_BYTES, Received, Socket, SocketOptions};
@@ -66,8 +69,8 @@ pub enum Evidence {
 pub enum OnError {
     /// Carry out the others, as `tc -force -batch` does. As many go into one system call as fit.
     Continue,
-    /// Send nothing more, as `tc -batch` does; the requests after it are [`Error::NotReached`]. The kernel knows no such mode
-    /// and carries out the rest of a packet whatever happens, so each request is sent alone.
+    /// Send nothing more, as `tc -batch` does; those that would have been sent after it are [`Error::NotReached`]. The kernel knows
+    /// no such mode and carries out the rest of a packet whatever happens, so each request is sent alone.
     Stop,
 }
 
@@ -131,20 +134,36 @@ impl Connection {
         self.limits
     }
 
-    /// Sends the request and waits for the kernel to have carried it out.
-    ///
-    /// [`Error`] says when nothing was sent ([`Error::Invalid`], [`Error::MissingParent`]), when nothing was changed
-    /// ([`Error::Kernel`]), and when that is unknown ([`Error::AnswerLost`]).
-    pub fn request(&mut self, request: &Request) -> Result<Answer, Error> {
-        request.validate()?;
-        self.request_valid(request)
+    /// Which accidents are looked out for where a call does not say it: those of [`SocketOptions::checks`] or of
+    /// [`Connection::set_checks`].
+    pub fn checks(&self) -> Checks {
+        self.options.checks
     }
 
-    /// As [`Connection::request`], for one that has been validated.
-    pub(crate) fn request_valid(&mut self, request: &Request) -> Result<Answer, Error> {
-        let subject = Subject::of(request);
-        if let Some(parent) = subject.needs {
-            self.find_parent(subject, parent)?;
+    /// Sets what [`Connection::checks`] gives, from the next call on.
+    pub fn set_checks(&mut self, checks: Checks) {
+        self.options.checks = checks;
+    }
+
+    /// Sends the request and waits for the kernel to have carried it out.
+    ///
+    /// [`Error`] says when nothing was sent (such as [`Error::Invalid`], [`Error::MissingParent`]), when nothing was changed
+    /// ([`Error::Kernel`]), and when that is unknown ([`Error::AnswerLost`]).
+    pub fn request(&mut self, request: &Request) -> Result<Answer, Error> {
+        self.request_with(request, self.options.checks)
+    }
+
+    /// As [`Connection::request`], looking out for these accidents only: what is left out is allowed by name.
+    pub fn request_with(&mut self, request: &Request, checks: Checks) -> Result<Answer, Error> {
+        request.validate_with(checks)?;
+        self.request_valid(request, checks)
+    }
+
+    /// As [`Connection::request_with`], for one that has been validated.
+    pub(crate) fn request_valid(&mut self, request: &Request, checks: Checks) -> Result<Answer, Error> {
+        let subject = Subject::of(request, checks);
+        if subject.asks_first() {
+            self.ask_first(&subject)?;
         }
         self.packet.only(subject, |buffer| request.encode_onto(0, 0, buffer));
         self.transmit_one()
@@ -152,8 +171,12 @@ impl Connection {
 
     /// Sends many requests, as many in one `sendmsg(2)` as fit, and gives each its own outcome, in their order.
     ///
-    /// The kernel carries them out in their order. A class that is added under one which an earlier request of the same
-    /// batch adds is sent when that one has been acknowledged.
+    /// The kernel carries them out in their order, except that a hierarchy is built parents first, whatever the order of its
+    /// requests: what adds a class or a qdisc is sent before those of the batch that hang something on it, which are sent when it
+    /// has been acknowledged. So a batch may be a whole tree in any order. Nothing is moved past a request that takes something
+    /// away (deletes, or changes or replaces a qdisc) on the same device, nor past one for the same class, and only where a parent
+    /// would come too late: otherwise, all stay as they are. A parent that never comes, or is its own descendant, ends in
+    /// [`Error::MissingParent`].
     ///
     /// ```no_run
     /// # fn run(device: u32) -> Result<(), Box<dyn std::error::Error>> {
@@ -171,107 +194,50 @@ impl Connection {
     /// # Ok(()) }
     /// ```
     pub fn batch(&mut self, requests: &[Request], on_error: OnError) -> Vec<Result<Answer, Error>> {
-        let mut outcomes = Vec::with_capacity(requests.len());
+        self.batch_with(requests, on_error, self.options.checks)
+    }
+
+    /// As [`Connection::batch`], looking out for these accidents only.
+    pub fn batch_with(
+        &mut self,
+        requests: &[Request],
+        on_error: OnError,
+        checks: Checks,
+    ) -> Vec<Result<Answer, Error>> {
+        let mut outcomes: Vec<_> = requests.iter().map(|_| Err(Error::NotReached)).collect();
+        let order = parents_first(requests).unwrap_or_else(|| (0..requests.len()).collect());
         if on_error == OnError::Stop {
-            for request in requests {
-                let outcome = self.request(request);
-                let failed = outcome.is_err();
-                outcomes.push(outcome);
-                if failed {
+            for index in order {
+                outcomes[index] = self.request_with(&requests[index], checks);
+                if outcomes[index].is_err() {
                     break;
                 }
             }
-            outcomes.resize_with(requests.len(), || Err(Error::NotReached));
             return outcomes;
         }
         let mut parents = Parents::default();
         let mut window = Packet::default();
-        let mut rest = requests.iter().peekable();
-        // Those that are refused before sending keep their place among the others' outcomes.
+        let mut rest = order.into_iter().peekable();
+        // Whose outcomes those of the window are.
         let mut places = Vec::new();
         while rest.peek().is_some() {
             window.clear();
             places.clear();
-            while let Some(request) = rest.next_if(|request| window.has_room(self.limits, request.largest()))
+            while let Some(index) =
+                rest.next_if(|&index| window.has_room(self.limits, requests[index].largest()))
             {
-                match request.validate() {
+                let request = &requests[index];
+                match request.validate_with(checks) {
                     Ok(()) => {
-                        places.push(outcomes.len());
-                        outcomes.push(Err(Error::NotReached));
-                        window.push(request);
+                        places.push(index);
+                        window.push(request, checks);
                     }
-                    Err(invalid) => outcomes.push(Err(invalid.into())),
+                    Err(invalid) => outcomes[index] = Err(invalid.into()),
                 }
             }
             self.carry_out(&mut window, &mut parents, |index, outcome| outcomes[places[index]] = outcome);
         }
         outcomes
-    }
-
-    /// Carries out what is in `window`, which fits into one packet, and tells each message's outcome by its index. The
-    /// window's content is lost.
-    pub(crate) fn carry_out(
-        &mut self,
-        window: &mut Packet,
-        parents: &mut Parents,
-        mut outcome: impl FnMut(usize, Result<Answer, Error>),
-    ) {
-        if window.subjects().iter().all(|subject| subject.needs.is_none()) {
-            parents.forget(window.subjects());
-            std::mem::swap(&mut self.packet, window);
-            return self.transmit(outcome);
-        }
-        let mut next = 0;
-        while next < window.len() {
-            self.look_for_parents(&window.subjects()[next..], parents);
-            // As far as no message depends on what another one of the packet does.
-            self.packet.clear();
-            let (mut indices, mut touched) = (Vec::new(), Touched::default());
-            while let Some(&subject) = window.subjects().get(next) {
-                if let Some(parent) = subject.needs {
-                    let place = (subject.device, parent);
-                    // One that was refused made nothing, so that its class may be unknown: it is asked for in the next round.
-                    if touched.holds(place) || !parents.knows(place) {
-                        break;
-                    }
-                    if let Err(error) = parents.require(&subject, parent) {
-                        outcome(next, Err(error));
-                        next += 1;
-                        continue;
-                    }
-                }
-                touched.by(&subject);
-                self.packet.push_message(subject, window.message(next));
-                indices.push(next);
-                next += 1;
-            }
-            self.transmit(|sent, result| {
-                let index = indices[sent];
-                parents.learn(&window.subjects()[index], &result);
-                outcome(index, result);
-            });
-        }
-    }
-
-    /// Asks, in one packet, for the parents that nothing is known of.
-    fn look_for_parents(&mut self, subjects: &[Subject], parents: &mut Parents) {
-        let wanted = parents.unknown(subjects);
-        for some in wanted.chunks(self.limits.messages) {
-            self.packet.clear();
-            for &(device, classid) in some {
-                self.packet.push(&Request::GetClass { device, classid });
-            }
-            self.transmit(|index, result| parents.found(some[index], &result));
-        }
-    }
-
-    fn find_parent(&mut self, subject: Subject, parent: Handle) -> Result<(), Error> {
-        match self.request(&Request::GetClass { device: subject.device, classid: parent }) {
-            Err(Error::Kernel { errno: libc::ENOENT, ext_ack, .. }) => {
-                Err(subject.without_parent(parent, ext_ack))
-            }
-            other => other.map(drop),
-        }
     }
 
     fn transmit_one(&mut self) -> Result<Answer, Error> {
@@ -416,7 +382,7 @@ fn conclude(subject: &Subject, sequence: u32, told: Told, heard: &Heard) -> Opti
                     Err(Malformed("an acknowledgement without the class that was asked for").into()),
                 );
             }
-            Some(class) if subject.verifies_parent && !is_under(class.parent, subject.parent) => {
+            Some(class) if !subject.may_be_under(class.parent) => {
                 return Some(Err(Error::ParentNotApplied {
                     device: subject.device,
                     classid: subject.handle,
@@ -440,23 +406,37 @@ impl fmt::Debug for Connection {
 }
 
 /// The kernel reports a class directly under its qdisc as a child of `root`.
-fn is_under(actual: Handle, asked: Handle) -> bool {
+pub(crate) fn is_under(actual: Handle, asked: Handle) -> bool {
     actual == asked || (actual == Handle::ROOT && asked.minor() == 0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checks::Check;
     use crate::htb::HtbClass;
 
     fn subject() -> Subject {
         let class = HtbClass::new("8mbit".parse().unwrap());
-        Subject::of(&Request::AddClass {
-            device: 1,
-            parent: Handle::qdisc(1),
-            classid: Handle::new(1, 1),
-            class,
-        })
+        let (device, parent, classid) = (1, Handle::qdisc(1), Handle::new(1, 1));
+        Subject::of(&Request::AddClass { device, parent, classid, class }, Checks::ALL)
+    }
+
+    #[test]
+    fn where_a_class_may_be() {
+        let (parent, elsewhere) = (Handle::new(1, 1), Handle::new(1, 2));
+        let (device, classid, class) = (1, Handle::new(1, 3), HtbClass::new("8mbit".parse().unwrap()));
+        let request = Request::ReplaceClass { device, parent, classid, class };
+        for (checks, at_root, under_another) in [
+            (Checks::ALL, false, false),
+            // It may have become a root class, but not have been another one's child.
+            (Checks::ALL.without(Check::MissingParent), true, false),
+            (Checks::ALL.without(Check::Reparenting), true, true),
+        ] {
+            let subject = Subject::of(&request, checks);
+            let allowed = [parent, Handle::ROOT, elsewhere].map(|actual| subject.may_be_under(actual));
+            assert_eq!(allowed, [true, at_root, under_another], "{checks:?}");
+        }
     }
 
     #[test]

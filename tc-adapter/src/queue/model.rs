@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 
 use super::{Queue, Ticket};
+use crate::checks::Checks;
 use crate::connection::{Answer, Evidence};
 use crate::error::Error;
 use crate::handle::Handle;
@@ -209,7 +210,7 @@ impl World {
         let caller = &mut self.callers[index];
         if caller.ticket.is_none() {
             let request = Request::DeleteClass { device: 1, classid: Handle::new(1, 1 + caller.id) };
-            caller.ticket = self.queue.enter(&request, None, &caller.waker);
+            caller.ticket = self.queue.enter(&request, Checks::ALL, None, &caller.waker);
             if caller.ticket.is_some() {
                 self.queue.wait_no_more(&mut caller.outside);
             }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Plan, State, Step, Tree};
+use crate::checks::{Check, Checks};
 use crate::command::Command;
 use crate::connection::{Connection, OnError};
 use crate::device::Device;
@@ -11,6 +12,12 @@ use crate::request::Request;
 
 /// How many steps go out before their outcomes are looked at.
 const STEPS_AT_ONCE: usize = 256;
+
+/// What the plan does on purpose: it replaces qdiscs, and adds children to classes that had a leaf qdisc.
+const PLANNED: Checks = Checks::ALL.without(Check::LeafLoss).without(Check::RootReplacement);
+
+/// What was there before may have been odd.
+const RESTORED: Checks = Checks::NONE.with(Check::MissingParent);
 
 /// What [`apply`] did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -110,7 +117,7 @@ pub fn apply(connection: &mut Connection, tree: &Tree) -> Result<Applied, ApplyE
     for steps in plan.steps.chunks(STEPS_AT_ONCE) {
         let requests: Vec<Request> = steps.iter().map(|step| step.request.clone()).collect();
         let mut failed = None;
-        for (step, outcome) in steps.iter().zip(connection.batch(&requests, OnError::Continue)) {
+        for (step, outcome) in steps.iter().zip(connection.batch_with(&requests, OnError::Continue, PLANNED)) {
             match outcome {
                 Ok(answer) => {
                     let remark = answer.warning.map(|text| Warning { command: command_of(step), text });
@@ -151,7 +158,8 @@ fn restore(connection: &mut Connection, tree: &Tree, before: &State, sent: &[Ste
     let outcome = rest(connection).and_then(|plan| {
         for steps in plan.steps.chunks(STEPS_AT_ONCE) {
             let requests: Vec<Request> = steps.iter().map(|step| step.request.clone()).collect();
-            connection.batch(&requests, OnError::Continue).into_iter().collect::<Result<Vec<_>, _>>()?;
+            let outcomes = connection.batch_with(&requests, OnError::Continue, RESTORED);
+            outcomes.into_iter().collect::<Result<Vec<_>, _>>()?;
         }
         rest(connection)
     });

@@ -9,8 +9,8 @@ use netlink_sys::{Socket, SocketAddr};
 use nix::libc;
 use support::kernel_is_at_least;
 use tc_adapter::{
-    Connection, Device, Error, Evidence, Handle, HtbClass, HtbQdisc, Inquiry, Loss, OnError, Rate, Request,
-    Size, SocketOptions,
+    Checks, Connection, Device, Error, Evidence, Handle, HtbClass, HtbQdisc, Inquiry, Loss, OnError, Rate,
+    Request, Size, SocketOptions,
 };
 
 use super::world::{DEVICE, QDISC, World, add_class, class, mbit, settings};
@@ -28,11 +28,11 @@ pub(crate) fn each_request_is_one_message() -> Result<(), Failed> {
             handle: Handle::qdisc(2),
             qdisc: HtbQdisc::new().into(),
         },
-        Request::ReplaceQdisc { device, parent: Handle::ROOT, handle: QDISC, qdisc: HtbQdisc::new().into() },
+        Request::DeleteQdisc { device, parent: Handle::ROOT, handle: Handle::qdisc(2) },
+        Request::AddQdisc { device, parent: Handle::ROOT, handle: QDISC, qdisc: HtbQdisc::new().into() },
         Request::AddClass { device, parent, classid, class: class.clone() },
         Request::ChangeClass { device, parent, classid, class: class.clone() },
         Request::ChangeClass { device, parent: Handle::UNSPEC, classid, class: class.clone() },
-        Request::ReplaceClass { device, parent, classid, class },
         Request::GetClass { device, classid },
         Request::DeleteClass { device, classid },
     ];
@@ -41,6 +41,22 @@ pub(crate) fn each_request_is_one_message() -> Result<(), Failed> {
         let answer = world.connection.request(&request).map_err(|error| format!("{request:?}: {error}"))?;
         assert_eq!((answer.sequence, world.connection.last_sequence()), (expected, expected), "{request:?}");
         assert_eq!(answer.warning, None, "{request:?}");
+    }
+    // What would be asked first, without the question.
+    let qdisc = HtbQdisc::new().into();
+    for request in [
+        Request::ReplaceQdisc { device, parent: Handle::ROOT, handle: Handle::qdisc(2), qdisc },
+        Request::ReplaceClass {
+            device,
+            parent: Handle::ROOT,
+            classid: Handle::new(2, 1),
+            class: class.clone(),
+        },
+        Request::ReplaceClass { device, parent: Handle::new(2, 1), classid: Handle::new(2, 2), class },
+    ] {
+        let (sent, answer) = world.messages(|world| world.connection.request_with(&request, Checks::NONE));
+        answer.map_err(|error| format!("{request:?}: {error}"))?;
+        assert_eq!(sent, 1, "{request:?}");
     }
     Ok(())
 }

@@ -113,9 +113,9 @@ pub(crate) fn a_refused_request_harms_nobody_else() -> Result<(), Failed> {
     let misplaced = Request::ReplaceClass { device, parent: class(9), classid: class(5), class: settings() };
     let requests = [misplaced, add_class(device, class(5), 6)];
     let (messages, outcomes) = world.messages(|world| world.connection.batch(&requests, OnError::Continue));
-    assert!(matches!(outcomes[0], Err(Error::MissingParent { .. })), "{outcomes:?}");
+    assert!(matches!(outcomes[0], Err(Error::WouldNotMove { .. })), "{outcomes:?}");
     assert!(outcomes[1].is_ok(), "{outcomes:?}");
-    // One question for each parent, and one class.
+    // One question for the parent, one for the class itself, which is a parent too, and one class.
     assert_eq!((messages, tree(&mut world)?.get(&6)), (3, Some(&class(5))));
     let orphans: Vec<_> = (0x20..0x30).map(|minor| add_class(device, class(9), minor)).collect();
     let (messages, outcomes) = world.messages(|world| world.connection.batch(&orphans, OnError::Continue));

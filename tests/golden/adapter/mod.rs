@@ -8,6 +8,7 @@ mod lists;
 mod news;
 mod parents;
 mod qdiscs;
+mod safety;
 mod sharing;
 mod trees;
 mod world;
@@ -69,6 +70,16 @@ const TESTS: &[(&str, Test)] = &[
         sharing::a_future_that_is_kept_holds_up_nobody,
     ),
     ("adapter::trees::any_tree_becomes_any_other", trees::any_tree_becomes_any_other),
+    ("adapter::safety::a_class_is_not_moved_by_replacing_it", safety::a_class_is_not_moved_by_replacing_it),
+    ("adapter::safety::a_missing_parent_by_name", safety::a_missing_parent_by_name),
+    ("adapter::safety::a_leaf_qdisc_is_spared", safety::a_leaf_qdisc_is_spared),
+    ("adapter::safety::a_root_qdisc_is_spared", safety::a_root_qdisc_is_spared),
+    ("adapter::safety::batches_are_as_careful", safety::batches_are_as_careful),
+    ("adapter::safety::a_client_is_as_careful", safety::a_client_is_as_careful),
+    ("adapter::safety::a_tree_may_come_in_any_order", safety::a_tree_may_come_in_any_order),
+    ("adapter::safety::a_tree_is_built_by_many_tasks", safety::a_tree_is_built_by_many_tasks),
+    ("adapter::safety::only_what_may_be_moved_is_moved", safety::only_what_may_be_moved_is_moved),
+    ("adapter::safety::what_is_allowed_is_sent", safety::what_is_allowed_is_sent),
     ("adapter::sharing::a_full_queue_forgets_nobody", sharing::a_full_queue_forgets_nobody),
 ];
 

@@ -101,7 +101,7 @@ pub(crate) fn a_replacement_does_not_move() -> Result<(), Failed> {
         |parent, minor| Request::ReplaceClass { device, parent, classid: class(minor), class: mbit(40) };
     for parent in [class(2), QDISC] {
         match world.connection.request(&replace(parent, 0x10)) {
-            Err(Error::ParentNotApplied { asked, actual, .. }) => {
+            Err(Error::WouldNotMove { asked, actual, .. }) => {
                 assert_eq!((asked, actual), (parent, class(1)));
             }
             other => return Err(format!("{parent}: {other:?}").into()),
