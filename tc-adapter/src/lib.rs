@@ -128,7 +128,7 @@ pub use handle::{Handle, ParseHandleError};
 pub use htb::{HtbClass, HtbQdisc, HtbXstats, LinkLayer};
 pub use link::Link;
 pub use message::MessageType;
-pub use qdisc::{Bfifo, Pfifo, Qdisc, QdiscXstats};
+pub use qdisc::{Bfifo, Clsact, Ingress, Mq, Pfifo, Prio, Qdisc, QdiscXstats, Tbf};
 pub use rate::{Rate, RateError};
 pub use recycle::Recycler;
 pub use reply::Malformed;
