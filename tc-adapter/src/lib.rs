@@ -128,7 +128,10 @@ pub use handle::{Handle, ParseHandleError};
 pub use htb::{HtbClass, HtbQdisc, HtbXstats, LinkLayer};
 pub use link::Link;
 pub use message::MessageType;
-pub use qdisc::{Bfifo, Clsact, Ingress, Mq, Pfifo, Prio, Qdisc, QdiscXstats, Tbf};
+pub use qdisc::{
+    Bfifo, CeThresholdSelector, Clsact, FqCodel, FqCodelXstats, Ingress, Mq, ParseShareError, Percent, Pfifo,
+    Prio, Probability, Qdisc, QdiscXstats, Sfq, SfqRed, SfqXstats, Tbf,
+};
 pub use rate::{Rate, RateError};
 pub use recycle::Recycler;
 pub use reply::Malformed;

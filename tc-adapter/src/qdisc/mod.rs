@@ -2,7 +2,11 @@
 
 mod bare;
 mod fifo;
+mod fq_codel;
 mod prio;
+mod red;
+mod sfq;
+mod share;
 mod tbf;
 
 use std::borrow::Cow;
@@ -15,12 +19,16 @@ use crate::filter::put_kind;
 use crate::htb::HtbQdisc;
 use crate::link::Link;
 use crate::reply::Malformed;
+use crate::time::Time;
 use crate::validate::InvalidRequest;
 use crate::words::{Syntax, Words};
 
 pub use bare::{Clsact, Ingress, Mq};
 pub use fifo::{Bfifo, Pfifo};
+pub use fq_codel::{CeThresholdSelector, FqCodel, FqCodelXstats};
 pub use prio::Prio;
+pub use sfq::{Sfq, SfqRed, SfqXstats};
+pub use share::{ParseShareError, Percent, Probability};
 pub use tbf::Tbf;
 
 const TCA_OPTIONS: u16 = 2;
@@ -46,6 +54,10 @@ pub enum Qdisc {
     Clsact(Clsact),
     /// A class for each transmit queue of the device.
     Mq(Mq),
+    /// Fair queues, each watched by `CoDel`.
+    FqCodel(Box<FqCodel>),
+    /// Stochastic fairness queueing.
+    Sfq(Box<Sfq>),
 }
 
 /// What a qdisc of one kind counts beyond [`Stats`](crate::Stats).
@@ -57,6 +69,10 @@ pub enum QdiscXstats {
         /// Packets that no class took and that went out unshaped, since the qdisc was created.
         direct_packets: u32,
     },
+    /// Of `fq_codel`.
+    FqCodel(FqCodelXstats),
+    /// Of the random early detection of `sfq`.
+    Sfq(SfqXstats),
 }
 
 impl Qdisc {
@@ -71,6 +87,8 @@ impl Qdisc {
             Self::Ingress(_) => "ingress",
             Self::Clsact(_) => "clsact",
             Self::Mq(_) => "mq",
+            Self::FqCodel(_) => "fq_codel",
+            Self::Sfq(_) => "sfq",
         }
     }
 
@@ -78,7 +96,9 @@ impl Qdisc {
     /// it was before.
     pub const fn is_changeable(&self) -> bool {
         match self {
-            Self::Htb(_) | Self::Ingress(_) | Self::Clsact(_) | Self::Mq(_) => false,
+            Self::Htb(_) | Self::Ingress(_) | Self::Clsact(_) | Self::Mq(_) | Self::Sfq(_) => false,
+            // The kernel refuses to be told the number of queues again.
+            Self::FqCodel(fq_codel) => fq_codel.flows.is_none(),
             Self::Pfifo(_) | Self::Bfifo(_) | Self::Tbf(_) | Self::Prio(_) => true,
         }
     }
@@ -102,6 +122,8 @@ impl Qdisc {
             Self::Bfifo(bfifo) => bfifo.encode(buffer),
             Self::Tbf(tbf) => tbf.encode(buffer),
             Self::Prio(prio) => prio.encode(buffer),
+            Self::FqCodel(fq_codel) => fq_codel.encode(buffer),
+            Self::Sfq(sfq) => sfq.encode(buffer),
             Self::Ingress(_) | Self::Clsact(_) | Self::Mq(_) => {}
         }
     }
@@ -115,6 +137,8 @@ impl Qdisc {
             ("bfifo", Some(options)) => Some(Self::Bfifo(Bfifo::decode(options)?)),
             ("tbf", Some(options)) => Some(Self::Tbf(Tbf::decode(options)?)),
             ("prio", Some(options)) => Some(Self::Prio(Prio::decode(options)?)),
+            ("fq_codel", Some(options)) => Some(Self::FqCodel(Box::new(FqCodel::decode(options)?))),
+            ("sfq", Some(options)) => Some(Self::Sfq(Box::new(Sfq::decode(options)?))),
             ("ingress", _) => Some(Self::Ingress(Ingress {})),
             ("clsact", _) => Some(Self::Clsact(Clsact {})),
             ("mq", _) => Some(Self::Mq(Mq {})),
@@ -133,6 +157,8 @@ impl Qdisc {
             "ingress" => Self::Ingress(Ingress::parse(words)?),
             "clsact" => Self::Clsact(Clsact::parse(words)?),
             "mq" => Self::Mq(Mq::parse(words)?),
+            "fq_codel" => Self::FqCodel(Box::new(FqCodel::parse(words)?)),
+            "sfq" => Self::Sfq(Box::new(Sfq::parse(words)?)),
             other => return Err(Syntax::new(format!("qdiscs of kind {other:?} are not supported"))),
         })
     }
@@ -143,6 +169,8 @@ impl Qdisc {
             Self::Htb(htb) => htb.validate(),
             Self::Tbf(tbf) => tbf.validate(),
             Self::Prio(prio) => prio.validate(),
+            Self::FqCodel(fq_codel) => fq_codel.validate(),
+            Self::Sfq(sfq) => sfq.validate(),
             Self::Pfifo(_) | Self::Bfifo(_) | Self::Ingress(_) | Self::Clsact(_) | Self::Mq(_) => Ok(()),
         }
     }
@@ -156,6 +184,8 @@ impl Qdisc {
             (Self::Bfifo(wanted), Self::Bfifo(actual)) => wanted.meets(*actual),
             (Self::Tbf(wanted), Self::Tbf(actual)) => wanted.meets(actual),
             (Self::Prio(wanted), Self::Prio(actual)) => wanted == actual,
+            (Self::FqCodel(wanted), Self::FqCodel(actual)) => wanted.meets(actual, link),
+            (Self::Sfq(wanted), Self::Sfq(actual)) => wanted.meets(actual, link),
             (Self::Ingress(_), Self::Ingress(_))
             | (Self::Clsact(_), Self::Clsact(_))
             | (Self::Mq(_), Self::Mq(_)) => true,
@@ -175,11 +205,15 @@ impl QdiscXstats {
     pub(crate) fn decode(
         kind: &str,
         options: Option<&[u8]>,
-        _app: Option<&[u8]>,
+        app: Option<&[u8]>,
     ) -> Result<Option<Self>, Malformed> {
-        Ok(match (kind, options) {
-            ("htb", Some(options)) => {
+        Ok(match (kind, options, app) {
+            ("htb", Some(options), _) => {
                 Some(Self::Htb { direct_packets: HtbQdisc::decode_direct_packets(options)? })
+            }
+            ("fq_codel", _, Some(app)) => FqCodelXstats::decode(app)?.map(Self::FqCodel),
+            ("sfq", Some(options), _) if options.len() >= sfq::OPTIONS_SIZE => {
+                Some(Self::Sfq(SfqXstats::decode(options)?))
             }
             _ => None,
         })
@@ -196,6 +230,8 @@ impl fmt::Display for Qdisc {
             Self::Bfifo(bfifo) => bfifo.fmt(f),
             Self::Tbf(tbf) => tbf.fmt(f),
             Self::Prio(prio) => prio.fmt(f),
+            Self::FqCodel(fq_codel) => fq_codel.fmt(f),
+            Self::Sfq(sfq) => sfq.fmt(f),
             Self::Ingress(_) | Self::Clsact(_) | Self::Mq(_) => Ok(()),
         }
     }
@@ -221,6 +257,20 @@ fn require(
     allowed: &'static str,
 ) -> Result<(), InvalidRequest> {
     if holds { Ok(()) } else { Err(InvalidRequest::Setting { kind, setting, allowed }) }
+}
+
+/// A time in whole microseconds, as far as 32 bits go.
+fn micros(time: Time) -> u32 {
+    u32::try_from(time.microseconds()).unwrap_or(u32::MAX)
+}
+
+/// The longest link-layer header of a device (`LL_MAX_HEADER` of `include/linux/netdevice.h`, at most).
+const LONGEST_LINK_HEADER: u32 = 128;
+
+/// Whether a quantum may be the default that several kinds have: the MTU with the link-layer header, which is not known here but
+/// short.
+fn is_default_quantum(quantum: u32, link: Link) -> bool {
+    (link.mtu..=link.mtu.saturating_add(LONGEST_LINK_HEADER)).contains(&quantum)
 }
 
 /// For serde: what need not be written.
