@@ -97,6 +97,9 @@ impl Command {
             Object::Class { parent, classid, class: Some(class) } => {
                 Object::Class { parent, classid, class: Some(class.with_whole_microseconds()) }
             }
+            Object::Qdisc { parent, handle, qdisc } => {
+                Object::Qdisc { parent, handle, qdisc: qdisc.map(Qdisc::with_whole_microseconds) }
+            }
             other => other,
         };
         Self { object, ..self }

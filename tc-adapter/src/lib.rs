@@ -151,7 +151,10 @@ pub use link::Link;
 pub use message::MessageType;
 #[doc(hidden)]
 pub use packet::Packet;
-pub use qdisc::{Bfifo, Pfifo, Qdisc, QdiscXstats};
+pub use qdisc::{
+    Bfifo, CeThresholdSelector, Clsact, FqCodel, FqCodelXstats, Ingress, Mq, ParseShareError, Percent, Pfifo,
+    Prio, Probability, Qdisc, QdiscXstats, Sfq, SfqRed, SfqXstats, Tbf,
+};
 pub use rate::{Rate, RateError};
 pub use recycle::Recycler;
 pub use reply::Malformed;

@@ -18,6 +18,42 @@ const COMMANDS: &[&str] = &[
     "qdisc add dev gold0 root handle 1: pfifo limit 100",
     "qdisc replace dev gold0 root handle 1: bfifo limit 15k",
     "qdisc change dev gold0 root handle 1: pfifo",
+    "qdisc add dev gold0 root tbf rate 0.5mbit burst 5kb latency 70ms",
+    "qdisc add dev gold0 root handle 1: tbf rate 7mbit burst 15k limit 30k",
+    "qdisc replace dev gold0 root handle 1: tbf rate 10mbit burst 12345b lat 50ms peakrate 11mbit minburst 1540",
+    "qdisc change dev gold0 root handle 1: tbf rate 1gbit buffer 1mb limit 2mb mpu 64 overhead 24 linklayer atm",
+    "qdisc add dev gold0 parent 1:10 handle 10: tbf rate 40gbit maxburst 100k l 3mb",
+    "qdisc add dev gold0 root tbf rate 35gbit burst 1600 latency 1ms peakrate 100gbit mtu 64k linklayer ethernet",
+    "qdisc add dev gold0 root tbf rate 8bit burst 1 limit 1 peakrate 16bit mtu 500 overhead 1",
+    "qdisc add dev gold0 root tbf rate 1234567bit b 1514 latency 12.5ms peak 2mbps mtu 1514 mpu 64",
+    "qdisc add dev gold0 root handle 1: prio",
+    "qdisc change dev gold0 root handle 1: prio bands 4",
+    "qdisc replace dev gold0 root handle 1: prio bands 2 priomap 1 1 1 1 0 0 0 0 1 1 1 1 1 1 1 1",
+    "qdisc add dev gold0 parent 1:10 handle 10: prio bands 16 priomap 15 0 3",
+    "qdisc add dev gold0 ingress",
+    "qdisc add dev gold0 handle ffff: ingress",
+    "qdisc add dev gold0 ingress handle ffff:",
+    "qdisc replace dev gold0 ingress",
+    "qdisc add dev gold0 clsact",
+    "qdisc replace dev gold0 clsact",
+    "qdisc del dev gold0 ingress",
+    "qdisc del dev gold0 clsact",
+    "qdisc del dev gold0 root",
+    "qdisc del dev gold0 parent 1:10 handle 10:",
+    "qdisc add dev gold0 root mq",
+    "qdisc replace dev gold0 root handle 1: mq",
+    "qdisc add dev gold0 root fq_codel",
+    "qdisc add dev gold0 parent 1:10 handle 10: fq_codel limit 1000 flows 512 quantum 300 target 4ms interval 80ms noecn",
+    "qdisc replace dev gold0 root fq_codel ecn memory_limit 4mb drop_batch 16",
+    "qdisc change dev gold0 root fq_codel target 5001 interval 1.5s ce_threshold 1ms ce_threshold_selector 0x1/0x3",
+    "qdisc add dev gold0 root fq_codel limit 0x400 ce_threshold 0 quantum 1",
+    "qdisc add dev gold0 root handle 1: sfq",
+    "qdisc add dev gold0 parent 1:10 handle 10: sfq perturb 10",
+    "qdisc replace dev gold0 root sfq limit 3000 quantum 3000 divisor 16384 flows 512 depth 100 headdrop",
+    "qdisc add dev gold0 root sfq quantum 1514b perturb 60 limit 2",
+    "qdisc add dev gold0 root sfq limit 3000 flows 512 divisor 16384 redflowlimit 100000 min 8000 max 60000 probability 0.20 ecn headdrop burst 20",
+    "qdisc add dev gold0 root sfq redflowlimit 100000 harddrop",
+    "qdisc add dev gold0 root sfq redflowlimit 400000 avpkt 1500 ecn harddrop",
     "filter add dev gold0 parent 1: protocol ip prio 5 handle 6 fw classid 1:10",
     "filter add dev gold0 parent 1: handle 0x6/0xff fw classid 1:10 action drop",
     "filter del dev gold0 parent 1: protocol ip prio 5 handle 0x6 fw",
@@ -51,7 +87,8 @@ fn same_bytes(text: &str) -> Result<(), Failed> {
         return Err(format!("printed as {printed:?}, which does not mean the same").into());
     }
     let theirs = tc_message_refused_or_not(text)?;
-    let (ours, theirs) = (Message::parse(&ours)?, Message::parse(&theirs)?);
+    let (mut ours, mut theirs) = (Message::parse(&ours)?, Message::parse(&theirs)?);
+    ours.bring_together(&mut theirs)?;
     if ours == theirs { Ok(()) } else { Err(format!("ours: {ours:x?}\n  tc: {theirs:x?}").into()) }
 }
 
@@ -71,11 +108,61 @@ enum Value {
     Bytes(Vec<u8>),
 }
 
+/// `RTM_DELQDISC`
+const DELETE_QDISC: u16 = 37;
+const TCA_KIND: u16 = 1;
+const TCA_OPTIONS: u16 = 2;
+const TCA_TBF_PARMS: u16 = 1;
+const TCA_TBF_RTAB: u16 = 2;
+const TCA_TBF_PTAB: u16 = 3;
+/// Where `struct tc_tbf_qopt` has the times of its two buckets.
+const TBF_BUCKETS: [usize; 2] = [28, 32];
+
 impl Message {
+    /// Takes away what may differ.
+    fn bring_together(&mut self, theirs: &mut Self) -> Result<(), Failed> {
+        // tc names the kind of what it deletes, when it was given. The kernel only compares it: handle and parent name the qdisc.
+        if self.header.starts_with(&DELETE_QDISC.to_ne_bytes()) {
+            theirs.attributes.remove(&TCA_KIND);
+        }
+        if self.attributes.get(&TCA_KIND) == Some(&Value::Bytes(b"tbf\0".to_vec())) {
+            let (Some(Value::Nested(ours)), Some(Value::Nested(theirs))) =
+                (self.attributes.get_mut(&TCA_OPTIONS), theirs.attributes.get_mut(&TCA_OPTIONS))
+            else {
+                return Err("a tbf without options".into());
+            };
+            // Rate tables, which the kernel reads only where it is not told the link layer (tbf_change).
+            theirs.remove(&TCA_TBF_RTAB);
+            theirs.remove(&TCA_TBF_PTAB);
+            let (Some(Value::Bytes(ours)), Some(Value::Bytes(theirs))) =
+                (ours.get_mut(&TCA_TBF_PARMS), theirs.get(&TCA_TBF_PARMS))
+            else {
+                return Err("a tbf without its struct".into());
+            };
+            for at in TBF_BUCKETS {
+                same_bucket(ours, theirs, at)?;
+            }
+        }
+        Ok(())
+    }
+
     fn parse(bytes: &[u8]) -> Result<Self, Failed> {
         let attributes = nested(bytes.get(36..).ok_or("a short message")?).ok_or("no attributes")?;
         Ok(Self { header: bytes[4..8].to_vec(), tcmsg: bytes[16..36].to_vec(), attributes })
     }
+}
+
+/// As `compare::same_burst`: we round the time of a bucket up to a tick, `tc` before iproute2 6.15 down to a microsecond and then to
+/// a tick. Takes theirs over.
+fn same_bucket(ours: &mut [u8], theirs: &[u8], at: usize) -> Result<(), Failed> {
+    let ticks =
+        |bytes: &[u8]| bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().map(u32::from_ne_bytes);
+    let (Some(mine), Some(their)) = (ticks(ours), ticks(theirs)) else { return Err("a short struct".into()) };
+    if !(-1..=17).contains(&(i64::from(mine) - i64::from(their))) {
+        return Err(format!("a bucket of {mine} ticks, in tc's message {their}").into());
+    }
+    ours[at..at + 4].copy_from_slice(&their.to_ne_bytes());
+    Ok(())
 }
 
 fn value(bytes: &[u8]) -> Value {

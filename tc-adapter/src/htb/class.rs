@@ -270,7 +270,8 @@ impl fmt::Display for HtbClass {
     }
 }
 
-fn link_layer(word: &str) -> Result<LinkLayer, Syntax> {
+/// Reads the word that follows `linklayer`.
+pub(crate) fn link_layer(word: &str) -> Result<LinkLayer, Syntax> {
     match word {
         "ethernet" => Ok(LinkLayer::Ethernet),
         "atm" | "adsl" => Ok(LinkLayer::Atm),

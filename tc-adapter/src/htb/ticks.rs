@@ -27,6 +27,14 @@ pub(super) fn transmit_size(ticks: u32, rate: Rate) -> Size {
     Size::from_bytes(u32::try_from(bytes).unwrap_or(u32::MAX))
 }
 
+/// The least whole bytes that take `ticks` at `rate`, at most `u32::MAX`: what the kernel was given when it rounded the time
+/// down, as it does where it is given bytes. Up to 15.6 MB/s (125 Mbit/s), where a tick is no more than a byte, exactly that.
+pub(crate) fn least_size(ticks: u32, rate: Rate) -> Size {
+    let bytes =
+        (u128::from(ticks) * u128::from(rate.bytes_per_second())).div_ceil(u128::from(TICKS_PER_SECOND));
+    Size::from_bytes(u32::try_from(bytes).unwrap_or(u32::MAX))
+}
+
 /// The bytes of the whole microseconds that `size` takes at `rate`: what `tc` before iproute2 6.15 makes of it
 /// (`tc_calc_xmittime`, `tc_core_time2tick`).
 pub(crate) fn whole_microseconds(size: Size, rate: Rate) -> Size {
@@ -53,6 +61,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_kernel_rounds_down_and_the_bytes_come_back(size in 0_u32..1 << 24, rate in 1_u64..=TICKS_PER_SECOND) {
+            let ticks = u64::from(size) * TICKS_PER_SECOND / rate;
+            if let Ok(ticks) = u32::try_from(ticks) {
+                let rate = Rate::from_bytes_per_second(rate).unwrap();
+                prop_assert_eq!(least_size(ticks, rate), Size::from_bytes(size));
+            }
+        }
+
         #[test]
         fn size_survives_up_to_a_tick(size: u32, rate in 1_u64..=1 << 40) {
             let (size, rate) = (Size::from_bytes(size), Rate::from_bytes_per_second(rate).unwrap());
