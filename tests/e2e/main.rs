@@ -102,6 +102,8 @@ fn anywhere() -> Vec<Trial> {
         ("tc::toml_and_json_say_the_same", tc::toml_and_json_say_the_same),
         ("tc::a_refusal_restores_what_was_before", tc::a_refusal_restores_what_was_before),
         ("tc::what_cannot_be_restored_is_said", tc::what_cannot_be_restored_is_said),
+        ("tc::interrupting_restores_what_was_before", tc::interrupting_restores_what_was_before),
+        ("tc::after_a_kill_it_goes_on", tc::after_a_kill_it_goes_on),
         (
             "tc::bad_files_are_refused_before_anything_is_sent",
             tc::bad_files_are_refused_before_anything_is_sent,

@@ -3,13 +3,15 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use support::{run, veth};
 use tempfile::TempDir;
 
-use crate::qdiscope::{Finished, qdiscope};
+use crate::qdiscope::{Finished, Running, qdiscope};
 
 /// Two devices, and a place for files.
 struct World {
@@ -226,6 +228,67 @@ pub(crate) fn what_cannot_be_restored_is_said() -> Result<(), Failed> {
     ] {
         assert!(finished.stderr.contains(part), "{}", finished.said());
     }
+    Ok(())
+}
+
+/// The small tree, and classes that take the kernel some seconds to add.
+fn crowded() -> String {
+    let mut text = SMALL.to_owned();
+    for minor in 0x100..0x2f00 {
+        let _ = writeln!(text, "class add dev v0 parent 1: classid 1:{minor:x} htb rate 1mbit");
+    }
+    text
+}
+
+/// Starts to apply it, and lets it come some way.
+fn begin(world: &World, text: &str) -> Result<Running, Failed> {
+    let path = world.file("crowded.tc", text)?;
+    let run = Running::start(&mut qdiscope(&format!("tc apply {}", path.display()))?)?;
+    let begun = Instant::now();
+    while classes()? < 1_000 {
+        if begun.elapsed() > Duration::from_secs(20) {
+            return Err("nothing happens".into());
+        }
+    }
+    Ok(run)
+}
+
+fn classes() -> Result<usize, Failed> {
+    Ok(run("tc class show dev v0")?.lines().count())
+}
+
+pub(crate) fn interrupting_restores_what_was_before() -> Result<(), Failed> {
+    let world = World::new()?;
+    world.tc("apply", "small.tc", SMALL)?.expect(0)?;
+    let before = shown("v0")?;
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let run = begin(&world, &crowded())?;
+        run.signal(signal)?;
+        let finished = run.finish()?.expect(130)?;
+        assert!(
+            finished.stderr.ends_with("stopped; what was before has been restored"),
+            "{}",
+            finished.said()
+        );
+        assert_eq!(shown("v0")?, before);
+    }
+    Ok(())
+}
+
+/// Nothing can be restored then; but applying again goes on from what stands.
+pub(crate) fn after_a_kill_it_goes_on() -> Result<(), Failed> {
+    let world = World::new()?;
+    let text = crowded();
+    let run = begin(&world, &text)?;
+    run.signal(Signal::SIGKILL)?;
+    run.finish()?.expect(137)?;
+    let stand = classes()?;
+    assert!((1_000..0x2e00).contains(&stand), "{stand}");
+    let finished = world.tc("apply", "crowded.tc", &text)?.expect(0)?;
+    // The qdisc and the classes that stand are left as they are.
+    let left = text.lines().count() - 1 - stand;
+    assert_eq!(finished.stdout, format!("{left} changes\n"));
+    world.tc("diff", "crowded.tc", &text)?.expect(0)?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::progress::Progress;
-use super::{print, runtime, stop_on_signal};
+use super::{SAVED, print, runtime, stop_on_signal};
 use crate::budget::{Budget, judge};
 use crate::environment::Before;
 use crate::exit::{Exit, Failure};
@@ -255,7 +255,7 @@ async fn measure(
     profiler: Result<ReadyProfiler, ProfileError>,
 ) -> Result<Outcome, Failure> {
     let stop = Stop::default();
-    stop_on_signal(&stop)?;
+    stop_on_signal(&stop, SAVED)?;
     let devices = isolation::create_devices(plan.devices_needed()).await?;
     let Attached { collector, report } = probes::attach(choice)?;
     let profiler = profiler.and_then(ReadyProfiler::start);

@@ -92,6 +92,9 @@ fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// What a run does when it is stopped.
+const SAVED: &str = "what was measured will be saved";
+
 /// tokio with as many threads as help: requests are serial in the kernel.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
@@ -103,8 +106,8 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|error| Failure::environment(format!("start threads: {error}")))
 }
 
-/// The first SIGINT, SIGTERM or SIGHUP asks the run to stop and save what it has; the second ends the process at once.
-fn stop_on_signal(stop: &Stop) -> Result<(), Failure> {
+/// The first SIGINT, SIGTERM or SIGHUP asks to stop in good order, which `promise` describes; the second ends the process at once.
+fn stop_on_signal(stop: &Stop, promise: &'static str) -> Result<(), Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let failed = |error: std::io::Error| Failure::internal(format!("listen for signals: {error}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
@@ -121,7 +124,7 @@ fn stop_on_signal(stop: &Stop) -> Result<(), Failure> {
             if stop.is_set() {
                 std::process::exit(i32::from(Exit::Interrupted as u8));
             }
-            let _ = writeln!(std::io::stderr(), "qdiscope: stopping; what was measured will be saved");
+            let _ = writeln!(std::io::stderr(), "qdiscope: stopping; {promise}");
             stop.set();
         }
     });

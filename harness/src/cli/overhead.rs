@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{print, runtime, stop_on_signal};
+use super::{SAVED, print, runtime, stop_on_signal};
 use crate::exit::{Exit, Failure};
 use crate::isolation;
 use crate::load::Stop;
@@ -75,7 +75,7 @@ fn plan(arguments: &Arguments) -> Plan {
 
 async fn measure(arguments: &Arguments, plan: &Plan) -> Result<Exit, Failure> {
     let stop = Stop::default();
-    stop_on_signal(&stop)?;
+    stop_on_signal(&stop, SAVED)?;
     let devices = isolation::create_devices(plan.devices_needed()).await?;
     // The first fill of a young process is slower than the later ones; it counts for neither side.
     throughput(plan, &devices, &stop, Choice::Off).await?;

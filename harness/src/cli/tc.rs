@@ -7,11 +7,12 @@ use std::process;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
-use tc_adapter::tree::{ApplyError, Plan, Rounding, Standing, State, Tree, Warning, apply};
+use tc_adapter::tree::{ApplyError, Plan, Rounding, Standing, State, Tree, Warning, apply_unless};
 use tc_adapter::{Connection, Device, Error};
 
-use super::print;
+use super::{print, runtime, stop_on_signal};
 use crate::exit::{Exit, Failure};
+use crate::load::Stop;
 
 /// `qdiscope tc …`
 #[derive(Subcommand)]
@@ -26,7 +27,8 @@ pub(super) enum Command {
     3  this environment cannot do it: no permission, no such device; nothing was changed
     7  all was carried out, but the kernel has something else
     8  the kernel refused a change; what was before has been restored
-    9  the kernel refused a change, and what was before could not be restored; what stands is said")]
+    9  the kernel refused a change, and what was before could not be restored; what stands is said
+  130  interrupted; what was before has been restored")]
     Apply {
         #[command(flatten)]
         source: Source,
@@ -87,7 +89,10 @@ pub(super) fn run(command: &Command) -> Result<Exit, Failure> {
         Command::Apply { source, dry_run: false } => {
             let tree = source.tree()?;
             let mut connection = Connection::connect().map_err(environment)?;
-            let applied = apply(&mut connection, &tree).map_err(|error| failure(source, error))?;
+            let (stop, runtime) = (Stop::default(), runtime()?);
+            runtime.block_on(async { stop_on_signal(&stop, "what was before will be restored") })?;
+            let applied = apply_unless(&mut connection, &tree, || stop.is_set())
+                .map_err(|error| failure(source, error))?;
             warn(&applied.warnings);
             print(&match applied.steps {
                 0 => "nothing to change\n".to_owned(),
@@ -197,6 +202,10 @@ fn failure(source: &Source, error: ApplyError) -> Failure {
             };
             Failure::refused(exit, format!("tc {command}: {}; {standing}", explain(&error)))
         }
+        ApplyError::Stopped { standing: Standing::Restored } => {
+            Failure::refused(Exit::Interrupted, "stopped; what was before has been restored")
+        }
+        error @ ApplyError::Stopped { .. } => Failure::refused(Exit::HalfApplied, error.to_string()),
         error => Failure::refused(Exit::Differs, error.to_string()),
     }
 }

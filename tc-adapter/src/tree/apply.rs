@@ -58,6 +58,12 @@ pub enum ApplyError {
         /// What there is now.
         standing: Standing,
     },
+    /// The caller wanted no more.
+    #[error("stopped; {standing}")]
+    Stopped {
+        /// What there is now.
+        standing: Standing,
+    },
     /// All steps were carried out, and yet the kernel has something else: somebody edits the same devices, or this kernel makes of a
     /// setting something that this crate does not know.
     #[error("carried out, but the kernel has something else; these would be needed still:\n{0}")]
@@ -107,6 +113,15 @@ impl fmt::Display for Standing {
 /// When the kernel refuses a step, what was before is brought back. Others who edit the same devices meanwhile are not noticed before
 /// the end.
 pub fn apply(connection: &mut Connection, tree: &Tree) -> Result<Applied, ApplyError> {
+    apply_unless(connection, tree, || false)
+}
+
+/// As [`apply`], but `stop` is asked now and then, and when it says so, what was before is brought back.
+pub fn apply_unless(
+    connection: &mut Connection,
+    tree: &Tree,
+    mut stop: impl FnMut() -> bool,
+) -> Result<Applied, ApplyError> {
     tree.check()?;
     let before = State::read(connection, tree).map_err(ApplyError::Read)?;
     let plan = tree.plan(&before, index_of).map_err(ApplyError::Read)?;
@@ -115,9 +130,14 @@ pub fn apply(connection: &mut Connection, tree: &Tree) -> Result<Applied, ApplyE
     }
     let mut done = Applied::default();
     for steps in plan.steps.chunks(STEPS_AT_ONCE) {
+        if stop() {
+            let standing = restore(connection, tree, &before, &plan.steps[..done.steps]);
+            return Err(ApplyError::Stopped { standing });
+        }
         let requests: Vec<Request> = steps.iter().map(|step| step.request.clone()).collect();
         let mut failed = None;
-        for (step, outcome) in steps.iter().zip(connection.batch_with(&requests, OnError::Continue, PLANNED)) {
+        for (step, outcome) in steps.iter().zip(connection.batch_with(&requests, OnError::Continue, PLANNED))
+        {
             match outcome {
                 Ok(answer) => {
                     let remark = answer.warning.map(|text| Warning { command: command_of(step), text });

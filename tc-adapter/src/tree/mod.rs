@@ -76,7 +76,7 @@ use crate::handle::Handle;
 use crate::htb::HtbClass;
 use crate::qdisc::Qdisc;
 
-pub use apply::{Applied, ApplyError, Standing, Warning, apply};
+pub use apply::{Applied, ApplyError, Standing, Warning, apply, apply_unless};
 pub use batch::{BatchError, Rounding};
 pub use check::TreeError;
 pub use plan::{Plan, Reason, Step};
