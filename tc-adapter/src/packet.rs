@@ -133,13 +133,13 @@ impl Subject {
         self.needs.into_iter().chain(itself).map(move |classid| (device, classid))
     }
 
-    /// Whether a class that the kernel echoes is where it was asked for, or where it is allowed to be.
+    /// Whether a class is where it was asked for, or where the checks that were left out allow it to be.
     pub(crate) fn may_be_under(&self, actual: Handle) -> bool {
-        // A class that a replacement makes under a parent that does not exist is a root class.
-        let made_at_root = actual == Handle::ROOT && self.act == Act::Replace;
-        let verifies = self.wants_class && self.operation == MessageType::NewClass;
-        !verifies
+        // Who is made under a parent that does not exist is a root class.
+        let made_at_root = actual == Handle::ROOT && self.act != Act::Change;
+        self.parent == Handle::UNSPEC
             || is_under(actual, self.parent)
+            || (self.act != Act::Add && !self.checks.contains(Check::Reparenting))
             || (made_at_root && !self.checks.contains(Check::MissingParent))
     }
 
