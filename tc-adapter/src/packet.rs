@@ -1,6 +1,6 @@
 //! Requests packed for one `sendmsg(2)`, and what must be known of each after it was sent. Pure.
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_ECHO};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP};
 
 use crate::checks::{Check, Checks};
 use crate::connection::is_under;
@@ -21,6 +21,16 @@ pub(crate) enum Act {
     Other,
 }
 
+/// What a replacement might do that was not meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stake {
+    Nothing,
+    /// The class itself, which may be elsewhere.
+    Itself,
+    /// The root qdisc, which may be another one.
+    Root,
+}
+
 /// What a message asks for: how errors name it, and how its answer is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Subject {
@@ -32,10 +42,8 @@ pub(crate) struct Subject {
     pub(crate) checks: Checks,
     /// The parent class that must be known before it is sent.
     pub(crate) needs: Option<Handle>,
-    /// The class itself must be known before.
-    pub(crate) needs_itself: bool,
-    /// It replaces the root qdisc by one of this kind, and what is there must be known before.
-    pub(crate) replaces_root: Option<&'static str>,
+    /// What must be known before, beside the parent.
+    pub(crate) at_stake: Stake,
     /// The kernel answers with the class, of which, unless that was the question, the parent must be the one asked for.
     pub(crate) wants_class: bool,
     /// Success may come with a remark, which needs an acknowledgement to come in.
@@ -44,19 +52,54 @@ pub(crate) struct Subject {
 
 impl Subject {
     pub(crate) fn of(request: &Request, checks: Checks) -> Self {
-        Self {
+        // What comes by the million asks nothing first, and is told at one glance.
+        if let Request::ChangeClass { device, parent, classid, class } = request {
+            return Self {
+                handle: *classid,
+                parent: *parent,
+                act: Act::Change,
+                checks,
+                wants_class: request.verifies_parent(checks),
+                remarkable: may_clamp_quantum(class),
+                ..Self::named(MessageType::NewClass, *device)
+            };
+        }
+        let mut subject = Self {
             operation: request.message_type(),
             device: request.device(),
             handle: request.handle(),
             parent: request.parent(),
-            act: request.act(),
+            act: Act::Other,
             checks,
-            needs: request.parent_to_check(checks),
-            needs_itself: request.may_reparent(checks),
-            replaces_root: request.replaces_root(checks),
-            wants_class: request.verifies_parent(checks) || matches!(request, Request::GetClass { .. }),
+            needs: None,
+            at_stake: Stake::Nothing,
+            wants_class: request.verifies_parent(checks),
             remarkable: is_remarkable(request),
+        };
+        match request {
+            Request::ChangeQdisc { .. } => subject.act = Act::Change,
+            Request::AddClass { .. } => {
+                subject.act = Act::Add;
+                subject.needs = request.parent_to_check(checks);
+            }
+            Request::ReplaceClass { parent, .. } => {
+                subject.act = Act::Replace;
+                subject.needs = request.parent_to_check(checks);
+                if checks.contains(Check::Reparenting) && *parent != Handle::UNSPEC {
+                    subject.at_stake = Stake::Itself;
+                }
+            }
+            Request::AddQdisc { .. } => subject.act = Act::Add,
+            Request::ReplaceQdisc { parent, .. } => {
+                subject.act = Act::Replace;
+                if checks.contains(Check::RootReplacement) && *parent == Handle::ROOT {
+                    subject.at_stake = Stake::Root;
+                }
+            }
+            Request::GetClass { .. } => subject.wants_class = true,
+            _ => {}
         }
+        subject
     }
 
     /// One that is only to be named in errors.
@@ -69,8 +112,7 @@ impl Subject {
             act: Act::Other,
             checks: Checks::NONE,
             needs: None,
-            needs_itself: false,
-            replaces_root: None,
+            at_stake: Stake::Nothing,
             wants_class: false,
             remarkable: false,
         }
@@ -87,23 +129,23 @@ impl Subject {
     /// The classes that must be known before it is sent, by device and classid.
     pub(crate) fn places(&self) -> impl Iterator<Item = (u32, Handle)> + use<> {
         let device = self.device;
-        let itself = self.needs_itself.then_some(self.handle);
+        let itself = (self.at_stake == Stake::Itself).then_some(self.handle);
         self.needs.into_iter().chain(itself).map(move |classid| (device, classid))
     }
 
-    /// Whether a class that the kernel echoes is where it was asked for, or where it is allowed to be.
+    /// Whether a class is where it was asked for, or where the checks that were left out allow it to be.
     pub(crate) fn may_be_under(&self, actual: Handle) -> bool {
-        // A class that a replacement makes under a parent that does not exist is a root class.
-        let made_at_root = actual == Handle::ROOT && self.act == Act::Replace;
-        let verifies = self.wants_class && self.operation == MessageType::NewClass;
-        !verifies
+        // Who is made under a parent that does not exist is a root class.
+        let made_at_root = actual == Handle::ROOT && self.act != Act::Change;
+        self.parent == Handle::UNSPEC
             || is_under(actual, self.parent)
+            || (self.act != Act::Add && !self.checks.contains(Check::Reparenting))
             || (made_at_root && !self.checks.contains(Check::MissingParent))
     }
 
     /// Whether the kernel must be asked for anything before it is sent.
     pub(crate) fn asks_first(&self) -> bool {
-        self.needs.is_some() || self.needs_itself || self.replaces_root.is_some()
+        self.needs.is_some() || self.at_stake != Stake::Nothing
     }
 
     pub(crate) fn lost(&self, sequence: u32, loss: Loss, inquiry: Inquiry) -> Error {
@@ -230,7 +272,7 @@ impl Packet {
     /// Appends a request.
     pub(crate) fn push(&mut self, request: &Request, checks: Checks) {
         self.note(Subject::of(request, checks));
-        request.encode_onto(0, 0, &mut self.bytes);
+        request.encode_onto(0, 0, checks, &mut self.bytes);
     }
 
     /// Appends a message that was encoded before.
@@ -261,7 +303,7 @@ impl Packet {
         write(&mut self.bytes);
     }
 
-    /// Numbers the messages from `first` on and decides which are to be acknowledged, and whether the kernel echoes a class.
+    /// Numbers the messages from `first` on and decides which are to be acknowledged.
     ///
     /// The kernel carries a packet's messages out in their order and reports *every* failure, asked or not
     /// (`netlink_rcv_skb`). So the acknowledgement of the last one also says that each earlier one of which nothing was
@@ -277,8 +319,6 @@ impl Packet {
             if flags & NLM_F_DUMP != NLM_F_DUMP {
                 let acknowledged = index == last || subject.remarkable;
                 let flags = if acknowledged { flags | NLM_F_ACK } else { flags & !NLM_F_ACK };
-                let unheard = subject.operation == MessageType::NewClass && !subject.wants_class;
-                let flags = if unheard { flags & !NLM_F_ECHO } else { flags };
                 header[6..8].copy_from_slice(&flags.to_ne_bytes());
             }
             let sequence = first.wrapping_add(u32::try_from(index).unwrap_or(u32::MAX));

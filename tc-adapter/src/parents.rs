@@ -8,7 +8,7 @@ use crate::entry::ClassEntry;
 use crate::error::{Error, Inquiry, Loss};
 use crate::handle::Handle;
 use crate::message::MessageType;
-use crate::packet::{Act, Subject};
+use crate::packet::{Act, Stake, Subject};
 use crate::reply::{Malformed, Verdict};
 use crate::request::Request;
 
@@ -147,7 +147,7 @@ impl Parents {
     /// Whether `subject` may be sent.
     pub(crate) fn require(&self, subject: &Subject) -> Result<(), Error> {
         let known = |classid| self.0.get(&(subject.device, classid));
-        let itself = if subject.needs_itself { known(subject.handle) } else { None };
+        let itself = if subject.at_stake == Stake::Itself { known(subject.handle) } else { None };
         decide(subject, subject.needs.and_then(known), itself)
     }
 
@@ -326,7 +326,7 @@ mod tests {
         parents.learn(&add(Handle::qdisc(1), 8), &done());
         assert!(parents.require(&there).is_ok(), "it is made");
         let allowed = replace_with(class(8), Checks::ALL.without(Check::Reparenting));
-        assert!(!allowed.needs_itself && !allowed.wants_class);
+        assert!(allowed.at_stake == Stake::Nothing && !allowed.wants_class);
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl Queue {
             place.state = State::Done(Err(Error::Closed));
         } else {
             place.message.clear();
-            request.encode_onto(0, 0, &mut place.message);
+            request.encode_onto(0, 0, checks, &mut place.message);
             place.state = State::Waiting(waker.clone());
             self.order.push_back(ticket);
             self.waiting += 1;

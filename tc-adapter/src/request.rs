@@ -261,24 +261,6 @@ impl Request {
         }
     }
 
-    /// Whether it must be known where the class is, lest it be meant to move.
-    pub(crate) fn may_reparent(&self, checks: Checks) -> bool {
-        checks.contains(Check::Reparenting)
-            && matches!(self, Self::ReplaceClass { parent, .. } if *parent != Handle::UNSPEC)
-    }
-
-    /// The kind by which the root qdisc is replaced, where it must be known what is there.
-    pub(crate) fn replaces_root(&self, checks: Checks) -> Option<&'static str> {
-        match self {
-            Self::ReplaceQdisc { parent: Handle::ROOT, qdisc, .. }
-                if checks.contains(Check::RootReplacement) =>
-            {
-                Some(qdisc.kind())
-            }
-            _ => None,
-        }
-    }
-
     /// Whether the kernel is to echo the class it made, so that its parent can be compared with the one asked for.
     /// Adding directly under the qdisc cannot go wrong; for the rest the echo is the only proof that has no race.
     pub(crate) fn verifies_parent(&self, checks: Checks) -> bool {
@@ -292,7 +274,7 @@ impl Request {
     }
 
     /// The flags, as `tc` sets them, but for `NLM_F_ECHO`. A `RTM_GETTCLASS` without it is acknowledged and no more.
-    fn flags(&self) -> u16 {
+    fn flags(&self, checks: Checks) -> u16 {
         let action = match self {
             Self::AddQdisc { .. } | Self::AddClass { .. } | Self::AddFilter { .. } => {
                 NLM_F_CREATE | NLM_F_EXCL
@@ -307,7 +289,7 @@ impl Request {
             | Self::DeleteClass { .. }
             | Self::DeleteFilter { .. } => 0,
         };
-        NLM_F_ACK | action | if self.verifies_parent(Checks::ALL) { NLM_F_ECHO } else { 0 }
+        NLM_F_ACK | action | if self.verifies_parent(checks) { NLM_F_ECHO } else { 0 }
     }
 
     /// `tcm_info`.
@@ -332,7 +314,7 @@ impl Request {
             | Self::DeleteQdisc { .. } => LARGEST_CLASS,
             _ => {
                 let mut message = Vec::new();
-                self.encode_onto(0, 0, &mut message);
+                self.encode_onto(0, 0, Checks::ALL, &mut message);
                 message.len()
             }
         }
@@ -342,15 +324,16 @@ impl Request {
     /// the sending socket) go into the header.
     pub fn encode(&self, sequence: u32, port: u32, buffer: &mut Vec<u8>) {
         buffer.clear();
-        self.encode_onto(sequence, port, buffer);
+        self.encode_onto(sequence, port, Checks::ALL, buffer);
     }
 
-    /// As [`Request::encode`], behind what the buffer holds. Never inlined, so that profilers show it.
+    /// As [`Request::encode`], behind what the buffer holds, and echoed only as far as `checks` need it. Never inlined, so that
+    /// profilers show it.
     #[inline(never)]
-    pub(crate) fn encode_onto(&self, sequence: u32, port: u32, buffer: &mut Vec<u8>) {
+    pub(crate) fn encode_onto(&self, sequence: u32, port: u32, checks: Checks, buffer: &mut Vec<u8>) {
         let envelope = Envelope {
             message_type: self.message_type(),
-            flags: self.flags(),
+            flags: self.flags(checks),
             sequence,
             port,
             device: self.device(),

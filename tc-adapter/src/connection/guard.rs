@@ -5,8 +5,8 @@ use crate::checks::Checks;
 use crate::entry::QdiscEntry;
 use crate::error::Error;
 use crate::handle::Handle;
-use crate::message::MessageType;
-use crate::packet::{Packet, Subject};
+use crate::message::{MessageType, NETLINK_HEADER};
+use crate::packet::{Packet, Stake, Subject};
 use crate::parents::{Known, Parents, Touched, decide};
 use crate::request::{self, Request};
 
@@ -14,12 +14,13 @@ const RTM_NEWQDISC: u16 = MessageType::NewQdisc.value();
 
 impl Connection {
     /// Whether `subject` may be sent.
-    pub(super) fn ask_first(&mut self, subject: &Subject) -> Result<(), Error> {
-        if let Some(kind) = subject.replaces_root {
-            return self.spare_root(subject, kind);
+    #[cold]
+    pub(super) fn ask_first(&mut self, subject: &Subject, request: &Request) -> Result<(), Error> {
+        if let (Stake::Root, Request::ReplaceQdisc { qdisc, .. }) = (subject.at_stake, request) {
+            return self.spare_root(subject, qdisc.kind());
         }
         let mut itself = None;
-        if subject.needs_itself {
+        if subject.at_stake == Stake::Itself {
             let known = self.ask_for_class(subject.device, subject.handle)?;
             // One that is where it is to be has its parent.
             if matches!(known, Known::There(_)) {
@@ -39,6 +40,12 @@ impl Connection {
             answer @ (Ok(_) | Err(Error::Kernel { errno: libc::ENOENT, .. })) => Ok(Known::from(&answer)),
             Err(error) => Err(error),
         }
+    }
+
+    /// As [`Self::spare_root`], for a message that would replace it.
+    fn spare_root_from(&mut self, subject: &Subject, message: &[u8]) -> Result<(), Error> {
+        let (_, kind) = QdiscEntry::decode_name(message.get(NETLINK_HEADER..).unwrap_or_default())?;
+        self.spare_root(subject, &kind)
     }
 
     /// Refuses to replace a root qdisc that somebody has put there, unless it is only changed.
@@ -87,8 +94,8 @@ impl Connection {
         let mut next = 0;
         while let Some(first) = window.subjects().get(next).copied() {
             let start = next;
-            if let Some(kind) = first.replaces_root
-                && let Err(error) = self.spare_root(&first, kind)
+            if first.at_stake == Stake::Root
+                && let Err(error) = self.spare_root_from(&first, window.message(next))
             {
                 outcome(next, Err(error));
                 next += 1;
@@ -100,7 +107,7 @@ impl Connection {
             let (mut indices, mut touched) = (Vec::new(), Touched::default());
             while let Some(&subject) = window.subjects().get(next) {
                 // What is at the root is asked for when all that may change it is done.
-                if subject.replaces_root.is_some() && next != start {
+                if subject.at_stake == Stake::Root && next != start {
                     break;
                 }
                 // One that was refused made nothing, so that its class may be unknown: it is asked for in the next round.

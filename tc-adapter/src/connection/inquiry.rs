@@ -1,6 +1,6 @@
 //! What is so, where an answer was lost: the kernel is asked, and nothing is guessed.
 
-use super::{Answer, Connection, Evidence, conclude, is_under};
+use super::{Answer, Connection, Evidence, conclude};
 use crate::checks::Checks;
 use crate::entry::{ClassEntry, QdiscEntry};
 use crate::error::{Error, Inquiry, Loss};
@@ -72,8 +72,7 @@ impl Connection {
         if asked_htb.quantum.is_none() {
             found_htb.quantum = None;
         }
-        let in_place = subject.parent == Handle::UNSPEC || is_under(found.parent, subject.parent);
-        Ok(in_place && asked_htb == found_htb)
+        Ok(subject.may_be_under(found.parent) && asked_htb == found_htb)
     }
 
     /// What hangs at the place that the message is about.

@@ -163,9 +163,9 @@ impl Connection {
     pub(crate) fn request_valid(&mut self, request: &Request, checks: Checks) -> Result<Answer, Error> {
         let subject = Subject::of(request, checks);
         if subject.asks_first() {
-            self.ask_first(&subject)?;
+            self.ask_first(&subject, request)?;
         }
-        self.packet.only(subject, |buffer| request.encode_onto(0, 0, buffer));
+        self.packet.only(subject, |buffer| request.encode_onto(0, 0, checks, buffer));
         self.transmit_one()
     }
 
