@@ -144,7 +144,10 @@ pub use device::Device;
 pub use entry::{ClassEntry, QdiscEntry};
 pub use error::{Error, Inquiry, Loss};
 pub use events::{Event, Events};
-pub use filter::{Classifier, Filter, FilterEntry, FilterName, Fw, ParseProtocolError, Protocol};
+pub use filter::{
+    Classifier, Filter, FilterEntry, FilterName, Fw, ParseProtocolError, Protocol, SkipFlags, U32,
+    U32HashKey, U32Key, U32Mark, U32Offset, U32VariableOffset,
+};
 pub use handle::{Handle, ParseHandleError};
 pub use htb::{HtbClass, HtbQdisc, HtbXstats, LinkLayer};
 pub use link::Link;

@@ -79,6 +79,15 @@ pub(crate) fn number<T: TryFrom<u64>>(text: &str) -> Result<T, Syntax> {
         .ok_or_else(|| Syntax(format!("{text:?} is not a number that fits here")))
 }
 
+/// A number in base 0 of `strtol(3)`, with or without a minus in front.
+pub(crate) fn integer<T: TryFrom<i64>>(text: &str) -> Result<T, Syntax> {
+    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
+    number::<u32>(digits)
+        .ok()
+        .and_then(|number| T::try_from(sign * i64::from(number)).ok())
+        .ok_or_else(|| Syntax(format!("{text:?} is not a number that fits here")))
+}
+
 /// A number in base 16, with or without `0x`.
 pub(crate) fn hexadecimal<T: TryFrom<u64>>(text: &str) -> Result<T, Syntax> {
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
@@ -127,6 +136,9 @@ mod tests {
         assert_eq!(number::<u32>("0"), Ok(0));
         assert_eq!(hexadecimal::<u16>("ff"), Ok(255));
         assert_eq!(hexadecimal::<u16>("0xff"), Ok(255));
+        assert_eq!(integer::<i16>("-0x10"), Ok(-16));
+        assert_eq!(integer::<i16>("8"), Ok(8));
+        assert!(["--1", "-", "", "40000"].iter().all(|text| integer::<i16>(text).is_err()));
         for text in ["", "-1", "+1", "0x", "1 ", "256", "08", "ten"] {
             assert!(number::<u8>(text).is_err(), "{text:?}");
         }

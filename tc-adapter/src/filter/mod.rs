@@ -1,7 +1,10 @@
 //! Filters: which packets go to which class, and what else is done with them. One file a classifier.
 
+mod address;
 mod fw;
 mod protocol;
+mod skip;
+mod u32;
 
 use std::fmt;
 
@@ -16,6 +19,8 @@ use crate::words::{Syntax, Words, number};
 
 pub use fw::Fw;
 pub use protocol::{ParseProtocolError, Protocol};
+pub use skip::SkipFlags;
+pub use u32::{U32, U32HashKey, U32Key, U32Mark, U32Offset, U32VariableOffset};
 
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
@@ -63,6 +68,8 @@ fn is_unspecified(handle: &Handle) -> bool {
 pub enum Classifier {
     /// By the mark that the firewall has set.
     Fw(Fw),
+    /// By words of the packet; also u32's hash tables.
+    U32(U32),
 }
 
 /// The attributes of `TCA_OPTIONS` that say the same in every classifier, each under a number of its own.
@@ -96,24 +103,29 @@ impl Classifier {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Fw(_) => "fw",
+            Self::U32(_) => "u32",
         }
     }
 
     const fn numbers(&self) -> Numbers {
         match self {
             Self::Fw(_) => fw::NUMBERS,
+            Self::U32(_) => u32::NUMBERS,
         }
     }
 
-    fn encode(&self, buffer: &mut Vec<u8>) {
+    /// `terminal`: the filter says where its packets go, or what is done with them.
+    fn encode(&self, terminal: bool, buffer: &mut Vec<u8>) {
         match self {
             Self::Fw(fw) => fw.encode(buffer),
+            Self::U32(u32) => u32.encode(terminal, buffer),
         }
     }
 
     fn decode(kind: &str, options: &[u8]) -> Result<Option<Self>, Malformed> {
         Ok(Some(match kind {
             "fw" => Self::Fw(Fw::decode(options)?),
+            "u32" => Self::U32(U32::decode(options)?),
             _ => return Ok(None),
         }))
     }
@@ -148,6 +160,7 @@ impl Filter {
     pub(crate) fn parse_handle(kind: &str, text: &str) -> Result<u32, Syntax> {
         let read = match kind {
             "fw" => fw::parse_mark(text).map(|(mark, _)| mark),
+            "u32" => u32::parse_handle(text),
             _ => number(text),
         };
         read.map_err(|error| Syntax::new(format!("handle: {error}")))
@@ -155,17 +168,28 @@ impl Filter {
 
     /// Whether it is a hash table of `u32`, and not a filter.
     pub(crate) fn is_table(&self) -> bool {
-        false
+        matches!(&self.classifier, Classifier::U32(u32) if u32.is_table())
     }
 
     /// The bucket of a hash table of `u32` that it is in; 0: that of its prio, and of other classifiers.
     pub(crate) fn bucket(&self) -> u32 {
-        0
+        match &self.classifier {
+            Classifier::U32(u32) => u32.bucket(),
+            _ => 0,
+        }
+    }
+
+    /// Its number among the filters of its prio and its bucket.
+    pub(crate) fn number(&self) -> u32 {
+        match &self.classifier {
+            Classifier::U32(u32) if !u32.is_table() => u32::node(self.handle),
+            _ => self.handle,
+        }
     }
 
     /// Whether the kernel asks filters of its kind in the order of their handles.
     pub(crate) fn is_ordered(&self) -> bool {
-        false
+        matches!(self.classifier, Classifier::U32(_))
     }
 
     /// Whether it takes the packets that `present` takes, so that a change in place makes the one of the other. The kernel does not
@@ -176,7 +200,11 @@ impl Filter {
 
     /// What it says, without its address: the same for two that are to be the same.
     pub(crate) fn content(&self) -> String {
-        Self { chain: 0, prio: 0, handle: 0, ..self.clone() }.to_string()
+        let mut nameless = Self { chain: 0, prio: 0, handle: 0, ..self.clone() };
+        if let Classifier::U32(u32) = &mut nameless.classifier {
+            u32.ht = Some(u32.bucket()).filter(|bucket| *bucket != 0);
+        }
+        nameless.to_string()
     }
 
     /// Appends `TCA_KIND`, `TCA_CHAIN` and `TCA_OPTIONS`.
@@ -187,7 +215,8 @@ impl Filter {
         }
         nest(buffer, TCA_OPTIONS, |buffer| {
             let numbers = self.classifier.numbers();
-            self.classifier.encode(buffer);
+            let terminal = self.classid != Handle::UNSPEC || !self.actions.is_empty();
+            self.classifier.encode(terminal, buffer);
             if self.classid != Handle::UNSPEC {
                 put(buffer, numbers.classid, &self.classid.raw().to_ne_bytes());
             }
@@ -202,6 +231,9 @@ impl Filter {
         let mut common = Common::default();
         let (handle, classifier) = match kind {
             "fw" => fw::parse(handle, words, &mut common).map(|(handle, fw)| (handle, Classifier::Fw(fw)))?,
+            "u32" => {
+                U32::parse(handle, words, &mut common).map(|(handle, u32)| (handle, Classifier::U32(u32)))?
+            }
             other => return Err(Syntax::new(format!("filters of kind {other:?} are not supported"))),
         };
         let Common { classid, actions } = common;
@@ -215,6 +247,10 @@ impl Filter {
 
     /// What the kernel would take in silence, or refuse without a word.
     pub fn validate(&self) -> Result<(), InvalidRequest> {
+        match &self.classifier {
+            Classifier::Fw(_) => {}
+            Classifier::U32(u32) => u32.validate()?,
+        }
         self.actions.iter().try_for_each(Action::validate)
     }
 
@@ -226,6 +262,8 @@ impl Filter {
             && self.actions.iter().zip(&actual.actions).all(|(wanted, actual)| wanted.meets(actual))
             && match (&self.classifier, &actual.classifier) {
                 (Classifier::Fw(wanted), Classifier::Fw(actual)) => wanted == actual,
+                (Classifier::U32(wanted), Classifier::U32(actual)) => wanted.meets(actual),
+                _ => false,
             }
     }
 }
@@ -256,6 +294,12 @@ impl fmt::Display for Filter {
         }
         match &self.classifier {
             Classifier::Fw(fw) => fw.write(self.handle, f)?,
+            Classifier::U32(u32) => {
+                if self.handle != 0 {
+                    write!(f, " handle {}", u32::Text(self.handle))?;
+                }
+                write!(f, " {u32}")?;
+            }
         }
         if self.classid != Handle::UNSPEC {
             write!(f, " classid {}", self.classid)?;
@@ -308,8 +352,10 @@ impl fmt::Display for FilterName {
         if self.prio != 0 {
             write!(f, " prio {}", self.prio)?;
         }
-        if self.handle != 0 {
-            write!(f, " handle {:#x}", self.handle)?;
+        match self.kind.as_deref() {
+            _ if self.handle == 0 => {}
+            Some("u32") => write!(f, " handle {}", u32::Text(self.handle))?,
+            _ => write!(f, " handle {:#x}", self.handle)?,
         }
         self.kind.as_ref().map_or(Ok(()), |kind| write!(f, " {kind}"))
     }
@@ -430,6 +476,58 @@ mod tests {
         assert_eq!(serde_json::from_str::<Filter>(&json).unwrap(), *filter, "{json}");
     }
 
+    const WORDS: &[&str] = &[
+        "match",
+        "u32",
+        "u16",
+        "u8",
+        "ip",
+        "ip6",
+        "src",
+        "dst",
+        "sport",
+        "protocol",
+        "tcp",
+        "icmp_code",
+        "mark",
+        "ether",
+        "at",
+        "nexthdr+2",
+        "nexthdr+",
+        "0",
+        "1",
+        "4",
+        "6",
+        "0xff",
+        "-8",
+        "10.0.0.0/8",
+        "2001:db8::/33",
+        "1:2:3:4:5:6",
+        "divisor",
+        "256",
+        "ht",
+        "link",
+        "2:",
+        "2:1a:",
+        "hashkey",
+        "mask",
+        "offset",
+        "plus",
+        "shift",
+        "eat",
+        "order",
+        "sample",
+        "indev",
+        "eth1",
+        "skip_hw",
+        "skip_sw",
+        "flowid",
+        "1:10",
+        "action",
+        "drop",
+        "pass",
+    ];
+
     proptest! {
         #[test]
         fn fw_comes_back(handle: u32, mask: Option<u32>, classid: u32, prio: u16, chain: u32, protocol: u16) {
@@ -438,6 +536,29 @@ mod tests {
                 ..Filter::new(Protocol::from_number(protocol), Classifier::Fw(Fw { mask }))
             };
             assert_round_trip(&filter);
+        }
+
+        #[test]
+        fn u32_comes_back(u32 in u32::tests::anything(), handle: u32, classid: u32, drop: bool) {
+            let actions = drop.then_some(Action::Gact(action::Gact { control: action::Control::Drop }));
+            let filter = Filter {
+                handle, classid: Handle::from_raw(classid), actions: actions.into_iter().collect(),
+                ..Filter::new(Protocol::IP, Classifier::U32(u32))
+            };
+            assert_round_trip(&filter);
+            prop_assert!(filter.meets(&filter));
+        }
+
+        #[test]
+        fn any_words_are_read_or_refused(
+            kind in prop::sample::select(&["fw", "u32"]),
+            words in prop::collection::vec(prop::sample::select(WORDS), 0..12),
+        ) {
+            let text = format!("filter add dev eth0 parent 1: prio 1 {kind} {}", words.join(" "));
+            if let Ok(command) = text.parse::<crate::command::Command>() {
+                let plain = command.to_string();
+                prop_assert_eq!(plain.parse::<crate::command::Command>(), Ok(command), "{} -> {}", text, plain);
+            }
         }
 
         #[test]

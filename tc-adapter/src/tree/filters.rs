@@ -3,7 +3,7 @@
 //! Filters have no names that their users give: the kernel numbers them. So they are compared by what they say and, where the
 //! kernel asks them one after the other (`u32`, within a bucket of a hash table), by their order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
@@ -130,20 +130,22 @@ impl<'a> Group<'a> {
 
     /// Decides about each wanted filter, and gives those that are surplus, hash tables last.
     fn decide(mut self, fates: &mut [Fate]) -> Vec<&'a FilterEntry> {
-        let mut by_handle: HashMap<u32, &FilterEntry> =
-            self.present.iter().map(|entry| (entry.handle, *entry)).collect();
+        let address = |filter: &Filter| (filter.is_table(), filter.bucket(), filter.number());
+        let mut by_address: HashMap<_, &FilterEntry> =
+            self.present.iter().filter_map(|entry| Some((address(entry.filter.as_ref()?), *entry))).collect();
         // Those with a handle of their own.
         self.wanted.retain(|(index, filter)| {
             if filter.handle == 0 {
                 return true;
             }
-            fates[*index] = match by_handle.remove(&filter.handle) {
+            fates[*index] = match by_address.remove(&address(filter)) {
                 None => Fate::Add { handle: filter.handle },
                 Some(entry) => in_place_of(entry, filter),
             };
             false
         });
-        self.present.retain(|entry| by_handle.contains_key(&entry.handle));
+        let rest: HashSet<u32> = by_address.values().map(|entry| entry.handle).collect();
+        self.present.retain(|entry| rest.contains(&entry.handle));
         let mut surplus = Vec::new();
         let mut buckets: BTreeMap<u32, Group<'a>> = BTreeMap::new();
         for wanted in self.wanted {
@@ -261,7 +263,7 @@ fn pair<'a>(
             .or_default()
             .push(entry);
     }
-    let mut taken = std::collections::HashSet::new();
+    let mut taken = HashSet::new();
     for (index, filter) in wanted {
         match by_content.get_mut(&filter.content()).and_then(Vec::pop) {
             Some(entry) => {
