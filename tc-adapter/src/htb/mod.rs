@@ -7,6 +7,7 @@ mod qdisc;
 mod ticks;
 mod xstats;
 
+pub(crate) use class::level;
 pub use class::{HtbClass, LinkLayer};
 pub use qdisc::HtbQdisc;
 pub(crate) use ticks::{transmit_ticks, whole_microseconds};
