@@ -28,6 +28,10 @@ pub enum Check {
     /// The root qdisc is replaced under another handle, or (without a handle) by another kind: all classes and filters would go.
     /// [`Error::WouldReplaceRoot`](crate::Error::WouldReplaceRoot). Costs a question for the root qdisc.
     RootReplacement,
+    /// A class on the ninth level of a hierarchy, which HTB does not have. [`Error::TooDeep`](crate::Error::TooDeep). The kernel
+    /// would refuse it, too, but says why only since Linux 6.4. Costs nothing beside [`Check::MissingParent`], except for the first
+    /// child of a class that is itself under another one: a question for that one.
+    Depth,
     /// A ceil below the rate.
     CeilBelowRate,
     /// A priority above 7: it would be clamped.
@@ -63,11 +67,12 @@ pub struct Checks(u16);
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::MissingParent,
         Self::Reparenting,
         Self::LeafLoss,
         Self::RootReplacement,
+        Self::Depth,
         Self::CeilBelowRate,
         Self::Priority,
         Self::Burst,

@@ -41,6 +41,8 @@ pub struct ClassEntry {
     /// The handle of the qdisc that its packets wait in; `None` for an inner class, and for the queue that the kernel
     /// makes by default, which has no handle.
     pub leaf: Option<Handle>,
+    /// Of an inner HTB class, 7 for one directly under its qdisc and one less for each level below; 0 for a leaf, wherever it is.
+    pub level: u32,
     /// `htb`, …
     pub kind: Cow<'static, str>,
     /// Settings, when `kind` is `htb`.
@@ -129,6 +131,7 @@ impl ClassEntry {
             device: parts.device,
             classid: parts.handle,
             parent: parts.parent,
+            level: parts.htb_options().map(htb::level).transpose()?.unwrap_or(0),
             leaf: Some(Handle::from_raw(parts.info)).filter(|leaf| *leaf != Handle::UNSPEC),
             htb: parts.htb_options().map(HtbClass::decode_options).transpose()?,
             kind: parts.kind,

@@ -98,6 +98,19 @@ pub enum Error {
         /// The handle in the request; [`Handle::UNSPEC`]: one of the kernel's choice.
         asked: Handle,
     },
+    /// The parent is on the eighth level, the last that HTB has; nothing was sent. (The kernel would answer `EINVAL`, which is
+    /// what [`Error::errno`] gives.)
+    #[error(
+        "class {classid} on device {device} would be below {parent}, which is on the last of eight levels: not sent"
+    )]
+    TooDeep {
+        /// The index of the device.
+        device: u32,
+        /// The class that was to be added.
+        classid: Handle,
+        /// The parent in the request.
+        parent: Handle,
+    },
     /// There is no such device in the network namespace.
     #[error("no such device: {device}")]
     NoSuchDevice {
@@ -212,6 +225,7 @@ impl Error {
         match self {
             Self::Kernel { errno, .. } => Some(*errno),
             Self::MissingParent { .. } => Some(libc::ENOENT),
+            Self::TooDeep { .. } => Some(libc::EINVAL),
             Self::NoSuchDevice { .. } => Some(libc::ENODEV),
             Self::Socket { source, .. } => source.raw_os_error(),
             _ => None,

@@ -66,7 +66,7 @@
 //! | | sent | changed |
 //! |---|---|---|
 //! | [`Error::Invalid`], [`Error::NotReached`], [`Error::Expired`], [`Error::Closed`] | no | no |
-//! | [`Error::MissingParent`], [`Error::WouldNotMove`], [`Error::WouldDestroyLeaf`], [`Error::WouldReplaceRoot`] | a question | no |
+//! | [`Error::MissingParent`], [`Error::WouldNotMove`], [`Error::WouldDestroyLeaf`], [`Error::WouldReplaceRoot`], [`Error::TooDeep`] | a question | no |
 //! | [`Error::Kernel`] | yes | no |
 //! | [`Error::ParentNotApplied`] | yes | yes, but elsewhere than asked |
 //! | [`Error::AnswerLost`] | yes | see its [`Inquiry`] |
@@ -80,6 +80,7 @@
 //! | the same when a class is changed (one message, and no question) | compares the parent that the kernel echoes: [`Error::ParentNotApplied`] |
 //! | destroys the qdisc of a leaf class when that gets a child | sees it when it asks for the parent: [`Error::WouldDestroyLeaf`] |
 //! | destroys the root qdisc and all under it when it is replaced by one with another handle | asks what is there: [`Error::WouldReplaceRoot`] |
+//! | refuses a ninth level, before Linux 6.4 without a word | asks how deep the parent is: [`Error::TooDeep`] |
 //! | clamps priority 100 to 7, takes a ceil below the rate, a burst of 0, class `1:0` | refuses before sending: [`Error::Invalid`] |
 //! | warns by ext-ack text on a *successful* request | [`Answer::warning`] |
 //! | answers a class dump of a device that does not exist with an empty list | [`Error::NoSuchDevice`] |
@@ -88,8 +89,7 @@
 //! | lets any process send what looks like its answer | connects the socket, so that it does not |
 //!
 //! What is refused can be had by name: `tc.request_with(&request, Checks::ALL.without(Check::LeafLoss))`, see [`Check`]. Between a
-//! question and the request, others may change what was asked for: only the parents are looked at again, by echo. The ninth level
-//! of a hierarchy the kernel refuses by itself (`EINVAL`, "tree is too deep" since Linux 6.4).
+//! question and the request, others may change what was asked for: only the parents are looked at again, by echo.
 
 mod action;
 mod attribute;

@@ -171,6 +171,10 @@ impl Subject {
         Error::WouldNotMove { device: self.device, classid: self.handle, asked: self.parent, actual }
     }
 
+    pub(crate) fn too_deep(&self) -> Error {
+        Error::TooDeep { device: self.device, classid: self.handle, parent: self.parent }
+    }
+
     pub(crate) fn would_destroy(&self, leaf: Handle) -> Error {
         Error::WouldDestroyLeaf { device: self.device, parent: self.parent, leaf, child: self.handle }
     }

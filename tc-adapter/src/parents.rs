@@ -13,7 +13,7 @@ use crate::reply::{Malformed, Verdict};
 use crate::request::Request;
 
 /// A class by its device and classid.
-type Place = (u32, Handle);
+pub(crate) type Place = (u32, Handle);
 
 /// What is known of a class that others are to hang under, or that is to be replaced.
 #[derive(Debug)]
@@ -33,11 +33,29 @@ pub(crate) struct Class {
     parent: Handle,
     /// The qdisc that somebody put there.
     leaf: Option<Handle>,
+    /// 1 for one directly under its qdisc.
+    depth: Option<u32>,
 }
+
+/// Levels of an HTB hierarchy (`TC_HTB_MAXDEPTH`).
+const DEEPEST: u32 = 8;
 
 impl Class {
     fn of(entry: &ClassEntry) -> Self {
-        Self { parent: entry.parent, leaf: entry.leaf }
+        // The kernel counts inner classes from above, 7 to 1, and calls every leaf 0.
+        let depth = match entry.level {
+            _ if entry.parent == Handle::ROOT => Some(1),
+            0 => None,
+            level => DEEPEST.checked_sub(level),
+        };
+        Self { parent: entry.parent, leaf: entry.leaf, depth }
+    }
+
+    fn below(above: Option<&Known>) -> Option<u32> {
+        match above {
+            Some(Known::There(class)) => class.depth.map(|depth| depth + 1),
+            _ => None,
+        }
     }
 }
 
@@ -57,6 +75,23 @@ impl From<&Result<Answer, Error>> for Known {
     }
 }
 
+impl Known {
+    /// The class above, which must be asked for to know how deep this one is.
+    pub(crate) fn depends_on(&self) -> Option<Handle> {
+        match self {
+            Self::There(Class { parent, depth: None, .. }) => Some(*parent),
+            _ => None,
+        }
+    }
+
+    /// Which is this one.
+    pub(crate) fn is_below(&mut self, above: &Self) {
+        if let Self::There(class @ Class { depth: None, .. }) = self {
+            class.depth = Class::below(Some(above));
+        }
+    }
+}
+
 /// Whether `subject` may be sent, by what is known of its parent and of itself.
 pub(crate) fn decide(subject: &Subject, parent: Option<&Known>, itself: Option<&Known>) -> Result<(), Error> {
     match itself {
@@ -71,6 +106,9 @@ pub(crate) fn decide(subject: &Subject, parent: Option<&Known>, itself: Option<&
     match parent {
         Some(Known::There(Class { leaf: Some(leaf), .. })) if subject.checks.contains(Check::LeafLoss) => {
             Err(subject.would_destroy(*leaf))
+        }
+        Some(Known::There(Class { depth: Some(DEEPEST..), .. })) if subject.checks.contains(Check::Depth) => {
+            Err(subject.too_deep())
         }
         Some(Known::Missing(ext_ack)) if required => Err(subject.without_parent(classid, ext_ack.clone())),
         None if required => Err(subject.without_parent(classid, None)),
@@ -144,6 +182,23 @@ impl Parents {
         self.0.insert(place, Known::from(answer));
     }
 
+    /// Finds out how deep these classes are, as far as those above are known. Gives those above that are to be asked for.
+    pub(crate) fn measure(&mut self, places: &[Place]) -> Vec<Place> {
+        let mut unknown = HashSet::new();
+        for place in places {
+            let Some(above) = self.0.get(place).and_then(Known::depends_on) else { continue };
+            match Class::below(self.0.get(&(place.0, above))) {
+                None => drop(unknown.insert((place.0, above))),
+                Some(found) => {
+                    if let Some(Known::There(class)) = self.0.get_mut(place) {
+                        class.depth = Some(found);
+                    }
+                }
+            }
+        }
+        unknown.into_iter().collect()
+    }
+
     /// Whether `subject` may be sent.
     pub(crate) fn require(&self, subject: &Subject) -> Result<(), Error> {
         let known = |classid| self.0.get(&(subject.device, classid));
@@ -183,12 +238,16 @@ impl Parents {
         let certain = answer.evidence == Evidence::Acknowledged;
         match (&answer.class, subject.act) {
             (Some(entry), _) => {
-                self.0.insert(place, Known::There(Class::of(entry)));
+                let class = Class::of(entry);
+                let depth = class.depth.or_else(|| Class::below(self.0.get(&(subject.device, entry.parent))));
+                self.0.insert(place, Known::There(Class { depth, ..class }));
             }
             (None, Act::Add) if certain => {
                 let at_root = subject.parent.minor() == 0;
                 let parent = if at_root { Handle::ROOT } else { subject.parent };
-                self.0.insert(place, Known::There(Class { parent, leaf: None }));
+                let above = self.0.get(&(subject.device, parent));
+                let depth = if at_root { Some(1) } else { Class::below(above) };
+                self.0.insert(place, Known::There(Class { parent, leaf: None, depth }));
             }
             // A change leaves it where it was, with its qdisc.
             (None, _) if certain && matches!(self.0.get(&place), Some(Known::There(_))) => {}
@@ -254,6 +313,7 @@ mod tests {
             classid: class(minor),
             parent,
             leaf,
+            level: 0,
             kind: "htb".into(),
             htb: None,
             stats: Stats::default(),
@@ -298,6 +358,36 @@ mod tests {
         assert!(parents.require(&allowed).is_ok());
         parents.learn(&allowed, &done());
         assert!(parents.require(&child).is_ok(), "its sibling has destroyed it");
+    }
+
+    #[test]
+    fn levels_are_counted() {
+        let mut parents = Parents::default();
+        parents.learn(&add(Handle::qdisc(1), 1), &done());
+        for minor in 2..=8 {
+            let child = add(class(minor - 1), minor);
+            assert!(parents.require(&child).is_ok(), "{minor}");
+            // With an echo or without one.
+            let echo = told(minor, class(minor - 1), None);
+            parents.learn(&child, &if minor % 2 == 0 { echo } else { done() });
+        }
+        let ninth = add(class(8), 9);
+        let refused = parents.require(&ninth);
+        assert!(matches!(refused, Err(Error::TooDeep { parent, .. }) if parent == class(8)), "{refused:?}");
+        assert!(parents.require(&Subject { checks: Checks::ALL.without(Check::Depth), ..ninth }).is_ok());
+        // An inner class tells its level, a leaf that of the one above.
+        for (level, depth) in [(7, 1), (6, 2), (1, 7)] {
+            let entry = |minor| told(minor, class(0x20), None).unwrap().class.unwrap();
+            let above = Known::There(Class::of(&ClassEntry { level, ..*entry(0x10) }));
+            assert!(
+                matches!(above, Known::There(Class { depth: Some(told), .. }) if told == depth),
+                "{level}"
+            );
+            let mut leaf = Known::There(Class::of(&entry(0x11)));
+            assert_eq!((above.depends_on(), leaf.depends_on()), (None, Some(class(0x20))));
+            leaf.is_below(&above);
+            assert_eq!(decide(&add(class(0x11), 0x12), Some(&leaf), None).is_err(), depth == 7);
+        }
     }
 
     #[test]

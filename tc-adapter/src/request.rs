@@ -22,7 +22,7 @@ const LARGEST_CLASS: usize = 128;
 ///
 /// `device` is an interface index, see [`Device`](crate::Device). Each is one netlink message, before which the kernel is asked a
 /// question in three cases, unless [`Checks`](crate::Checks) leave it out: for the parent, when a class is added or replaced under
-/// another *class*; for the class itself, when one is replaced; for what is there, when a root qdisc is replaced.
+/// another *class* (and, for its first child, for the one above); for the class itself, when one is replaced; for what is there, when a root qdisc is replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// `tc qdisc add dev … root handle 1: htb …`. `EEXIST` when the parent has a qdisc (the kernel's default ones
@@ -244,12 +244,10 @@ impl Request {
         }
     }
 
-    /// The parent class of which must be known whether it is there, and what qdisc it has.
+    /// The parent class of which must be known whether it is there, how deep, and what qdisc it has.
     pub(crate) fn parent_to_check(&self, checks: Checks) -> Option<Handle> {
-        if !(checks.contains(Check::MissingParent) || checks.contains(Check::LeafLoss)) {
-            return None;
-        }
-        self.parent_class()
+        let wanted = [Check::MissingParent, Check::LeafLoss, Check::Depth];
+        if wanted.into_iter().any(|check| checks.contains(check)) { self.parent_class() } else { None }
     }
 
     fn parent_class(&self) -> Option<Handle> {

@@ -1,13 +1,13 @@
 //! What must be known before a request is sent: its parent, itself, the root qdisc that it would replace.
 
 use super::{Answer, Connection};
-use crate::checks::Checks;
+use crate::checks::{Check, Checks};
 use crate::entry::QdiscEntry;
 use crate::error::Error;
 use crate::handle::Handle;
 use crate::message::{MessageType, NETLINK_HEADER};
 use crate::packet::{Packet, Stake, Subject};
-use crate::parents::{Known, Parents, Touched, decide};
+use crate::parents::{Known, Parents, Place, Touched, decide};
 use crate::request::{self, Request};
 
 const RTM_NEWQDISC: u16 = MessageType::NewQdisc.value();
@@ -28,10 +28,14 @@ impl Connection {
             }
             itself = Some(known);
         }
-        let parent = match subject.needs {
-            Some(parent) => Some(self.ask_for_class(subject.device, parent)?),
-            None => None,
-        };
+        let mut parent = None;
+        if let Some(classid) = subject.needs {
+            let mut known = self.ask_for_class(subject.device, classid)?;
+            if let (true, Some(above)) = (subject.checks.contains(Check::Depth), known.depends_on()) {
+                known.is_below(&self.ask_for_class(subject.device, above)?);
+            }
+            parent = Some(known);
+        }
         decide(subject, parent.as_ref(), itself.as_ref())
     }
 
@@ -135,7 +139,16 @@ impl Connection {
     /// Asks, in one packet, for the classes that nothing is known of.
     fn look_for_classes(&mut self, subjects: &[Subject], parents: &mut Parents) {
         let wanted = parents.unknown(subjects);
-        for some in wanted.chunks(self.limits.messages) {
+        self.ask_for_classes(&wanted, parents);
+        if subjects.iter().any(|subject| subject.checks.contains(Check::Depth)) {
+            let above = parents.measure(&wanted);
+            self.ask_for_classes(&above, parents);
+            parents.measure(&wanted);
+        }
+    }
+
+    fn ask_for_classes(&mut self, places: &[Place], parents: &mut Parents) {
+        for some in places.chunks(self.limits.messages) {
             self.packet.clear();
             for &(device, classid) in some {
                 self.packet.push(&Request::GetClass { device, classid }, Checks::NONE);

@@ -244,6 +244,16 @@ impl HtbClass {
     }
 }
 
+/// The level in the value of `TCA_OPTIONS`, which the kernel tells and nobody sets.
+pub(crate) fn level(bytes: &[u8]) -> Result<u32, Malformed> {
+    for attribute in each(bytes) {
+        if let (PARMS, value) = attribute? {
+            return u32_at(value, 36).ok_or(Malformed("TCA_HTB_PARMS is too short"));
+        }
+    }
+    Ok(0)
+}
+
 /// As words of a `tc` command, exactly.
 impl fmt::Display for HtbClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,8 +7,8 @@ mod qdisc;
 mod ticks;
 mod xstats;
 
-pub(crate) use class::link_layer;
 pub use class::{HtbClass, LinkLayer};
+pub(crate) use class::{level, link_layer};
 pub use qdisc::HtbQdisc;
 pub(crate) use ticks::{least_size, transmit_ticks, whole_microseconds};
 pub use xstats::HtbXstats;

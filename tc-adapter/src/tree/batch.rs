@@ -304,12 +304,14 @@ impl DeviceTree {
             .ok_or_else(|| "a filter needs a parent, such as 1:".to_owned())
     }
 
-    /// The prio that the kernel gives a filter without one (`tcf_auto_prio`).
+    /// The prio that the kernel gives a filter without one: one less than the lowest of the upper half (`tcf_auto_prio`).
     pub(super) fn next_prio(&self, parent: Handle, chain: u32) -> u16 {
         const FIRST: u16 = 0xC000;
+        const UPPER_HALF: u16 = 0x8000;
         let used =
             self.filters.iter().filter(|placed| placed.parent == parent && placed.filter.chain == chain);
-        used.map(|placed| placed.filter.prio).min().map_or(FIRST, |lowest| lowest.saturating_sub(1).max(1))
+        let automatic = used.map(|placed| placed.filter.prio).filter(|prio| *prio >= UPPER_HALF);
+        automatic.min().map_or(FIRST, |lowest| lowest - 1)
     }
 }
 

@@ -77,6 +77,7 @@ const TESTS: &[(&str, Test)] = &[
     ("adapter::safety::batches_are_as_careful", safety::batches_are_as_careful),
     ("adapter::safety::a_client_is_as_careful", safety::a_client_is_as_careful),
     ("adapter::safety::a_tree_may_come_in_any_order", safety::a_tree_may_come_in_any_order),
+    ("adapter::safety::a_batch_knows_how_deep_it_is", safety::a_batch_knows_how_deep_it_is),
     ("adapter::safety::a_tree_is_built_by_many_tasks", safety::a_tree_is_built_by_many_tasks),
     ("adapter::safety::only_what_may_be_moved_is_moved", safety::only_what_may_be_moved_is_moved),
     ("adapter::safety::what_is_allowed_is_sent", safety::what_is_allowed_is_sent),

@@ -2,9 +2,9 @@
 
 use libtest_mimic::Failed;
 use support::{kernel_is_at_least, run};
-use tc_adapter::{Error, Handle, Request};
+use tc_adapter::{Check, Checks, Error, Handle, Request};
 
-use super::world::{DEVICE, QDISC, World, class, mbit, settings};
+use super::world::{DEVICE, QDISC, World, add_class, class, mbit, settings};
 
 pub(crate) fn missing_parent_is_an_error() -> Result<(), Failed> {
     let mut world = World::new()?;
@@ -123,7 +123,16 @@ pub(crate) fn the_tree_ends_somewhere() -> Result<(), Failed> {
     for minor in 2..20 {
         if let Err(error) = world.add(class(minor - 1), minor) {
             assert_eq!(minor, 9, "eight levels: {error}");
+            assert!(matches!(error, Error::TooDeep { parent, .. } if parent == class(8)), "{error}");
             assert_eq!(error.errno(), Some(nix::libc::EINVAL));
+            let (sent, allowed) = world.messages(|world| {
+                let request = add_class(world.device, class(8), 9);
+                world.connection.request_with(&request, Checks::ALL.without(Check::Depth))
+            });
+            assert_eq!(sent, 2, "the question about the parent, then the request");
+            let error = allowed.err().ok_or("a ninth level")?;
+            assert!(matches!(error, Error::Kernel { errno: nix::libc::EINVAL, .. }), "{error}");
+            assert_eq!(world.class(9)?, None);
             if kernel_is_at_least(6, 4)? {
                 assert!(error.ext_ack().is_some_and(|text| text.contains("too deep")), "{error}");
             }

@@ -225,6 +225,7 @@ fn kind(outcome: &Result<Answer, Error>) -> String {
         Err(Error::WouldNotMove { .. }) => "move".into(),
         Err(Error::WouldReplaceRoot { .. }) => "root".into(),
         Err(Error::MissingParent { .. }) => "missing".into(),
+        Err(Error::TooDeep { .. }) => "deep".into(),
         Err(error) => error.to_string(),
     }
 }
@@ -396,6 +397,26 @@ pub(crate) fn a_tree_may_come_in_any_order() -> Result<(), Failed> {
             }
         }
     }
+    Ok(())
+}
+
+/// The deepest class of a chain that is there is a leaf, of which the kernel does not tell how deep it is.
+pub(crate) fn a_batch_knows_how_deep_it_is() -> Result<(), Failed> {
+    let mut world = World::new()?;
+    let device = world.device;
+    let chain: Vec<_> = (1..=6).map(|minor| add_class(device, class(minor - 1), minor)).collect();
+    world.connection.batch(&chain, OnError::Stop);
+    let rest: Vec<_> = (7..=10).map(|minor| add_class(device, class(minor - 1), minor)).collect();
+    let (sent, outcomes) = world.messages(|world| world.connection.batch(&rest, OnError::Continue));
+    let kinds: Vec<_> = outcomes.iter().map(kind).collect();
+    assert_eq!(kinds, ["ok", "ok", "deep", "missing"]);
+    assert_eq!(parents(&mut world)?.len(), 8);
+    // For the parent and the one above it, and for the parent that was not made.
+    assert_eq!(sent, 2 + 3);
+    let (sent, outcomes) = world.messages(|world| {
+        world.connection.batch_with(&rest[2..3], OnError::Continue, Checks::ALL.without(Check::Depth))
+    });
+    assert_eq!((sent, outcomes[0].as_ref().err().and_then(Error::errno)), (2, Some(nix::libc::EINVAL)));
     Ok(())
 }
 
