@@ -129,8 +129,10 @@ pub use htb::{HtbClass, HtbQdisc, HtbXstats, LinkLayer};
 pub use link::Link;
 pub use message::MessageType;
 pub use qdisc::{
-    Bfifo, CeThresholdSelector, Clsact, FqCodel, FqCodelXstats, Ingress, Mq, ParseShareError, Percent, Pfifo,
-    Prio, Probability, Qdisc, QdiscXstats, Sfq, SfqRed, SfqXstats, Tbf,
+    Bfifo, Cake, CakeAckFilter, CakeBandwidth, CakeCells, CakeDiffserv, CakeFlowMode, CakeOverhead, CakeTin,
+    CakeXstats, CeThresholdSelector, Clsact, FqCodel, FqCodelXstats, Ingress, Mq, Netem, NetemChance,
+    NetemLoss, NetemRate, NetemSlot, ParseShareError, Percent, Pfifo, Prio, Probability, Qdisc, QdiscXstats,
+    Sfq, SfqRed, SfqXstats, Tbf,
 };
 pub use rate::{Rate, RateError};
 pub use recycle::Recycler;
