@@ -155,8 +155,10 @@ pub use message::MessageType;
 #[doc(hidden)]
 pub use packet::Packet;
 pub use qdisc::{
-    Bfifo, CeThresholdSelector, Clsact, FqCodel, FqCodelXstats, Ingress, Mq, ParseShareError, Percent, Pfifo,
-    Prio, Probability, Qdisc, QdiscXstats, Sfq, SfqRed, SfqXstats, Tbf,
+    Bfifo, Cake, CakeAckFilter, CakeBandwidth, CakeCells, CakeDiffserv, CakeFlowMode, CakeOverhead, CakeTin,
+    CakeXstats, CeThresholdSelector, Clsact, FqCodel, FqCodelXstats, Ingress, Mq, Netem, NetemChance,
+    NetemLoss, NetemRate, NetemSlot, ParseShareError, Percent, Pfifo, Prio, Probability, Qdisc, QdiscXstats,
+    Sfq, SfqRed, SfqXstats, Tbf,
 };
 pub use rate::{Rate, RateError};
 pub use recycle::Recycler;

@@ -10,7 +10,7 @@ mod xstats;
 pub use class::{HtbClass, LinkLayer};
 pub(crate) use class::{level, link_layer};
 pub use qdisc::HtbQdisc;
-pub(crate) use ticks::{least_size, transmit_ticks, whole_microseconds};
+pub(crate) use ticks::{reported_size, transmit_ticks, whole_microseconds};
 pub use xstats::HtbXstats;
 
 /// The kind under which the kernel knows HTB.

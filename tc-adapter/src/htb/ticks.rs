@@ -27,11 +27,13 @@ pub(super) fn transmit_size(ticks: u32, rate: Rate) -> Size {
     Size::from_bytes(u32::try_from(bytes).unwrap_or(u32::MAX))
 }
 
-/// The least whole bytes that take `ticks` at `rate`, at most `u32::MAX`: what the kernel was given when it rounded the time
-/// down, as it does where it is given bytes. Up to 15.6 MB/s (125 Mbit/s), where a tick is no more than a byte, exactly that.
-pub(crate) fn least_size(ticks: u32, rate: Rate) -> Size {
-    let bytes =
-        (u128::from(ticks) * u128::from(rate.bytes_per_second())).div_ceil(u128::from(TICKS_PER_SECOND));
+/// The bytes that the kernel was given when it reports `ticks` at `rate`, rounded down, as it does where it is given bytes; at most
+/// `u32::MAX`. Up to 15.6 MB/s (125 Mbit/s), where a tick is no more than a byte, exactly these; above, the middle of those that it
+/// may have been, so that the kernel makes the same ticks of them again.
+pub(crate) fn reported_size(ticks: u32, rate: Rate) -> Size {
+    let half_ticks = u128::from(ticks) * 2;
+    let (rate, per_second) = (u128::from(rate.bytes_per_second()), u128::from(TICKS_PER_SECOND) * 2);
+    let bytes = (half_ticks * rate).div_ceil(per_second).max((half_ticks + 1) * rate / per_second);
     Size::from_bytes(u32::try_from(bytes).unwrap_or(u32::MAX))
 }
 
@@ -66,7 +68,7 @@ mod tests {
             let ticks = u64::from(size) * TICKS_PER_SECOND / rate;
             if let Ok(ticks) = u32::try_from(ticks) {
                 let rate = Rate::from_bytes_per_second(rate).unwrap();
-                prop_assert_eq!(least_size(ticks, rate), Size::from_bytes(size));
+                prop_assert_eq!(reported_size(ticks, rate), Size::from_bytes(size));
             }
         }
 

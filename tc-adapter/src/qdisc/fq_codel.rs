@@ -95,7 +95,7 @@ impl FromStr for CeThresholdSelector {
 
 serde_as_text!(CeThresholdSelector, CeThresholdSelector::to_string);
 
-/// What fq_codel counts; `tc -s qdisc show` (`struct tc_fq_codel_qd_stats`).
+/// What `fq_codel` counts; `tc -s qdisc show` (`struct tc_fq_codel_qd_stats`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FqCodelXstats {
     /// Bytes of the largest packet seen.

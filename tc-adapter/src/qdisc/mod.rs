@@ -1,8 +1,11 @@
 //! Queueing disciplines: one file a kind, each with its settings, their form in `TCA_OPTIONS` and their words in `tc`.
 
 mod bare;
+mod cake;
+mod cake_stats;
 mod fifo;
 mod fq_codel;
+mod netem;
 mod prio;
 mod red;
 mod sfq;
@@ -24,8 +27,11 @@ use crate::validate::InvalidRequest;
 use crate::words::{Syntax, Words};
 
 pub use bare::{Clsact, Ingress, Mq};
+pub use cake::{Cake, CakeAckFilter, CakeBandwidth, CakeCells, CakeDiffserv, CakeFlowMode, CakeOverhead};
+pub use cake_stats::{CakeTin, CakeXstats};
 pub use fifo::{Bfifo, Pfifo};
 pub use fq_codel::{CeThresholdSelector, FqCodel, FqCodelXstats};
+pub use netem::{Netem, NetemChance, NetemLoss, NetemRate, NetemSlot};
 pub use prio::Prio;
 pub use sfq::{Sfq, SfqRed, SfqXstats};
 pub use share::{ParseShareError, Percent, Probability};
@@ -58,6 +64,10 @@ pub enum Qdisc {
     FqCodel(Box<FqCodel>),
     /// Stochastic fairness queueing.
     Sfq(Box<Sfq>),
+    /// Bad networks: delay, loss and more on purpose.
+    Netem(Box<Netem>),
+    /// CAKE, shaper and fair queues in one.
+    Cake(Box<Cake>),
 }
 
 /// What a qdisc of one kind counts beyond [`Stats`](crate::Stats).
@@ -73,6 +83,8 @@ pub enum QdiscXstats {
     FqCodel(FqCodelXstats),
     /// Of the random early detection of `sfq`.
     Sfq(SfqXstats),
+    /// Of CAKE.
+    Cake(Box<CakeXstats>),
 }
 
 impl Qdisc {
@@ -89,6 +101,8 @@ impl Qdisc {
             Self::Mq(_) => "mq",
             Self::FqCodel(_) => "fq_codel",
             Self::Sfq(_) => "sfq",
+            Self::Netem(_) => "netem",
+            Self::Cake(_) => "cake",
         }
     }
 
@@ -99,7 +113,12 @@ impl Qdisc {
             Self::Htb(_) | Self::Ingress(_) | Self::Clsact(_) | Self::Mq(_) | Self::Sfq(_) => false,
             // The kernel refuses to be told the number of queues again.
             Self::FqCodel(fq_codel) => fq_codel.flows.is_none(),
-            Self::Pfifo(_) | Self::Bfifo(_) | Self::Tbf(_) | Self::Prio(_) => true,
+            Self::Pfifo(_)
+            | Self::Bfifo(_)
+            | Self::Tbf(_)
+            | Self::Prio(_)
+            | Self::Netem(_)
+            | Self::Cake(_) => true,
         }
     }
 
@@ -124,6 +143,8 @@ impl Qdisc {
             Self::Prio(prio) => prio.encode(buffer),
             Self::FqCodel(fq_codel) => fq_codel.encode(buffer),
             Self::Sfq(sfq) => sfq.encode(buffer),
+            Self::Netem(netem) => netem.encode(buffer),
+            Self::Cake(cake) => cake.encode(buffer),
             Self::Ingress(_) | Self::Clsact(_) | Self::Mq(_) => {}
         }
     }
@@ -139,6 +160,8 @@ impl Qdisc {
             ("prio", Some(options)) => Some(Self::Prio(Prio::decode(options)?)),
             ("fq_codel", Some(options)) => Some(Self::FqCodel(Box::new(FqCodel::decode(options)?))),
             ("sfq", Some(options)) => Some(Self::Sfq(Box::new(Sfq::decode(options)?))),
+            ("netem", Some(options)) => Some(Self::Netem(Box::new(Netem::decode(options)?))),
+            ("cake", Some(options)) => Some(Self::Cake(Box::new(Cake::decode(options)?))),
             ("ingress", _) => Some(Self::Ingress(Ingress {})),
             ("clsact", _) => Some(Self::Clsact(Clsact {})),
             ("mq", _) => Some(Self::Mq(Mq {})),
@@ -159,6 +182,8 @@ impl Qdisc {
             "mq" => Self::Mq(Mq::parse(words)?),
             "fq_codel" => Self::FqCodel(Box::new(FqCodel::parse(words)?)),
             "sfq" => Self::Sfq(Box::new(Sfq::parse(words)?)),
+            "netem" => Self::Netem(Box::new(Netem::parse(words)?)),
+            "cake" => Self::Cake(Box::new(Cake::parse(words)?)),
             other => return Err(Syntax::new(format!("qdiscs of kind {other:?} are not supported"))),
         })
     }
@@ -180,6 +205,8 @@ impl Qdisc {
             Self::Prio(prio) => prio.validate(),
             Self::FqCodel(fq_codel) => fq_codel.validate(),
             Self::Sfq(sfq) => sfq.validate(),
+            Self::Netem(netem) => netem.validate(),
+            Self::Cake(cake) => cake.validate(),
             Self::Pfifo(_) | Self::Bfifo(_) | Self::Ingress(_) | Self::Clsact(_) | Self::Mq(_) => Ok(()),
         }
     }
@@ -195,6 +222,8 @@ impl Qdisc {
             (Self::Prio(wanted), Self::Prio(actual)) => wanted == actual,
             (Self::FqCodel(wanted), Self::FqCodel(actual)) => wanted.meets(actual, link),
             (Self::Sfq(wanted), Self::Sfq(actual)) => wanted.meets(actual, link),
+            (Self::Netem(wanted), Self::Netem(actual)) => wanted.meets(actual),
+            (Self::Cake(wanted), Self::Cake(actual)) => wanted.meets(actual),
             (Self::Ingress(_), Self::Ingress(_))
             | (Self::Clsact(_), Self::Clsact(_))
             | (Self::Mq(_), Self::Mq(_)) => true,
@@ -221,6 +250,7 @@ impl QdiscXstats {
                 Some(Self::Htb { direct_packets: HtbQdisc::decode_direct_packets(options)? })
             }
             ("fq_codel", _, Some(app)) => FqCodelXstats::decode(app)?.map(Self::FqCodel),
+            ("cake", _, Some(app)) => Some(Self::Cake(Box::new(CakeXstats::decode(app)?))),
             ("sfq", Some(options), _) if options.len() >= sfq::OPTIONS_SIZE => {
                 Some(Self::Sfq(SfqXstats::decode(options)?))
             }
@@ -241,6 +271,8 @@ impl fmt::Display for Qdisc {
             Self::Prio(prio) => prio.fmt(f),
             Self::FqCodel(fq_codel) => fq_codel.fmt(f),
             Self::Sfq(sfq) => sfq.fmt(f),
+            Self::Netem(netem) => netem.fmt(f),
+            Self::Cake(cake) => cake.fmt(f),
             Self::Ingress(_) | Self::Clsact(_) | Self::Mq(_) => Ok(()),
         }
     }

@@ -304,15 +304,14 @@ impl RedWords {
         let max = self.max.filter(|max| *max != 0).unwrap_or(limit / 4);
         let min = self.min.filter(|min| *min != 0).unwrap_or(max / 3);
         let average = self.avpkt.map_or(1000, Size::bytes);
-        let ewma = match self.ewma {
-            Some(ewma) => ewma,
-            None => {
-                let burst = self.burst.filter(|burst| *burst != 0);
-                red::default_burst(min, max, average)
-                    .map(|default| burst.unwrap_or(default))
-                    .and_then(|burst| red::weight_log(min, burst, average))
-                    .ok_or_else(|| Syntax::new("sfq: no average goes with this burst, avpkt and min"))?
-            }
+        let ewma = if let Some(ewma) = self.ewma {
+            ewma
+        } else {
+            let burst = self.burst.filter(|burst| *burst != 0);
+            red::default_burst(min, max, average)
+                .map(|default| burst.unwrap_or(default))
+                .and_then(|burst| red::weight_log(min, burst, average))
+                .ok_or_else(|| Syntax::new("sfq: no average goes with this burst, avpkt and min"))?
         };
         let probability = self.probability.unwrap_or(Probability::TWO_PERCENT);
         let (ecn, harddrop) = (self.ecn, self.harddrop);

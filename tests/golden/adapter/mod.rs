@@ -4,6 +4,7 @@ mod answers;
 mod batches;
 mod concurrency;
 mod faults;
+mod kinds;
 mod lists;
 mod news;
 mod parents;
@@ -31,6 +32,10 @@ const TESTS: &[(&str, Test)] = &[
     ("adapter::qdiscs::refusals_come_with_text", qdiscs::refusals_come_with_text),
     ("adapter::qdiscs::a_new_handle_wipes_the_tree", qdiscs::a_new_handle_wipes_the_tree),
     ("adapter::qdiscs::a_child_destroys_the_leaf_qdisc", qdiscs::a_child_destroys_the_leaf_qdisc),
+    ("adapter::kinds::tbf_is_what_was_asked", kinds::tbf_is_what_was_asked),
+    ("adapter::kinds::tbf_is_what_tc_makes_of_it", kinds::tbf_is_what_tc_makes_of_it),
+    ("adapter::kinds::hooks_come_and_go", kinds::hooks_come_and_go),
+    ("adapter::kinds::mq_is_what_was_asked", kinds::mq_is_what_was_asked),
     ("adapter::answers::each_request_is_one_message", answers::each_request_is_one_message),
     ("adapter::answers::warnings_are_handed_on", answers::warnings_are_handed_on),
     ("adapter::answers::what_does_not_exist", answers::what_does_not_exist),
