@@ -4,7 +4,7 @@ use super::{Connection, RTM_NEWTCLASS};
 use crate::entry::{ClassEntry, QdiscEntry};
 use crate::error::{Error, Inquiry};
 use crate::exchange::collect;
-use crate::filter::FilterEntry;
+use crate::filter::{FilterEntry, FilterName};
 use crate::handle::Handle;
 use crate::link::Link;
 use crate::message::MessageType;
@@ -90,6 +90,31 @@ impl Connection {
             self.check_device(device)?;
         }
         Ok(list)
+    }
+
+    /// The hash table that a prio of `u32` filters starts from.
+    ///
+    /// The kernel lists the tables of a prio for every class of the qdisc that has filters of this prio (`u32_walk` goes through
+    /// those of the whole qdisc), so that only by asking it can be told whose is which.
+    pub(crate) fn root_table(
+        &mut self,
+        device: u32,
+        parent: Handle,
+        place: &FilterEntry,
+    ) -> Result<u32, Error> {
+        /// `TC_U32_ROOT`
+        const ROOT: Handle = Handle::from_raw(0xFFF0_0000);
+        let name = FilterName { handle: ROOT.raw(), ..place.name() };
+        let subject = Subject { handle: ROOT, parent, ..Subject::named(MessageType::GetFilter, device) };
+        self.packet.only(subject, |buffer| name.encode_question(device, parent, buffer));
+        let mut table = None;
+        self.ask(&subject, |message_type, payload| {
+            if message_type == RTM_NEWTFILTER {
+                table = Some(FilterEntry::decode(payload)?.handle);
+            }
+            Ok(())
+        })?;
+        table.ok_or(Error::Malformed(Malformed("an answer without the filter that was asked for")))
     }
 
     /// The properties of a device on which defaults depend.

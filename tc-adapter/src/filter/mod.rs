@@ -8,11 +8,13 @@ mod u32;
 
 use std::fmt;
 
+use netlink_packet_core::NLM_F_ACK;
 use serde::{Deserialize, Serialize};
 
 use crate::action::{self, Action};
 use crate::attribute::{each, nest, put, u32_at};
 use crate::handle::Handle;
+use crate::message::{self, Envelope, MessageType};
 use crate::reply::Malformed;
 use crate::validate::InvalidRequest;
 use crate::words::{Syntax, Words, number};
@@ -171,6 +173,11 @@ impl Filter {
         matches!(&self.classifier, Classifier::U32(u32) if u32.is_table())
     }
 
+    /// Whether it hands packets on to a hash table of `u32`.
+    pub(crate) fn leads_to_a_table(&self) -> bool {
+        matches!(&self.classifier, Classifier::U32(u32) if u32.link.is_some())
+    }
+
     /// The bucket of a hash table of `u32` that it is in; 0: that of its prio, and of other classifiers.
     pub(crate) fn bucket(&self) -> u32 {
         match &self.classifier {
@@ -198,13 +205,22 @@ impl Filter {
         Self { classid: present.classid, actions: present.actions.clone(), ..self.clone() }.meets(present)
     }
 
+    /// Without the name of its prio's root table, which the kernel gives anew each time, so that it can be made again.
+    #[must_use]
+    pub(crate) fn without_root_table(mut self) -> Self {
+        if let Classifier::U32(u32) = &mut self.classifier
+            && !u32.is_table()
+            && u32.bucket() == 0
+        {
+            u32.ht = None;
+            self.handle = u32::node(self.handle);
+        }
+        self
+    }
+
     /// What it says, without its address: the same for two that are to be the same.
     pub(crate) fn content(&self) -> String {
-        let mut nameless = Self { chain: 0, prio: 0, handle: 0, ..self.clone() };
-        if let Classifier::U32(u32) = &mut nameless.classifier {
-            u32.ht = Some(u32.bucket()).filter(|bucket| *bucket != 0);
-        }
-        nameless.to_string()
+        Self { chain: 0, prio: 0, handle: 0, ..self.clone().without_root_table() }.to_string()
     }
 
     /// Appends `TCA_KIND`, `TCA_CHAIN` and `TCA_OPTIONS`.
@@ -329,6 +345,21 @@ impl FilterName {
         info(self.prio, self.protocol.unwrap_or(Protocol::from_number(0)))
     }
 
+    /// Appends the message that asks for it.
+    pub(crate) fn encode_question(&self, device: u32, parent: Handle, buffer: &mut Vec<u8>) {
+        let envelope = Envelope {
+            message_type: MessageType::GetFilter,
+            flags: NLM_F_ACK,
+            sequence: 0,
+            port: 0,
+            device,
+            handle: Handle::from_raw(self.handle),
+            parent,
+            info: self.info(),
+        };
+        message::append(buffer, envelope, |buffer| self.encode(buffer));
+    }
+
     /// Appends `TCA_KIND` and `TCA_CHAIN`.
     pub(crate) fn encode(&self, buffer: &mut Vec<u8>) {
         if let Some(kind) = &self.kind {
@@ -394,6 +425,16 @@ impl FilterEntry {
         }
     }
 
+    /// The hash table of `u32` that it is, or is in.
+    pub(crate) const fn table(&self) -> u32 {
+        self.handle & 0xFFF0_0000
+    }
+
+    /// Whether it is, or is in, a hash table that the kernel made for a prio.
+    pub(crate) const fn is_in_a_root_table(&self) -> bool {
+        self.handle >= 0x8000_0000
+    }
+
     /// Whether it stands for the prio as a whole, or for the hash table that every prio of `u32` has, and not for a filter.
     pub fn is_only_a_place(&self) -> bool {
         const FIRST_AUTOMATIC_TABLE: u32 = 0x8000_0000;
@@ -444,7 +485,7 @@ impl FilterEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Envelope, MessageType, NETLINK_HEADER, append};
+    use crate::message::{NETLINK_HEADER, append};
     use proptest::prelude::*;
 
     /// What it sends comes back; also through words and through JSON.

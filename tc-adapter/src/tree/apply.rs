@@ -1,11 +1,13 @@
 //! Bringing a tree about.
 
 use std::fmt;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::{Plan, State, Step, Tree};
 use crate::checks::{Check, Checks};
 use crate::command::Command;
-use crate::connection::{Connection, OnError};
+use crate::connection::{Answer, Connection, OnError};
 use crate::device::Device;
 use crate::error::Error;
 use crate::request::Request;
@@ -129,20 +131,19 @@ pub fn apply_unless(
         return Ok(Applied::default());
     }
     let mut done = Applied::default();
-    for steps in plan.steps.chunks(STEPS_AT_ONCE) {
+    for steps in at_once(&plan.steps) {
         if stop() {
             let standing = restore(connection, tree, &before, &plan.steps[..done.steps]);
             return Err(ApplyError::Stopped { standing });
         }
-        let requests: Vec<Request> = steps.iter().map(|step| step.request.clone()).collect();
         let mut failed = None;
-        for (step, outcome) in steps.iter().zip(connection.batch_with(&requests, OnError::Continue, PLANNED))
-        {
+        for (step, outcome) in steps.iter().zip(carry_out(connection, steps, PLANNED)) {
             match outcome {
                 Ok(answer) => {
                     let remark = answer.warning.map(|text| Warning { command: command_of(step), text });
                     done.warnings.extend(remark);
                 }
+                Err(error) if is_gone_anyway(step, &error) => {}
                 // Those after it may well have failed because of it.
                 Err(error) => failed = failed.or(Some((step, error))),
             }
@@ -157,6 +158,52 @@ pub fn apply_unless(
     let after = State::read(connection, tree).map_err(ApplyError::Read)?;
     let rest = tree.plan(&after, index_of).map_err(ApplyError::Read)?;
     if rest.is_empty() { Ok(done) } else { Err(ApplyError::Differs(rest)) }
+}
+
+/// The steps in groups; what others must wait for is alone.
+fn at_once(steps: &[Step]) -> impl Iterator<Item = &[Step]> {
+    steps
+        .chunk_by(|one, next| !deletes_a_table(one) && !deletes_a_table(next))
+        .flat_map(|steps| steps.chunks(STEPS_AT_ONCE))
+}
+
+/// Whether it removes a hash table of `u32`.
+fn deletes_a_table(step: &Step) -> bool {
+    match &step.request {
+        Request::DeleteFilter { name, .. } => {
+            name.kind.as_deref() == Some("u32") && name.handle != 0 && name.handle & 0x000F_FFFF == 0
+        }
+        _ => false,
+    }
+}
+
+/// Whether the step was to remove what is not there: with its last filter the kernel may have removed a whole prio with its tables
+/// (`u32_delete`), and others may have been at it.
+fn is_gone_anyway(step: &Step, error: &Error) -> bool {
+    let removes = matches!(
+        step.request,
+        Request::DeleteFilter { .. } | Request::DeleteClass { .. } | Request::DeleteQdisc { .. }
+    );
+    removes && error.errno() == Some(libc::ENOENT)
+}
+
+fn carry_out(connection: &mut Connection, steps: &[Step], checks: Checks) -> Vec<Result<Answer, Error>> {
+    /// The kernel counts a filter that led to a table as gone only some time after it was deleted (`u32_destroy_key` runs after
+    /// an RCU grace period).
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let requests: Vec<Request> = steps.iter().map(|step| step.request.clone()).collect();
+    let begun = Instant::now();
+    loop {
+        let outcomes = connection.batch_with(&requests, OnError::Continue, checks);
+        let busy = |outcome: &Result<Answer, Error>| {
+            outcome.as_ref().is_err_and(|error| error.errno() == Some(libc::EBUSY))
+        };
+        let waits = steps.iter().all(deletes_a_table) && outcomes.iter().any(busy);
+        if !waits || begun.elapsed() > PATIENCE {
+            return outcomes;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn index_of(name: &str) -> Result<u32, Error> {
@@ -176,10 +223,14 @@ fn restore(connection: &mut Connection, tree: &Tree, before: &State, sent: &[Ste
         last_good.plan(&state, index_of)
     };
     let outcome = rest(connection).and_then(|plan| {
-        for steps in plan.steps.chunks(STEPS_AT_ONCE) {
-            let requests: Vec<Request> = steps.iter().map(|step| step.request.clone()).collect();
-            let outcomes = connection.batch_with(&requests, OnError::Continue, RESTORED);
-            outcomes.into_iter().collect::<Result<Vec<_>, _>>()?;
+        for steps in at_once(&plan.steps) {
+            for (step, outcome) in steps.iter().zip(carry_out(connection, steps, RESTORED)) {
+                if let Err(error) = outcome
+                    && !is_gone_anyway(step, &error)
+                {
+                    return Err(error);
+                }
+            }
         }
         rest(connection)
     });

@@ -3,7 +3,7 @@
 //! Filters have no names that their users give: the kernel numbers them. So they are compared by what they say and, where the
 //! kernel asks them one after the other (`u32`, within a bucket of a hash table), by their order.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
@@ -23,6 +23,8 @@ pub(super) struct FilterSteps {
     pub(super) changes: Steps,
     /// What is surplus.
     pub(super) after: Steps,
+    /// Additions that must wait until classes have gone.
+    pub(super) late: Steps,
 }
 
 /// Filters that the kernel keeps together: all of one classifier and one protocol.
@@ -33,6 +35,8 @@ struct Group<'a> {
     /// With their indices in the tree.
     wanted: Vec<(usize, &'a Filter)>,
     present: Vec<&'a FilterEntry>,
+    /// What the kernel lists first of the prio, even if it has no filters.
+    whole: Option<&'a FilterEntry>,
 }
 
 /// What becomes of a filter of the tree.
@@ -54,46 +58,56 @@ enum Fate {
 }
 
 impl FilterSteps {
+    /// `going` are classes that go although filters are to lead to them. No present filter leads there any more; a new one must not come
+    /// before they have gone, for it would hold them.
     pub(super) fn new(
         device: u32,
         wanted: &[PlacedFilter],
         present: &BTreeMap<Handle, Vec<FilterEntry>>,
+        going: &BTreeSet<Handle>,
     ) -> Self {
         let mut groups: BTreeMap<Place, Group> = BTreeMap::new();
         for (index, PlacedFilter { parent, filter }) in wanted.iter().enumerate() {
             groups.entry((*parent, filter.chain, filter.prio)).or_default().wanted.push((index, filter));
         }
         for (parent, entries) in present {
-            for entry in entries.iter().filter(|entry| !entry.is_only_a_place()) {
-                groups.entry((*parent, entry.chain, entry.prio)).or_default().present.push(entry);
+            for entry in entries {
+                let group = groups.entry((*parent, entry.chain, entry.prio)).or_default();
+                group.whole = group.whole.or(Some(entry));
+                if !entry.is_only_a_place() {
+                    group.present.push(entry);
+                }
             }
         }
-        let mut steps = Self { before: Vec::new(), changes: Vec::new(), after: Vec::new() };
+        let mut steps = Self { before: Vec::new(), changes: Vec::new(), after: Vec::new(), late: Vec::new() };
         let mut fates: Vec<Fate> = vec![Fate::Stay; wanted.len()];
         for ((parent, chain, prio), mut group) in groups {
             let delete = |name: FilterName| Request::DeleteFilter { device, parent, name: Box::new(name) };
-            let whole = || FilterName { chain, prio, ..FilterName::default() };
             if group.wanted.is_empty() {
-                steps.after.push((delete(whole()), Reason::Surplus));
+                let requests = delete_prio(device, parent, (chain, prio), &group.present);
+                steps.after.extend(requests.into_iter().map(|request| (request, Reason::Surplus)));
                 continue;
             }
             if !group.can_be_edited() {
-                steps.before.push((delete(whole()), Reason::Rebuilt));
+                let requests = delete_prio(device, parent, (chain, prio), &group.present);
+                steps.before.extend(requests.into_iter().map(|request| (request, Reason::Rebuilt)));
                 group.present.clear();
             }
-            let surplus = group.decide(&mut fates);
+            let surplus = group.decide(&mut fates, going);
             steps.after.extend(surplus.into_iter().map(|entry| (delete(entry.name()), Reason::Surplus)));
         }
         for (PlacedFilter { parent, filter }, fate) in wanted.iter().zip(fates) {
             let parent = *parent;
-            let numbered = |handle| Box::new(Filter { handle, ..filter.clone() });
+            let numbered = |handle| Box::new(Filter { handle, ..filter.clone() }.without_root_table());
             let (request, reason) = match fate {
                 Fate::Stay => continue,
                 Fate::Add { handle } => {
                     (Request::AddFilter { device, parent, filter: numbered(handle) }, Reason::Missing)
                 }
                 Fate::Replace { handle } => {
-                    (Request::ReplaceFilter { device, parent, filter: numbered(handle) }, Reason::Different)
+                    // One that is there is known by its whole name.
+                    let filter = Box::new(Filter { handle, ..*numbered(handle) });
+                    (Request::ReplaceFilter { device, parent, filter }, Reason::Different)
                 }
                 Fate::Renew { old, handle } => {
                     let request = Request::DeleteFilter { device, parent, name: Box::new(old) };
@@ -101,21 +115,45 @@ impl FilterSteps {
                     (Request::AddFilter { device, parent, filter: numbered(handle) }, Reason::Different)
                 }
             };
-            steps.changes.push((request, reason));
+            if going.contains(&filter.classid) {
+                steps.late.push((request, reason));
+            } else {
+                steps.changes.push((request, reason));
+            }
         }
         steps
     }
+}
+
+/// Removes all filters of a prio. The hash tables of `u32` that were made by name go one by one: with the prio the kernel forgets
+/// them, but their names stay taken for as long as the qdisc has other `u32` filters (`u32_destroy`).
+pub(super) fn delete_prio(
+    device: u32,
+    parent: Handle,
+    (chain, prio): (u32, u16),
+    present: &[&FilterEntry],
+) -> Vec<Request> {
+    let delete = |name: FilterName| Request::DeleteFilter { device, parent, name: Box::new(name) };
+    let filters =
+        |is: fn(&Filter) -> bool| present.iter().filter(move |entry| entry.filter.as_ref().is_some_and(is));
+    let mut requests = Vec::new();
+    if filters(Filter::is_table).next().is_some() {
+        // A table cannot go while a filter leads to it.
+        requests.extend(filters(Filter::leads_to_a_table).map(|entry| delete(entry.name())));
+        requests.extend(filters(Filter::is_table).map(|entry| delete(entry.name())));
+    }
+    requests.push(delete(FilterName { chain, prio, ..FilterName::default() }));
+    requests
 }
 
 impl<'a> Group<'a> {
     /// A prio has one classifier and one protocol, and a hash table its number of buckets, for as long as it is there.
     fn can_be_edited(&self) -> bool {
         let Some((_, first)) = self.wanted.first() else { return true };
-        let same_prio = self.present.iter().all(|entry| {
-            entry.kind == first.classifier.kind()
-                && entry.protocol == first.protocol
-                && entry.filter.is_some()
-        });
+        let same_prio = self
+            .whole
+            .is_none_or(|prio| prio.kind == first.classifier.kind() && prio.protocol == first.protocol)
+            && self.present.iter().all(|entry| entry.filter.is_some());
         let tables: HashMap<u32, &Filter> = self
             .wanted
             .iter()
@@ -129,7 +167,7 @@ impl<'a> Group<'a> {
     }
 
     /// Decides about each wanted filter, and gives those that are surplus, hash tables last.
-    fn decide(mut self, fates: &mut [Fate]) -> Vec<&'a FilterEntry> {
+    fn decide(mut self, fates: &mut [Fate], going: &BTreeSet<Handle>) -> Vec<&'a FilterEntry> {
         let address = |filter: &Filter| (filter.is_table(), filter.bucket(), filter.number());
         let mut by_address: HashMap<_, &FilterEntry> =
             self.present.iter().filter_map(|entry| Some((address(entry.filter.as_ref()?), *entry))).collect();
@@ -156,15 +194,15 @@ impl<'a> Group<'a> {
             buckets.entry(bucket).or_default().present.push(entry);
         }
         for bucket in buckets.into_values() {
-            surplus.extend(bucket.align(fates));
+            surplus.extend(bucket.align(fates, going));
         }
         surplus.sort_by_key(|entry| entry.filter.as_ref().is_some_and(Filter::is_table));
         surplus
     }
 
     /// Finds for each wanted filter the one that is to be it, so that as many as can be stay and the order is that of the tree.
-    fn align(self, fates: &mut [Fate]) -> Vec<&'a FilterEntry> {
-        let Self { wanted, present } = self;
+    fn align(self, fates: &mut [Fate], going: &BTreeSet<Handle>) -> Vec<&'a FilterEntry> {
+        let Self { wanted, present, .. } = self;
         if !wanted.iter().any(|(_, filter)| filter.is_ordered()) {
             return pair(&wanted, present, fates);
         }
@@ -209,6 +247,12 @@ impl<'a> Group<'a> {
             }
         }
         if present.is_empty() {
+            // The kernel numbers them in the order in which they come, unless some must wait.
+            if wanted.iter().any(|(_, filter)| going.contains(&filter.classid)) {
+                for (handle, (index, _)) in (FIRST_NUMBER..).zip(&wanted) {
+                    fates[*index] = Fate::Add { handle };
+                }
+            }
             return surplus;
         }
         match number(&numbered) {
@@ -289,6 +333,9 @@ fn pair<'a>(
     present
 }
 
+/// The number that the kernel gives the first filter of a bucket (`gen_new_kid`).
+const FIRST_NUMBER: u32 = 0x800;
+
 /// Numbers for those that have none, so that all ascend; `None`: there is no room. The last twelve bits count.
 fn number(handles: &[Option<u32>]) -> Option<Vec<u32>> {
     const LAST: u32 = 0xFFF;
@@ -301,7 +348,8 @@ fn number(handles: &[Option<u32>]) -> Option<Vec<u32>> {
             // Before the first that stays there is room from 1 on; behind it one after the other.
             None if numbers.is_empty() => {
                 let newcomers = handles.iter().take_while(|handle| handle.is_none()).count();
-                let first = handles.get(newcomers).copied().flatten().map_or(0x800, |handle| handle & LAST);
+                let first =
+                    handles.get(newcomers).copied().flatten().map_or(FIRST_NUMBER, |handle| handle & LAST);
                 first.checked_sub(u32::try_from(newcomers).ok()?)?
             }
             None => next,

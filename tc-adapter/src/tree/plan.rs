@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::filters::FilterSteps;
+use super::filters::{FilterSteps, delete_prio};
 use super::state::{ClassState, DeviceState};
-use super::{DeviceTree, Hook, PlacedClass, PlacedQdisc, State, Tree};
+use super::{DeviceTree, Hook, PlacedClass, PlacedFilter, PlacedQdisc, State, Tree};
 use crate::command::Command;
 use crate::entry::QdiscEntry;
 use crate::error::Error;
+use crate::filter::{Filter, FilterEntry};
 use crate::handle::Handle;
 use crate::htb::HtbClass;
 use crate::link::Link;
@@ -119,6 +120,8 @@ struct DevicePlan<'a> {
     present: DeviceState,
     /// Places of qdiscs that are to be replaced by others, which the kernel does without a moment in between.
     replaced: BTreeSet<Handle>,
+    /// Places and prios that are to have filters.
+    filtered: BTreeSet<(Handle, u32, u16)>,
     /// Classes that are to have children.
     inner: BTreeSet<Handle>,
     /// Changes of classes that are leaves only when what is surplus has gone.
@@ -144,6 +147,11 @@ impl<'a> DevicePlan<'a> {
             places,
             present,
             replaced: BTreeSet::new(),
+            filtered: wanted
+                .filters
+                .iter()
+                .map(|PlacedFilter { parent, filter }| (*parent, filter.chain, filter.prio))
+                .collect(),
             inner: wanted.classes.values().filter_map(PlacedClass::parent_class).collect(),
             turned_leaves: Vec::new(),
             steps: Vec::new(),
@@ -153,7 +161,9 @@ impl<'a> DevicePlan<'a> {
         }
         plan.obstructions();
         plan.forget_what_goes_along();
-        let mut filters = FilterSteps::new(plan.device, &plan.wanted.filters, &plan.present.filters);
+        let going = plan.led_to_and_surplus();
+        plan.unbind(&going);
+        let mut filters = FilterSteps::new(plan.device, &plan.wanted.filters, &plan.present.filters, &going);
         plan.steps.append(&mut filters.before);
         plan.classes();
         plan.qdiscs();
@@ -161,6 +171,7 @@ impl<'a> DevicePlan<'a> {
         plan.steps.append(&mut filters.after);
         plan.surplus();
         plan.steps.append(&mut plan.turned_leaves);
+        plan.steps.append(&mut filters.late);
         plan.steps
     }
 
@@ -290,6 +301,16 @@ impl<'a> DevicePlan<'a> {
         }
     }
 
+    /// Classes that are not wanted, but wanted filters lead to: those that are there are to go all the same.
+    fn led_to_and_surplus(&self) -> BTreeSet<Handle> {
+        let led_to = self.wanted.filters.iter().map(|placed| placed.filter.classid);
+        led_to
+            .filter(|classid| {
+                self.present.classes.contains_key(classid) && !self.wanted.classes.contains_key(classid)
+            })
+            .collect()
+    }
+
     /// With a class that is not wanted goes its qdisc, and all below that, without being told.
     fn forget_what_goes_along(&mut self) {
         let surplus: Vec<Handle> = self
@@ -317,19 +338,41 @@ impl<'a> DevicePlan<'a> {
         let device = self.device;
         let mut steps = Vec::new();
         for (&parent, filters) in &mut self.present.filters {
-            if classes.contains(&parent) {
-                continue;
+            let is_going = classes.contains(&parent);
+            let mut prios: BTreeMap<(u32, u16), Vec<&FilterEntry>> = BTreeMap::new();
+            for entry in filters.iter().filter(|entry| !entry.is_only_a_place()) {
+                prios.entry((entry.chain, entry.prio)).or_default().push(entry);
+            }
+            let mut gone = BTreeSet::new();
+            for (prio, entries) in prios {
+                let is_bound = |entry: &&FilterEntry| {
+                    entry.filter.as_ref().is_some_and(|filter| classes.contains(&filter.classid))
+                };
+                let is_table = |entry: &&FilterEntry| entry.filter.as_ref().is_some_and(Filter::is_table);
+                if is_going {
+                    // They go with the class; but those below it, to which they may lead, go before, and tables stay behind.
+                    if entries.iter().any(|entry| is_bound(entry) || is_table(entry)) {
+                        steps.extend(delete_prio(device, parent, prio, &entries));
+                    }
+                } else if !self.filtered.contains(&(parent, prio.0, prio.1)) {
+                    // Nobody wants the others of it either, nor an empty prio.
+                    if entries.iter().any(is_bound) {
+                        steps.extend(delete_prio(device, parent, prio, &entries));
+                        gone.insert((prio, None));
+                    }
+                } else {
+                    for entry in entries.into_iter().filter(is_bound) {
+                        steps.push(Request::DeleteFilter { device, parent, name: Box::new(entry.name()) });
+                        gone.insert((prio, Some(entry.handle)));
+                    }
+                }
             }
             filters.retain(|entry| {
-                let bound = entry.filter.as_ref().is_some_and(|filter| classes.contains(&filter.classid));
-                if bound {
-                    let name = Box::new(entry.name());
-                    steps.push((Request::DeleteFilter { device, parent, name }, Reason::Rebuilt));
-                }
-                !bound
+                let prio = (entry.chain, entry.prio);
+                !gone.contains(&(prio, None)) && !gone.contains(&(prio, Some(entry.handle)))
             });
         }
-        self.steps.append(&mut steps);
+        self.steps.extend(steps.into_iter().map(|request| (request, Reason::Rebuilt)));
     }
 
     /// Changes of classes that stay. Those of classes that lose their last child only now are put off (`turned_leaves`).

@@ -51,10 +51,10 @@ impl State {
         for qdisc in connection.qdiscs(None)? {
             qdiscs.entry(qdisc.device).or_default().push(qdisc);
         }
-        for name in tree.devices.keys() {
+        for (name, wanted) in &tree.devices {
             let index = Device::by_name(name)?.index;
             let qdiscs = qdiscs.remove(&index).unwrap_or_default();
-            state.devices.insert(name.clone(), DeviceState::read(connection, index, qdiscs)?);
+            state.devices.insert(name.clone(), DeviceState::read(connection, index, qdiscs, wanted)?);
         }
         Ok(state)
     }
@@ -85,7 +85,9 @@ impl State {
             {
                 for entry in filters.iter().filter(|entry| !entry.is_only_a_place()) {
                     match &entry.filter {
-                        Some(filter) => device.filters.push(PlacedFilter { parent, filter: filter.clone() }),
+                        Some(filter) => device
+                            .filters
+                            .push(PlacedFilter { parent, filter: filter.clone().without_root_table() }),
                         None => unknown.push(format!(
                             "{name}: a filter {} of prio {} on {parent}",
                             entry.kind, entry.prio
@@ -100,7 +102,12 @@ impl State {
 }
 
 impl DeviceState {
-    fn read(connection: &mut Connection, index: u32, qdiscs: Vec<QdiscEntry>) -> Result<Self, Error> {
+    fn read(
+        connection: &mut Connection,
+        index: u32,
+        qdiscs: Vec<QdiscEntry>,
+        wanted: &DeviceTree,
+    ) -> Result<Self, Error> {
         let link = connection.link(index)?;
         let mut classes = BTreeMap::new();
         connection.for_each_class(index, |entry| {
@@ -129,6 +136,46 @@ impl DeviceState {
                 filters.insert(parent, list);
             }
         }
-        Ok(Self { index, link, qdiscs, classes, filters })
+        let mut state = Self { index, link, qdiscs, classes, filters };
+        state.tell_tables_apart(connection, wanted)?;
+        Ok(state)
+    }
+
+    /// Of `u32` filters of one prio at several places of a qdisc, the kernel lists all at each place. Leaves those at a place that are
+    /// in its own root table; tables that were made by name, to which no place belongs, at the place where they are wanted.
+    fn tell_tables_apart(&mut self, connection: &mut Connection, wanted: &DeviceTree) -> Result<(), Error> {
+        let mut places: BTreeMap<(u16, u32, u16), Vec<FilterEntry>> = BTreeMap::new();
+        for entry in self.filters.values().flatten().filter(|entry| entry.handle == 0 && entry.kind == "u32")
+        {
+            places.entry((entry.parent.major(), entry.chain, entry.prio)).or_default().push(entry.clone());
+        }
+        let wanted_tables: HashSet<(Handle, u32, u16, u32)> = wanted
+            .filters
+            .iter()
+            .filter(|placed| placed.filter.is_table())
+            .map(|placed| (placed.parent, placed.filter.chain, placed.filter.prio, placed.filter.handle))
+            .collect();
+        for ((_, chain, prio), entries) in places.into_iter().filter(|(_, entries)| entries.len() > 1) {
+            for place in &entries {
+                let parent = place.parent;
+                let root = connection.root_table(self.index, parent, place)?;
+                let belongs = |entry: &FilterEntry| {
+                    let table = entry.table();
+                    let is_owner =
+                        |place: &FilterEntry| wanted_tables.contains(&(place.parent, chain, prio, table));
+                    if entry.is_in_a_root_table() {
+                        table == root
+                    } else {
+                        entries.iter().find(|place| is_owner(place)).unwrap_or(&entries[0]).parent == parent
+                    }
+                };
+                if let Some(list) = self.filters.get_mut(&parent) {
+                    list.retain(|entry| {
+                        (entry.chain, entry.prio) != (chain, prio) || entry.handle == 0 || belongs(entry)
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 }

@@ -34,7 +34,47 @@ impl Shaper {
         };
         shaper.tree(1, "root");
         shaper.leaf_qdiscs();
+        shaper.filters();
         shaper.text
+    }
+
+    /// Some of few, so that many are the same from one file to the next, in another order.
+    fn filters(&mut self) {
+        let root = self.text.split_whitespace().nth(6).unwrap_or("1:").to_owned();
+        let mut places = vec![root.clone()];
+        places.extend(
+            self.inner
+                .iter()
+                .filter(|(classid, _)| classid.starts_with(&root))
+                .map(|(classid, _)| classid.clone()),
+        );
+        let tabled = self.random.random_ratio(1, 2);
+        if tabled {
+            let divisor = *[4, 16].choose(&mut self.random).unwrap_or(&4);
+            self.line(&format!(
+                "filter add dev ours parent {root} protocol ip prio 5 handle 2: u32 divisor {divisor}"
+            ));
+            self.line(&format!("filter add dev ours parent {root} protocol ip prio 5 u32 match ip dst 10.0.0.0/8 hashkey mask 3 at 16 link 2:"));
+        }
+        for _ in 0..self.random.random_range(0..12) {
+            let parent = places.choose(&mut self.random).cloned().unwrap_or_default();
+            let subscriber = self.random.random_range(1..6);
+            let class = self.random.random_range(1..10);
+            let what = match self.random.random_range(0..8) {
+                0 => "prio 1 u32 match u32 0 0".to_owned(),
+                1 => "u32 match ip protocol 6 0xff".to_owned(),
+                2 => format!("prio 3 u32 match ip src 10.0.0.{subscriber} match ip dport 80 0xffff"),
+                3 if tabled => {
+                    format!("prio 5 u32 ht 2:{}: match ip dst 10.0.0.{subscriber}", subscriber % 4)
+                }
+                _ => format!("prio 7 u32 match ip dst 10.0.0.{subscriber}"),
+            };
+            // The table is the root's.
+            let parent = if what.starts_with("prio 5") { root.clone() } else { parent };
+            self.line(&format!(
+                "filter add dev ours parent {parent} protocol ip {what} flowid {root}{class}"
+            ));
+        }
     }
 
     fn line(&mut self, line: &str) {
@@ -107,7 +147,8 @@ fn shown(device: &str, file: &str) -> Result<Vec<String>, Failed> {
         .filter(|line| line.starts_with("qdisc") && !line.contains("handle"))
         .filter_map(|line| line.split_whitespace().nth(5))
         .collect();
-    let mut lines: Vec<String> = Vec::new();
+    let mut lines: Vec<String> = filters(device)?;
+    let others = lines.len();
     for what in ["qdisc", "class"] {
         for line in run(&format!("tc -d {what} show dev {device}"))?.lines() {
             let mut words: Vec<&str> = line.split_whitespace().collect();
@@ -120,8 +161,43 @@ fn shown(device: &str, file: &str) -> Result<Vec<String>, Failed> {
             lines.push(words.join(" "));
         }
     }
-    lines.sort();
+    lines[others..].sort();
     Ok(lines)
+}
+
+/// The filters of a device, those of a hash table in the order in which they are asked. Their numbers, and those of the tables that
+/// the kernel made, are its own, and so is the order of the tables.
+fn filters(device: &str) -> Result<Vec<String>, Failed> {
+    let mut tables: Vec<String> = Vec::new();
+    let classes = run(&format!("tc class show dev {device}"))?;
+    let mut parents: Vec<&str> = classes.lines().filter_map(|line| line.split_whitespace().nth(2)).collect();
+    parents.extend(["1:", "2:"]);
+    parents.sort_unstable();
+    for parent in parents {
+        for line in run(&format!("tc filter show dev {device} parent {parent}"))?.lines() {
+            let mut words: Vec<&str> = line.split_whitespace().collect();
+            for name in ["fh", "ht", "order"] {
+                let at = words.iter().position(|word| *word == name).map_or(usize::MAX, |at| at + 1);
+                if let Some(word) = words.get_mut(at) {
+                    *word = if name == "order" || word.starts_with('8') {
+                        "automatic"
+                    } else {
+                        word.split(':').next().unwrap_or(word)
+                    };
+                }
+            }
+            let line = format!("{parent} {}", words.join(" "));
+            match tables.last_mut() {
+                Some(table) if !line.contains("divisor") && !line.ends_with("chain 0") => {
+                    table.push('\n');
+                    table.push_str(&line);
+                }
+                _ => tables.push(line),
+            }
+        }
+    }
+    tables.sort();
+    Ok(tables)
 }
 
 /// What `tc -batch` makes of a file on a device that has nothing.
