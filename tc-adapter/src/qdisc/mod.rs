@@ -302,7 +302,9 @@ const LONGEST_LINK_HEADER: u32 = 128;
 /// Whether a quantum may be the default that several kinds have: the MTU with the link-layer header, which is not known here but
 /// short.
 fn is_default_quantum(quantum: u32, link: Link) -> bool {
-    (link.mtu..=link.mtu.saturating_add(LONGEST_LINK_HEADER)).contains(&quantum)
+    let usual = (link.mtu..=link.mtu.saturating_add(LONGEST_LINK_HEADER)).contains(&quantum);
+    // Newer kernels make at least 256 of it.
+    usual || (link.mtu < 256 && quantum == 256)
 }
 
 /// For serde: what need not be written.

@@ -244,16 +244,14 @@ impl Netem {
                 slot.encode(buffer);
             }
             match self.loss {
-                Some(NetemLoss::State { p13, p31, p32, p23, p14 }) => nest(buffer, LOSS | NESTED, |buffer| {
+                Some(NetemLoss::State { p13, p31, p32, p23, p14 }) => {
                     let model = [p13, p31, p32, p14, p23].map(|share| share.raw().to_ne_bytes());
-                    put(buffer, LOSS_STATE, model.as_flattened());
-                }),
+                    nest(buffer, LOSS | NESTED, |buffer| put(buffer, LOSS_STATE, model.as_flattened()));
+                }
                 Some(NetemLoss::Gemodel { p, r, one_minus_h, one_minus_k }) => {
-                    nest(buffer, LOSS | NESTED, |buffer| {
-                        let h = u32::MAX - one_minus_h.raw();
-                        let model = [p.raw(), r.raw(), h, one_minus_k.raw()].map(u32::to_ne_bytes);
-                        put(buffer, LOSS_GEMODEL, model.as_flattened());
-                    })
+                    let h = u32::MAX - one_minus_h.raw();
+                    let model = [p.raw(), r.raw(), h, one_minus_k.raw()].map(u32::to_ne_bytes);
+                    nest(buffer, LOSS | NESTED, |buffer| put(buffer, LOSS_GEMODEL, model.as_flattened()));
                 }
                 Some(NetemLoss::Random(_)) | None => {}
             }
