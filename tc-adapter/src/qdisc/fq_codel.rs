@@ -66,8 +66,8 @@ pub struct FqCodel {
     pub drop_batch: Option<u32>,
 }
 
-/// Which packets `ce_threshold` applies to: those whose DS field (TOS byte), shifted by the two ECN bits' place, has `value` in
-/// the bits of `mask`. As text `<value>/<mask>`, such as `0x1/0x3`.
+/// Which packets `ce_threshold` applies to: those whose DS field (TOS byte, with the two ECN bits) has `value` in the bits of
+/// `mask`. As text `<value>/<mask>`, such as `0x1/0x3` for ECT(1), the packets of L4S.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CeThresholdSelector {
     /// 0 to 254: `tc` keeps 255 for "not said".

@@ -63,9 +63,10 @@ pub struct Sfq {
 pub struct SfqRed {
     /// Bytes that may wait in one queue; at least `max`. The kernel (6.x) neither heeds nor reports it; as reported it is `max`.
     pub redflowlimit: u32,
-    /// Average bytes from which on packets may be marked or dropped; at least 1. `None` in words: a third of `max`.
+    /// Average bytes from which on packets may be marked or dropped; at least 1. In words, unless said, a third of `max`.
     pub min: u32,
-    /// Average bytes at which the probability is reached; above `min`. `None` in words: a quarter of `redflowlimit`.
+    /// Average bytes at which the probability is reached; above `min`. In words, unless said, a quarter of
+    /// `redflowlimit`.
     pub max: u32,
     /// The new length's part in the average is 2^-ewma; 1 to 31. `tc` shows it, but takes `burst` and `avpkt`.
     pub ewma: u8,
