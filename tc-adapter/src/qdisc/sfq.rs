@@ -34,7 +34,8 @@ pub struct Sfq {
     /// Seconds after which flows are hashed anew; 0 to 2,147,483. `None`: never, as 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub perturb: Option<u32>,
-    /// Bytes that a queue may send in its turn; 1 to 2^31 - 1, of which newer kernels (also 6.1.192) make 256 to 1,048,576. `None`: the device's MTU with the link-layer header.
+    /// Bytes that a queue may send in its turn; 1 to 2^31 - 1, of which newer kernels (also 6.1.192) make at least 256 and refuse
+    /// large ones. `None`: the device's MTU with the link-layer header.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quantum: Option<Size>,
     /// Buckets of the hash: a power of two up to 65,536. `None`: 1,024.
