@@ -16,8 +16,8 @@ pub struct Ingress {}
 #[serde(deny_unknown_fields)]
 pub struct Clsact {}
 
-/// A class for each transmit queue of the device, `:1` to `:<number>`: `tc qdisc add dev <device> root mq` (tc-mq(8),
-/// `net/sched/sch_mq.c`). Only at the root of a device that has more than one queue; the kernel refuses others with
+/// A class for each transmit queue of the device, `:1` to `:<number>`: `tc qdisc add dev <device> root mq`
+/// (`net/sched/sch_mq.c`). Only at the root of a device that has more than one queue; the kernel refuses others with
 /// `EOPNOTSUPP`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{TCA_OPTIONS, micros, put_said, require, write_said};
 use crate::attribute::{each, nest, put, u32_at, u64_at};
@@ -96,7 +96,8 @@ pub struct Cake {
     /// Drop acknowledgements that later ones make superfluous. `None`: `no-ack-filter`.
     #[serde(rename = "ack-filter", skip_serializing_if = "Option::is_none")]
     pub ack_filter: Option<CakeAckFilter>,
-    /// Memory that waiting packets may take; at least 1 byte. `None`: 4 MiB, or what the rate and the time need.
+    /// Memory that waiting packets may take; at least 1 byte. `None`: what the rate and the time need, at
+    /// least 4 MiB; in any case no more than 10,240 packets of the MTU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memlimit: Option<Size>,
     /// The bits of the firewall mark that choose the tin; not 0. `None`: none.
@@ -153,7 +154,7 @@ impl FromStr for CakeBandwidth {
 
 serde_as_text!(CakeBandwidth, CakeBandwidth::to_string);
 
-/// As text, `raw` or a number of bytes.
+/// In JSON and TOML `"raw"` or a number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CakeOverhead {
     /// What the network stack says, which has the link-layer header; with `noatm` unless other cells are said.
@@ -185,7 +186,29 @@ impl FromStr for CakeOverhead {
     }
 }
 
-serde_as_text!(CakeOverhead, CakeOverhead::to_string);
+impl Serialize for CakeOverhead {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Raw => serializer.serialize_str("raw"),
+            Self::Bytes(bytes) => serializer.serialize_i16(*bytes),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for CakeOverhead {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Number(i16),
+            Text(String),
+        }
+        match Form::deserialize(deserializer)? {
+            Form::Number(bytes) => Ok(Self::Bytes(bytes)),
+            Form::Text(text) => text.parse().map_err(de::Error::custom),
+        }
+    }
+}
 
 /// A type whose values are words of `tc`, each with its number.
 macro_rules! words_with_numbers {

@@ -15,11 +15,11 @@ pub struct CakeXstats {
     pub memory_used: u32,
     /// Average place of the network header in packets, in bytes.
     pub avg_hdr_offset: u32,
-    /// The smallest packet of the network layer, in bytes; 2^32 - 1: none was seen.
+    /// The smallest packet of the network layer, in bytes; 65,535: none was seen.
     pub min_network_size: u32,
     /// The largest.
     pub max_network_size: u32,
-    /// The smallest packet with overhead, in bytes; 2^32 - 1: none was seen.
+    /// The smallest packet with overhead, in bytes; 65,535: none was seen.
     pub min_adj_size: u32,
     /// The largest.
     pub max_adj_size: u32,

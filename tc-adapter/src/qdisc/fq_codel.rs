@@ -66,8 +66,8 @@ pub struct FqCodel {
     pub drop_batch: Option<u32>,
 }
 
-/// Which packets `ce_threshold` applies to: those whose DS field (TOS byte), shifted by the two ECN bits' place, has `value` in
-/// the bits of `mask`. As text `<value>/<mask>`, such as `0x1/0x3`.
+/// Which packets `ce_threshold` applies to: those whose DS field (TOS byte, with the two ECN bits) has `value` in the bits of
+/// `mask`. As text `<value>/<mask>`, such as `0x1/0x3` for ECT(1), the packets of L4S.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CeThresholdSelector {
     /// 0 to 254: `tc` keeps 255 for "not said".
@@ -138,10 +138,19 @@ impl FqCodelXstats {
     }
 }
 
-/// A time as it comes back: stored in units of 1,024 ns, told in whole microseconds.
-fn stored(time: Time) -> u64 {
-    let nanoseconds = u64::from(micros(time)) * 1_000;
-    (nanoseconds >> 10 << 10) / 1_000
+/// Nanoseconds of the unit in which `CoDel` keeps times (`CODEL_SHIFT`).
+const UNIT: u64 = 1 << 10;
+
+/// A time as it is kept, in units.
+fn units(time: Time) -> u64 {
+    u64::from(micros(time)) * 1_000 / UNIT
+}
+
+/// The time of which the kernel made what it reports: it rounds down to units, and these down to microseconds. So 5 ms are
+/// reported as 4,999 µs, and 4,999 µs would become 4,998.
+fn asked(microseconds: u32) -> Time {
+    let units = (u64::from(microseconds) * 1_000).div_ceil(UNIT);
+    Time::from_nanoseconds((units * UNIT).div_ceil(1_000) * 1_000)
 }
 
 impl FqCodel {
@@ -163,6 +172,7 @@ impl FqCodel {
         });
     }
 
+    /// Reads the value of `TCA_OPTIONS` as the kernel reports it; times are those that were asked for.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         const SHORT: Malformed = Malformed("an attribute of fq_codel is too short");
         let mut found = Self::default();
@@ -170,13 +180,15 @@ impl FqCodel {
         for attribute in each(bytes) {
             let (kind, bytes) = attribute?;
             let word = || u32_at(bytes, 0).ok_or(SHORT);
-            let time = || word().map(Time::from_microseconds);
+            let time = || word().map(asked);
+            // Of less than a unit nothing is left; but `tc` cannot say 0.
+            let long = || Ok(time()?.max(Time::from_microseconds(1)));
             match kind {
                 LIMIT => found.limit = Some(word()?),
                 FLOWS => found.flows = Some(word()?),
                 QUANTUM => found.quantum = Some(word()?),
-                INTERVAL => found.interval = Some(time()?),
-                TARGET => found.target = Some(time()?),
+                INTERVAL => found.interval = Some(long()?),
+                TARGET => found.target = Some(long()?),
                 ECN => found.ecn = Some(word()? != 0),
                 CE_THRESHOLD => found.ce_threshold = Some(time()?),
                 CE_THRESHOLD_SELECTOR => value = *bytes.first().ok_or(SHORT)?,
@@ -240,7 +252,7 @@ impl FqCodel {
             actual.is_none_or(|actual| actual == wanted.unwrap_or(default))
         };
         let time = |wanted: Option<Time>, default: Time, actual: Option<Time>| {
-            actual.is_none_or(|actual| actual.microseconds() == stored(wanted.unwrap_or(default)))
+            actual.is_none_or(|actual| units(actual) == units(wanted.unwrap_or(default)))
         };
         let memory = |size: Size| size.bytes().min(1 << 31);
         let selector =
@@ -252,7 +264,7 @@ impl FqCodel {
             && number(self.ecn.map(u32::from), 1, actual.ecn.map(u32::from))
             && time(self.target, Time::from_milliseconds(5), actual.target)
             && time(self.interval, Time::from_milliseconds(100), actual.interval)
-            && self.ce_threshold.map(stored) == actual.ce_threshold.map(Time::microseconds)
+            && self.ce_threshold.map(units) == actual.ce_threshold.map(units)
             && selector == actual.ce_threshold_selector
             && actual.quantum.is_none_or(|actual| match self.quantum {
                 Some(wanted) => actual == wanted.max(256),
@@ -285,11 +297,11 @@ impl fmt::Display for FqCodel {
 mod tests {
     use super::*;
     use crate::qdisc::Qdisc;
-    use crate::qdisc::tests::assert_round_trip;
+    use crate::qdisc::tests::{assert_round_trip, assert_words_round_trip};
     use proptest::prelude::*;
 
     /// What the kernel reports for an Ethernet device of which nothing was said.
-    const DEFAULTS: &str = "limit 10240 flows 1024 quantum 1514 target 4999us interval 99999us memory_limit 32mb \
+    const DEFAULTS: &str = "limit 10240 flows 1024 quantum 1514 target 5ms interval 100ms memory_limit 32mb \
                             ecn drop_batch 64";
     const LINK: Link = Link { mtu: 1500, transmit_queue_length: 1000 };
 
@@ -338,7 +350,34 @@ mod tests {
         assert_eq!(FqCodelXstats::decode(&1_u32.to_ne_bytes()), Ok(None));
     }
 
+    #[test]
+    fn times_are_reported_rounded_down() {
+        let mut reported = Vec::new();
+        for (kind, time) in [(TARGET, 4_999_u32), (INTERVAL, 99_999), (CE_THRESHOLD, 0)] {
+            put(&mut reported, kind, &time.to_ne_bytes());
+        }
+        let found = FqCodel::decode(&reported).unwrap();
+        assert_eq!(found.to_string(), " target 5ms interval 100ms ce_threshold 0ns");
+        assert_eq!(
+            FqCodel::decode(&[8, 0, 1, 0, 0, 0, 0, 0]).unwrap().target,
+            Some(Time::from_microseconds(1))
+        );
+    }
+
     proptest! {
+        #[test]
+        fn a_reported_time_is_kept_as_the_same_units(microseconds: u32) {
+            let kept = units(Time::from_microseconds(microseconds));
+            let reported = u32::try_from(kept * UNIT / 1_000).unwrap();
+            prop_assert_eq!(units(asked(reported)), kept);
+            prop_assert!(asked(reported) <= Time::from_microseconds(microseconds));
+        }
+
+        #[test]
+        fn any_report_has_a_time(microseconds: u32) {
+            let _ = units(asked(microseconds));
+        }
+
         #[test]
         fn settings_come_back(
             numbers: [Option<u32>; 4], times: [Option<u32>; 3], memory_limit: Option<u32>, ecn: Option<bool>,
@@ -346,8 +385,12 @@ mod tests {
         ) {
             let [limit, flows, quantum, drop_batch] = numbers;
             let [target, interval, ce_threshold] = times.map(|time| time.map(Time::from_microseconds));
+            // Requests have times as they are asked for, reports as they are kept; so only words keep them.
+            let fq_codel = FqCodel { target, interval, ce_threshold, ..FqCodel::default() };
+            assert_words_round_trip(&Qdisc::FqCodel(Box::new(fq_codel)));
             assert_round_trip(&Qdisc::FqCodel(Box::new(FqCodel {
-                limit, flows, quantum, drop_batch, target, interval, ce_threshold, ecn,
+                limit, flows, quantum, drop_batch, ecn,
+                target: None, interval: None, ce_threshold: None,
                 memory_limit: memory_limit.map(Size::from_bytes),
                 ce_threshold_selector: selector
                     .filter(|selector| *selector != (0, 0))

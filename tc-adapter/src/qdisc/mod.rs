@@ -311,7 +311,9 @@ const LONGEST_LINK_HEADER: u32 = 128;
 /// Whether a quantum may be the default that several kinds have: the MTU with the link-layer header, which is not known here but
 /// short.
 fn is_default_quantum(quantum: u32, link: Link) -> bool {
-    (link.mtu..=link.mtu.saturating_add(LONGEST_LINK_HEADER)).contains(&quantum)
+    let usual = (link.mtu..=link.mtu.saturating_add(LONGEST_LINK_HEADER)).contains(&quantum);
+    // Newer kernels make at least 256 of it.
+    usual || (link.mtu < 256 && quantum == 256)
 }
 
 /// For serde: what need not be written.
@@ -382,6 +384,51 @@ pub(crate) mod tests {
                 serde_json::from_str::<Qdisc>(&format!(r#"{{"kind":"{}","limit":5}}"#, qdisc.kind()))
                     .is_err()
             );
+        }
+    }
+
+    #[test]
+    fn settings_are_read_from_json() {
+        let read = |json: &str| serde_json::from_str::<Qdisc>(json).unwrap().to_string();
+        for (json, words) in [
+            (
+                r#"{"kind":"tbf","rate":"1mbit","burst":"5k","limit":"10k"}"#,
+                "tbf rate 1mbit burst 5120b limit 10240b",
+            ),
+            (r#"{"kind":"prio","bands":4}"#, "prio bands 4"),
+            (r#"{"kind":"fq_codel","target":"4ms","ecn":false}"#, "fq_codel target 4ms noecn"),
+            (r#"{"kind":"sfq","perturb":10}"#, "sfq perturb 10"),
+            (
+                r#"{"kind":"netem","delay":"10ms","loss":{"random":{"percent":"1%"}}}"#,
+                "netem delay 10ms loss random 1%",
+            ),
+            (r#"{"kind":"cake","bandwidth":"5mbit","overhead":-4}"#, "cake bandwidth 5mbit overhead -4"),
+            (r#"{"kind":"cake","overhead":"raw","diffserv":"besteffort"}"#, "cake besteffort raw"),
+            (r#"{"kind":"clsact"}"#, "clsact"),
+        ] {
+            assert_eq!(read(json), words);
+        }
+    }
+
+    #[test]
+    fn some_settings_are_for_good() {
+        let changeable = |text: &str| {
+            let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+            Qdisc::parse(&words[0], &mut Words::new(&words[1..])).unwrap().is_changeable()
+        };
+        for text in ["htb", "sfq", "ingress", "clsact", "mq", "fq_codel flows 64"] {
+            assert!(!changeable(text), "{text}");
+        }
+        for text in [
+            "pfifo",
+            "bfifo",
+            "prio",
+            "fq_codel limit 5",
+            "netem",
+            "cake",
+            "tbf rate 1mbit burst 5k limit 5k",
+        ] {
+            assert!(changeable(text), "{text}");
         }
     }
 

@@ -34,7 +34,8 @@ pub struct Sfq {
     /// Seconds after which flows are hashed anew; 0 to 2,147,483. `None`: never, as 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub perturb: Option<u32>,
-    /// Bytes that a queue may send in its turn; 1 to 2^31 - 1. `None`: the device's MTU with the link-layer header.
+    /// Bytes that a queue may send in its turn; 1 to 2^31 - 1, of which newer kernels (also 6.1.192) make at least 256 and refuse
+    /// large ones. `None`: the device's MTU with the link-layer header.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quantum: Option<Size>,
     /// Buckets of the hash: a power of two up to 65,536. `None`: 1,024.
@@ -63,9 +64,10 @@ pub struct Sfq {
 pub struct SfqRed {
     /// Bytes that may wait in one queue; at least `max`. The kernel (6.x) neither heeds nor reports it; as reported it is `max`.
     pub redflowlimit: u32,
-    /// Average bytes from which on packets may be marked or dropped; at least 1. `None` in words: a third of `max`.
+    /// Average bytes from which on packets may be marked or dropped; at least 1. In words, unless said, a third of `max`.
     pub min: u32,
-    /// Average bytes at which the probability is reached; above `min`. `None` in words: a quarter of `redflowlimit`.
+    /// Average bytes at which the probability is reached; above `min`. In words, unless said, a quarter of
+    /// `redflowlimit`.
     pub max: u32,
     /// The new length's part in the average is 2^-ewma; 1 to 31. `tc` shows it, but takes `burst` and `avpkt`.
     pub ewma: u8,
@@ -246,11 +248,11 @@ impl Sfq {
         );
         let quantum = actual.quantum.map_or(0, Size::bytes);
         let red = |sfq: &Self| sfq.red.map(|red| SfqRed { redflowlimit: 0, ..red });
-        self.settled() == reported
-            && red(self) == red(actual)
-            && self
-                .quantum
-                .map_or_else(|| is_default_quantum(quantum, link), |wanted| wanted.bytes() == quantum)
+        let same_quantum = match self.quantum.map(Size::bytes) {
+            Some(wanted) => quantum == wanted || quantum == wanted.clamp(256, 1 << 20),
+            None => is_default_quantum(quantum, link),
+        };
+        self.settled() == reported && red(self) == red(actual) && same_quantum
     }
 }
 
@@ -370,6 +372,7 @@ mod tests {
         assert!(meets("perturb 10", "limit 127 perturb 10 quantum 1514 divisor 1024 flows 128 depth 127"));
         assert!(meets("limit 50", "limit 50 quantum 1514 divisor 1024 flows 50 depth 127"));
         assert!(meets("divisor 64 depth 500", "limit 127 quantum 1514 divisor 64 flows 64 depth 127"));
+        assert!(meets("quantum 200", "limit 127 quantum 256 divisor 1024 flows 128 depth 127"));
         assert!(!meets("", "limit 127 perturb 10 quantum 1514 divisor 1024 flows 128 depth 127"));
         assert!(!meets("", "limit 127 quantum 300 divisor 1024 flows 128 depth 127"));
         assert!(!meets("headdrop", "limit 127 quantum 1514 divisor 1024 flows 128 depth 127"));
