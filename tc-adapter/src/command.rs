@@ -268,7 +268,7 @@ fn filter(verb: Verb, words: &mut Words) -> Result<Command, Syntax> {
             "handle" => handle = Some(words.value(word)?),
             "chain" => chain = words.number(word)?,
             _ if abbreviates(word, "preference") || abbreviates(word, "priority") => {
-                prio = words.number(word)?
+                prio = words.number(word)?;
             }
             _ if abbreviates(word, "protocol") => protocol = Some(words.parse(word)?),
             name if verb == Verb::Delete => {

@@ -116,7 +116,10 @@ mod time;
 mod validate;
 mod words;
 
-pub use action::{Action, Control, Gact};
+pub use action::{
+    Action, ActionOptions, Control, Cookie, DeviceRef, Direction, Gact, GactRandom, HwStats, Mirred,
+    MirredAct, PacketType, Police, RandomKind, Skbedit,
+};
 pub use client::Client;
 pub use connection::{Answer, Connection, Evidence, OnError};
 pub use device::Device;
@@ -125,7 +128,7 @@ pub use error::{Error, Inquiry, Loss};
 pub use events::{Event, Events};
 pub use filter::{
     Classifier, Filter, FilterEntry, FilterName, Fw, ParseProtocolError, Protocol, SkipFlags, U32,
-    U32HashKey, U32Key, U32Mark, U32Offset, U32VariableOffset,
+    U32HashKey, U32Hits, U32Key, U32Mark, U32Offset, U32VariableOffset,
 };
 pub use handle::{Handle, ParseHandleError};
 pub use htb::{HtbClass, HtbQdisc, HtbXstats, LinkLayer};

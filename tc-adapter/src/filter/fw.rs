@@ -10,10 +10,11 @@ use crate::reply::Malformed;
 use crate::words::{Syntax, Words, number};
 
 const CLASSID: u16 = 1;
+const POLICE: u16 = 2;
 const ACT: u16 = 4;
 const MASK: u16 = 5;
 
-pub(super) const NUMBERS: Numbers = Numbers { classid: CLASSID, actions: ACT };
+pub(super) const NUMBERS: Numbers = Numbers { classid: CLASSID, police: Some(POLICE), actions: ACT };
 
 /// Packets that carry a mark: `tc filter … handle <mark>[/<mask>] fw`. The mark is the filter's handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,17 +10,18 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::action::{self, Action};
+use crate::action::{self, Action, ActionOptions, Police};
 use crate::attribute::{each, nest, put, u32_at};
 use crate::handle::Handle;
 use crate::reply::Malformed;
+use crate::stats::Stats;
 use crate::validate::InvalidRequest;
 use crate::words::{Syntax, Words, number};
 
 pub use fw::Fw;
 pub use protocol::{ParseProtocolError, Protocol};
 pub use skip::SkipFlags;
-pub use u32::{U32, U32HashKey, U32Key, U32Mark, U32Offset, U32VariableOffset};
+pub use u32::{U32, U32HashKey, U32Hits, U32Key, U32Mark, U32Offset, U32VariableOffset};
 
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
@@ -43,8 +44,11 @@ pub struct Filter {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub handle: u32,
     /// Where its packets go: a class of the qdisc. [`Handle::UNSPEC`]: not said.
-    #[serde(default, skip_serializing_if = "is_unspecified")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub classid: Handle,
+    /// `police`: a word of the classifier itself, older than actions and instead of them. Not all classifiers have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub police: Option<Box<Police>>,
     /// What is done with its packets, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<Action>,
@@ -55,10 +59,6 @@ pub struct Filter {
 
 fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-fn is_unspecified(handle: &Handle) -> bool {
-    *handle == Handle::UNSPEC
 }
 
 /// How a filter tells its packets from others.
@@ -76,6 +76,7 @@ pub enum Classifier {
 #[derive(Clone, Copy, Debug)]
 struct Numbers {
     classid: u16,
+    police: Option<u16>,
     actions: u16,
 }
 
@@ -83,6 +84,7 @@ struct Numbers {
 #[derive(Debug, Default)]
 pub(crate) struct Common {
     pub(crate) classid: Handle,
+    pub(crate) police: Option<Box<Police>>,
     pub(crate) actions: Vec<Action>,
 }
 
@@ -92,6 +94,7 @@ impl Common {
         match word {
             "classid" | "flowid" => self.classid = words.parse(word)?,
             "action" => action::parse(words, &mut self.actions)?,
+            "police" => self.police = Some(Box::new(Police::parse(words)?)),
             _ => return Ok(false),
         }
         Ok(true)
@@ -140,6 +143,7 @@ impl Filter {
             protocol,
             handle: 0,
             classid: Handle::UNSPEC,
+            police: None,
             actions: Vec::new(),
             classifier,
         }
@@ -174,10 +178,14 @@ impl Filter {
         }
         nest(buffer, TCA_OPTIONS, |buffer| {
             let numbers = self.classifier.numbers();
-            let terminal = self.classid != Handle::UNSPEC || !self.actions.is_empty();
+            let terminal =
+                self.classid != Handle::UNSPEC || self.police.is_some() || !self.actions.is_empty();
             self.classifier.encode(terminal, buffer);
             if self.classid != Handle::UNSPEC {
                 put(buffer, numbers.classid, &self.classid.raw().to_ne_bytes());
+            }
+            if let Some((number, police)) = numbers.police.zip(self.police.as_ref()) {
+                nest(buffer, number, |buffer| police.encode(buffer));
             }
             if !self.actions.is_empty() {
                 nest(buffer, numbers.actions, |buffer| action::encode(&self.actions, buffer));
@@ -195,8 +203,11 @@ impl Filter {
             }
             other => return Err(Syntax::new(format!("filters of kind {other:?} are not supported"))),
         };
-        let Common { classid, actions } = common;
-        Ok(Self { handle, classid, actions, ..Self::new(Protocol::default(), classifier) })
+        let Common { classid, police, actions } = common;
+        if police.is_some() && classifier.numbers().police.is_none() {
+            return Err(Syntax::new(format!("{kind}: police only as an action")));
+        }
+        Ok(Self { handle, classid, police, actions, ..Self::new(Protocol::default(), classifier) })
     }
 
     /// Looks the devices up that its actions name.
@@ -210,13 +221,45 @@ impl Filter {
             Classifier::Fw(_) => {}
             Classifier::U32(u32) => u32.validate()?,
         }
+        if let Some(police) = &self.police {
+            let kind = self.classifier.kind();
+            if self.classifier.numbers().police.is_none() {
+                return Err(InvalidRequest::Setting { kind, setting: "police", allowed: "an action" });
+            }
+            if !self.actions.is_empty() {
+                let allowed = "said without actions, which the kernel would leave out";
+                return Err(InvalidRequest::Setting { kind, setting: "police", allowed });
+            }
+            let index = police.options.index;
+            if police.options != (ActionOptions { index, ..ActionOptions::default() }) {
+                return Err(InvalidRequest::Setting {
+                    kind,
+                    setting: "police",
+                    allowed: "without cookie and hw_stats",
+                });
+            }
+            police.validate()?;
+        }
         self.actions.iter().try_for_each(Action::validate)
+    }
+
+    /// With the bursts that `tc` before iproute2 6.15 makes of these: it rounds their times down to whole microseconds.
+    #[must_use]
+    pub(crate) fn with_whole_microseconds(self) -> Self {
+        let police = self.police.map(|police| Box::new(police.with_whole_microseconds()));
+        let actions = self.actions.into_iter().map(Action::with_whole_microseconds).collect();
+        Self { police, actions, ..self }
     }
 
     /// Whether a filter that is to be this one may stay as it is, `actual` being what the kernel reports. Prio, protocol, chain and
     /// handle are its address, and not compared.
     pub fn meets(&self, actual: &Self) -> bool {
-        self.classid == actual.classid
+        let police = match (&self.police, &actual.police) {
+            (Some(wanted), Some(actual)) => wanted.meets(actual),
+            (wanted, actual) => wanted.is_none() && actual.is_none(),
+        };
+        police
+            && self.classid == actual.classid
             && self.actions.len() == actual.actions.len()
             && self.actions.iter().zip(&actual.actions).all(|(wanted, actual)| wanted.meets(actual))
             && match (&self.classifier, &actual.classifier) {
@@ -262,6 +305,9 @@ impl fmt::Display for Filter {
         }
         if self.classid != Handle::UNSPEC {
             write!(f, " classid {}", self.classid)?;
+        }
+        if let Some(police) = &self.police {
+            write!(f, " {police}")?;
         }
         self.actions.iter().try_for_each(|action| write!(f, " action {action}"))
     }
@@ -337,8 +383,12 @@ pub struct FilterEntry {
     pub handle: u32,
     /// `u32`, `flower`, …
     pub kind: String,
-    /// Its settings; `None`: of a kind that this crate does not know, or an entry without settings.
+    /// Its settings; `None`: of a kind, or with an action of a kind, that this crate does not know, or an entry without settings.
     pub filter: Option<Filter>,
+    /// What each of its actions has counted, in their order.
+    pub action_stats: Vec<Stats>,
+    /// How often a node of u32 was asked; `None`: another kind, or the kernel does not count it.
+    pub hits: Option<U32Hits>,
 }
 
 impl FilterEntry {
@@ -360,24 +410,33 @@ impl FilterEntry {
                 _ => {}
             }
         }
-        let mut filter = None;
+        let (mut filter, mut action_stats, mut hits) = (None, Vec::new(), None);
         if let Some(options) = options.filter(|options| !options.is_empty())
             && let Some(classifier) = Classifier::decode(&kind, options)?
         {
             let numbers = classifier.numbers();
             let mut whole = Filter { chain, prio, protocol, handle, ..Filter::new(protocol, classifier) };
+            let mut known = true;
             for attribute in each(options) {
                 let (number, value) = attribute?;
                 if number == numbers.classid {
                     whole.classid =
                         Handle::from_raw(u32_at(value, 0).ok_or(Malformed("a classid is too short"))?);
+                } else if Some(number) == numbers.police {
+                    whole.police = Some(Box::new(Police::decode(value)?));
                 } else if number == numbers.actions {
-                    whole.actions = action::decode(value)?;
+                    match action::decode(value)? {
+                        Some(counted) => (whole.actions, action_stats) = counted,
+                        None => known = false,
+                    }
                 }
             }
-            filter = Some(whole);
+            if matches!(whole.classifier, Classifier::U32(_)) {
+                hits = U32Hits::decode(options)?;
+            }
+            filter = known.then_some(whole);
         }
-        Ok(Self { device, parent, chain, prio, protocol, handle, kind, filter })
+        Ok(Self { device, parent, chain, prio, protocol, handle, kind, filter, action_stats, hits })
     }
 }
 
@@ -417,6 +476,30 @@ mod tests {
     }
 
     const WORDS: &[&str] = &[
+        "mirred",
+        "egress",
+        "mirror",
+        "redirect",
+        "dev",
+        "police",
+        "rate",
+        "1mbit",
+        "burst",
+        "10k",
+        "conform-exceed",
+        "drop/pipe",
+        "skbedit",
+        "priority",
+        "gact",
+        "goto",
+        "chain",
+        "index",
+        "cookie",
+        "abcd",
+        "random",
+        "determ",
+        "pkts_rate",
+        "jump",
         "match",
         "u32",
         "u16",
@@ -479,10 +562,20 @@ mod tests {
         }
 
         #[test]
-        fn u32_comes_back(u32 in u32::tests::anything(), handle: u32, classid: u32, drop: bool) {
-            let actions = drop.then_some(Action::Gact(action::Gact { control: action::Control::Drop }));
+        fn u32_comes_back(
+            u32 in u32::tests::anything(),
+            handle: u32,
+            classid: u32,
+            actions in prop::collection::vec(action::tests::anything(), 0..4),
+            police in prop::option::of(action::tests::police()),
+        ) {
+            let police = police.map(|police| {
+                // In this form only the settings are sent.
+                let index = police.options.index;
+                Box::new(Police { options: ActionOptions { index, ..ActionOptions::default() }, ..police })
+            });
             let filter = Filter {
-                handle, classid: Handle::from_raw(classid), actions: actions.into_iter().collect(),
+                handle, classid: Handle::from_raw(classid), actions, police,
                 ..Filter::new(Protocol::IP, Classifier::U32(u32))
             };
             assert_round_trip(&filter);

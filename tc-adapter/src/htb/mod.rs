@@ -8,8 +8,9 @@ mod ticks;
 mod xstats;
 
 pub use class::{HtbClass, LinkLayer};
+pub(crate) use class::{LINK_LAYER_MASK, link_layer};
 pub use qdisc::HtbQdisc;
-pub(crate) use ticks::{transmit_ticks, whole_microseconds};
+pub(crate) use ticks::{TICKS_IN_A_MICROSECOND, transmit_size, transmit_ticks, whole_microseconds};
 pub use xstats::HtbXstats;
 
 /// The kind under which the kernel knows HTB.
