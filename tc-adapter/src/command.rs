@@ -8,7 +8,7 @@ use crate::handle::{Handle, ParseHandleError};
 use crate::htb::HtbClass;
 use crate::qdisc::Qdisc;
 use crate::request::Request;
-use crate::words::{Syntax, Words, abbreviates};
+use crate::words::{self, Syntax, Words, abbreviates};
 
 /// What a command does to its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,10 +69,10 @@ pub enum Object {
 impl FromStr for Command {
     type Err = Syntax;
 
-    /// Reads a command without the `tc` in front, words parted by blanks.
+    /// Reads a command without the `tc` in front, words parted by blanks; a word with blanks in it stands in quotes, as in
+    /// `tc -batch`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-        Self::from_words(&words)
+        Self::from_words(&words::split(text)?)
     }
 }
 

@@ -19,6 +19,28 @@ impl Syntax {
     }
 }
 
+/// The words of a line as `tc -batch` parts them (`lib/utils.c`, `makeargs`): by blanks, but for a word that begins with a quote,
+/// which goes on to the next such quote.
+pub(crate) fn split(line: &str) -> Result<Vec<String>, Syntax> {
+    let (mut words, mut rest) = (Vec::new(), line);
+    loop {
+        rest = rest.trim_start_matches(is_blank);
+        let (word, after) = match rest.chars().next() {
+            None => return Ok(words),
+            Some(quote @ ('\'' | '"')) => rest[1..]
+                .split_once(quote)
+                .ok_or_else(|| Syntax(format!("nothing closes the quote before {:?}", &rest[1..])))?,
+            Some(_) => rest.split_once(is_blank).unwrap_or((rest, "")),
+        };
+        words.push(word.to_owned());
+        rest = after;
+    }
+}
+
+fn is_blank(character: char) -> bool {
+    matches!(character, ' ' | '\t' | '\r' | '\n')
+}
+
 /// What is left of a command line.
 #[derive(Clone, Debug)]
 pub(crate) struct Words<'a> {
@@ -125,6 +147,15 @@ mod tests {
         for text in ["", "-1", "+1", "0x", "1 ", "256", "08", "ten"] {
             assert!(number::<u8>(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn quotes_hold_a_word_together() {
+        let words = |line| split(line).map(|words| words.join("|"));
+        assert_eq!(words(" a  'b c'\t\"d 'e\" f'g "), Ok("a|b c|d 'e|f'g".to_owned()));
+        assert_eq!(words("''a"), Ok("|a".to_owned()));
+        assert_eq!(words(""), Ok(String::new()));
+        assert!(split("a 'b").is_err());
     }
 
     #[test]

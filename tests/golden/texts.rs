@@ -102,6 +102,13 @@ const COMMANDS: &[&str] = &[
     "filter add dev gold0 parent 1: prio 1 u32 match u32 0 0 action mirred egress redirect dev gold1 flowid 1:a",
     "filter add dev gold0 parent 1: handle 5 fw police rate 1mbit burst 10k drop classid 1:a",
     "filter add dev gold0 parent 1: handle 5 fw action skbedit mark 7",
+    "filter add dev gold0 parent 1: protocol ip prio 1 bpf bytecode '1,6 0 0 4294967295' flowid 1:10",
+    "filter add dev gold0 parent 1: prio 1 handle 3 bpf run bytecode '4,48 0 0 9,21 0 1 6,6 0 0 262144,6 0 0 0,' classid 1:10 action drop",
+    "filter add dev gold0 parent 1: prio 1 bpf bc '1,6 0 0 1' da skip_hw police rate 1mbit burst 10k drop",
+    "filter del dev gold0 parent 1: protocol ip prio 1 handle 0x3 bpf",
+    "filter add dev gold0 parent 1: matchall classid 1:10",
+    "filter add dev gold0 ingress prio 1 handle 7 matchall skip_hw action mirred egress redirect dev gold1",
+    "filter add dev gold0 egress prio 1 protocol ip matchall skip_sw flowid 1:5 action police rate 1mbit burst 10k conform-exceed drop",
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {

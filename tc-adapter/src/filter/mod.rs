@@ -1,7 +1,9 @@
 //! Filters: which packets go to which class, and what else is done with them. One file a classifier.
 
 mod address;
+mod bpf;
 mod fw;
+mod matchall;
 mod protocol;
 mod skip;
 mod u32;
@@ -16,9 +18,11 @@ use crate::handle::Handle;
 use crate::reply::Malformed;
 use crate::stats::Stats;
 use crate::validate::InvalidRequest;
-use crate::words::{Syntax, Words, number};
+use crate::words::{Syntax, Words, abbreviates, number};
 
+pub use bpf::{Bpf, Bytecode, Instruction};
 pub use fw::Fw;
+pub use matchall::Matchall;
 pub use protocol::{ParseProtocolError, Protocol};
 pub use skip::SkipFlags;
 pub use u32::{U32, U32HashKey, U32Hits, U32Key, U32Mark, U32Offset, U32VariableOffset};
@@ -66,8 +70,12 @@ fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Classifier {
+    /// By a program.
+    Bpf(Bpf),
     /// By the mark that the firewall has set.
     Fw(Fw),
+    /// None: all packets are the filter's.
+    Matchall(Matchall),
     /// By words of the packet; also u32's hash tables.
     U32(U32),
 }
@@ -92,9 +100,10 @@ impl Common {
     /// Reads `word` and what belongs to it, if it is one of those that every classifier takes.
     pub(crate) fn take(&mut self, word: &str, words: &mut Words) -> Result<bool, Syntax> {
         match word {
-            "classid" | "flowid" => self.classid = words.parse(word)?,
-            "action" => action::parse(words, &mut self.actions)?,
-            "police" => self.police = Some(Box::new(Police::parse(words)?)),
+            "flowid" => self.classid = words.parse(word)?,
+            _ if abbreviates(word, "classid") => self.classid = words.parse(word)?,
+            _ if abbreviates(word, "action") => action::parse(words, &mut self.actions)?,
+            _ if abbreviates(word, "police") => self.police = Some(Box::new(Police::parse(words)?)),
             _ => return Ok(false),
         }
         Ok(true)
@@ -105,14 +114,18 @@ impl Classifier {
     /// The kernel's name of the kind, such as `u32`.
     pub const fn kind(&self) -> &'static str {
         match self {
+            Self::Bpf(_) => "bpf",
             Self::Fw(_) => "fw",
+            Self::Matchall(_) => "matchall",
             Self::U32(_) => "u32",
         }
     }
 
     const fn numbers(&self) -> Numbers {
         match self {
+            Self::Bpf(_) => bpf::NUMBERS,
             Self::Fw(_) => fw::NUMBERS,
+            Self::Matchall(_) => matchall::NUMBERS,
             Self::U32(_) => u32::NUMBERS,
         }
     }
@@ -120,17 +133,21 @@ impl Classifier {
     /// `terminal`: the filter says where its packets go, or what is done with them.
     fn encode(&self, terminal: bool, buffer: &mut Vec<u8>) {
         match self {
+            Self::Bpf(bpf) => bpf.encode(buffer),
             Self::Fw(fw) => fw.encode(buffer),
+            Self::Matchall(matchall) => matchall.encode(buffer),
             Self::U32(u32) => u32.encode(terminal, buffer),
         }
     }
 
     fn decode(kind: &str, options: &[u8]) -> Result<Option<Self>, Malformed> {
-        Ok(Some(match kind {
-            "fw" => Self::Fw(Fw::decode(options)?),
-            "u32" => Self::U32(U32::decode(options)?),
-            _ => return Ok(None),
-        }))
+        Ok(match kind {
+            "bpf" => Bpf::decode(options)?.map(Self::Bpf),
+            "fw" => Fw::decode(options)?.map(Self::Fw),
+            "matchall" => Some(Self::Matchall(Matchall::decode(options)?)),
+            "u32" => Some(Self::U32(U32::decode(options)?)),
+            _ => None,
+        })
     }
 }
 
@@ -197,10 +214,10 @@ impl Filter {
     pub(crate) fn parse(kind: &str, handle: Option<&str>, words: &mut Words) -> Result<Self, Syntax> {
         let mut common = Common::default();
         let (handle, classifier) = match kind {
-            "fw" => fw::parse(handle, words, &mut common).map(|(handle, fw)| (handle, Classifier::Fw(fw)))?,
-            "u32" => {
-                U32::parse(handle, words, &mut common).map(|(handle, u32)| (handle, Classifier::U32(u32)))?
-            }
+            "bpf" => with(Bpf::parse(handle, words, &mut common)?, Classifier::Bpf),
+            "fw" => with(fw::parse(handle, words, &mut common)?, Classifier::Fw),
+            "matchall" => with(Matchall::parse(handle, words, &mut common)?, Classifier::Matchall),
+            "u32" => with(U32::parse(handle, words, &mut common)?, Classifier::U32),
             other => return Err(Syntax::new(format!("filters of kind {other:?} are not supported"))),
         };
         let Common { classid, police, actions } = common;
@@ -218,7 +235,9 @@ impl Filter {
     /// What the kernel would take in silence, or refuse without a word.
     pub(crate) fn validate(&self) -> Result<(), InvalidRequest> {
         match &self.classifier {
+            Classifier::Bpf(bpf) => bpf.validate()?,
             Classifier::Fw(_) => {}
+            Classifier::Matchall(matchall) => matchall.skip.validate("matchall")?,
             Classifier::U32(u32) => u32.validate()?,
         }
         if let Some(police) = &self.police {
@@ -263,11 +282,18 @@ impl Filter {
             && self.actions.len() == actual.actions.len()
             && self.actions.iter().zip(&actual.actions).all(|(wanted, actual)| wanted.meets(actual))
             && match (&self.classifier, &actual.classifier) {
+                (Classifier::Bpf(wanted), Classifier::Bpf(actual)) => wanted == actual,
                 (Classifier::Fw(wanted), Classifier::Fw(actual)) => wanted == actual,
+                (Classifier::Matchall(wanted), Classifier::Matchall(actual)) => wanted == actual,
                 (Classifier::U32(wanted), Classifier::U32(actual)) => wanted.meets(actual),
                 _ => false,
             }
     }
+}
+
+/// A handle and what becomes a classifier.
+fn with<T>((handle, kind): (u32, T), classifier: fn(T) -> Classifier) -> (u32, Classifier) {
+    (handle, classifier(kind))
 }
 
 /// `tcm_info` of a filter: the prio, and the protocol in network byte order.
@@ -295,13 +321,17 @@ impl fmt::Display for Filter {
             write!(f, " prio {}", self.prio)?;
         }
         match &self.classifier {
+            Classifier::U32(_) if self.handle != 0 => write!(f, " handle {} ", u32::Text(self.handle))?,
+            // The mask is a part of the handle.
+            Classifier::Fw(_) => {}
+            _ if self.handle != 0 => write!(f, " handle {:#x} ", self.handle)?,
+            _ => f.write_str(" ")?,
+        }
+        match &self.classifier {
+            Classifier::Bpf(bpf) => bpf.fmt(f)?,
             Classifier::Fw(fw) => fw.write(self.handle, f)?,
-            Classifier::U32(u32) => {
-                if self.handle != 0 {
-                    write!(f, " handle {}", u32::Text(self.handle))?;
-                }
-                write!(f, " {u32}")?;
-            }
+            Classifier::Matchall(matchall) => matchall.fmt(f)?,
+            Classifier::U32(u32) => u32.fmt(f)?,
         }
         if self.classid != Handle::UNSPEC {
             write!(f, " classid {}", self.classid)?;
@@ -583,8 +613,22 @@ mod tests {
         }
 
         #[test]
+        fn bpf_comes_back(bpf in bpf::tests::anything(), handle: u32, actions in prop::collection::vec(action::tests::anything(), 0..2)) {
+            let filter = Filter { handle, actions, ..Filter::new(Protocol::IP, Classifier::Bpf(bpf)) };
+            assert_round_trip(&filter);
+            prop_assert!(filter.meets(&filter));
+        }
+
+        #[test]
+        fn matchall_comes_back(handle: u32, skip_hw: bool, classid: u32) {
+            let matchall = Matchall { skip: SkipFlags { skip_hw, skip_sw: false } };
+            let classid = Handle::from_raw(classid);
+            assert_round_trip(&Filter { handle, classid, ..Filter::new(Protocol::ALL, Classifier::Matchall(matchall)) });
+        }
+
+        #[test]
         fn any_words_are_read_or_refused(
-            kind in prop::sample::select(&["fw", "u32"]),
+            kind in prop::sample::select(&["bpf", "fw", "matchall", "u32"]),
             words in prop::collection::vec(prop::sample::select(WORDS), 0..12),
         ) {
             let text = format!("filter add dev eth0 parent 1: prio 1 {kind} {}", words.join(" "));
