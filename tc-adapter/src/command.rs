@@ -69,7 +69,8 @@ pub enum Object {
 impl FromStr for Command {
     type Err = Syntax;
 
-    /// Reads a command without the `tc` in front, words parted by blanks; one in quotes may hold some.
+    /// Reads a command without the `tc` in front, words parted by blanks; a word with blanks in it stands in quotes, as in
+    /// `tc -batch`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::from_words(&words::split(text)?)
     }
@@ -99,6 +100,10 @@ impl Command {
             }
             Object::Qdisc { parent, handle, qdisc } => {
                 Object::Qdisc { parent, handle, qdisc: qdisc.map(Qdisc::with_whole_microseconds) }
+            }
+            Object::Filter { parent, name, filter } => {
+                let filter = filter.map(|filter| Box::new(filter.with_whole_microseconds()));
+                Object::Filter { parent, name, filter }
             }
             other => other,
         };
@@ -283,7 +288,7 @@ fn filter(verb: Verb, words: &mut Words) -> Result<Command, Syntax> {
             "handle" => handle = Some(words.value(word)?),
             "chain" => chain = words.number(word)?,
             _ if abbreviates(word, "preference") || abbreviates(word, "priority") => {
-                prio = words.number(word)?
+                prio = words.number(word)?;
             }
             _ if abbreviates(word, "protocol") => protocol = Some(words.parse(word)?),
             name if verb == Verb::Delete => {

@@ -136,7 +136,10 @@ pub fn read_any_datagram(datagram: &[u8]) {
     reply::events(datagram, reply::Span { port, first: 0, count: u32::MAX }).for_each(drop);
 }
 
-pub use action::{Action, Control, Gact};
+pub use action::{
+    Action, ActionOptions, Control, Cookie, DeviceRef, Direction, Gact, GactRandom, HwStats, Mirred,
+    MirredAct, PacketType, Police, RandomKind, Skbedit,
+};
 pub use checks::{Check, Checks};
 pub use client::Client;
 pub use connection::{Answer, Connection, Evidence, OnError};
@@ -145,8 +148,9 @@ pub use entry::{ClassEntry, QdiscEntry};
 pub use error::{Error, Inquiry, Loss};
 pub use events::{Event, Events};
 pub use filter::{
-    Classifier, Filter, FilterEntry, FilterName, Fw, ParseProtocolError, Protocol, SkipFlags, U32,
-    U32HashKey, U32Key, U32Mark, U32Offset, U32VariableOffset,
+    Bpf, Bytecode, Classifier, Filter, FilterEntry, FilterName, Fw, Instruction, Matchall,
+    ParseProtocolError, Protocol, SkipFlags, U32, U32HashKey, U32Hits, U32Key, U32Mark, U32Offset,
+    U32VariableOffset,
 };
 pub use handle::{Handle, ParseHandleError};
 pub use htb::{HtbClass, HtbQdisc, HtbXstats, LinkLayer};

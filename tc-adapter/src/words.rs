@@ -19,6 +19,28 @@ impl Syntax {
     }
 }
 
+/// The words of a line as `tc -batch` parts them (`lib/utils.c`, `makeargs`): by blanks, but for a word that begins with a quote,
+/// which goes on to the next such quote.
+pub(crate) fn split(line: &str) -> Result<Vec<String>, Syntax> {
+    let (mut words, mut rest) = (Vec::new(), line);
+    loop {
+        rest = rest.trim_start_matches(is_blank);
+        let (word, after) = match rest.chars().next() {
+            None => return Ok(words),
+            Some(quote @ ('\'' | '"')) => rest[1..]
+                .split_once(quote)
+                .ok_or_else(|| Syntax(format!("nothing closes the quote before {:?}", &rest[1..])))?,
+            Some(_) => rest.split_once(is_blank).unwrap_or((rest, "")),
+        };
+        words.push(word.to_owned());
+        rest = after;
+    }
+}
+
+fn is_blank(character: char) -> bool {
+    matches!(character, ' ' | '\t' | '\r' | '\n')
+}
+
 /// What is left of a command line.
 #[derive(Clone, Debug)]
 pub(crate) struct Words<'a> {
@@ -102,23 +124,6 @@ fn hexadecimal_or(digits: &str, base: u32) -> Option<u64> {
     plain.then(|| u64::from_str_radix(digits, base).ok()).flatten()
 }
 
-/// The words of a line, parted by blanks; one in quotes may hold blanks (`makeargs` of iproute2).
-pub(crate) fn split(line: &str) -> Result<Vec<String>, Syntax> {
-    let mut words = Vec::new();
-    let mut rest = line.trim_start();
-    while let Some(first) = rest.chars().next() {
-        let (word, after) = if matches!(first, '\'' | '"') {
-            let inner = &rest[1..];
-            inner.split_once(first).ok_or_else(|| Syntax::new(format!("a quote {first} is not closed")))?
-        } else {
-            rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len()))
-        };
-        words.push(word.to_owned());
-        rest = after.trim_start();
-    }
-    Ok(words)
-}
-
 /// Whether `word` is a beginning of `full`, as `tc` compares its main keywords (`matches`).
 pub(crate) fn abbreviates(word: &str, full: &str) -> bool {
     !word.is_empty() && full.starts_with(word)
@@ -145,9 +150,11 @@ mod tests {
     }
 
     #[test]
-    fn quotes_hold_blanks_together() {
-        assert_eq!(split("  a 'b c'  \"d 'e\" f ").unwrap(), ["a", "b c", "d 'e", "f"]);
-        assert_eq!(split(" ").unwrap(), Vec::<String>::new());
+    fn quotes_hold_a_word_together() {
+        let words = |line| split(line).map(|words| words.join("|"));
+        assert_eq!(words(" a  'b c'\t\"d 'e\" f'g "), Ok("a|b c|d 'e|f'g".to_owned()));
+        assert_eq!(words("''a"), Ok("|a".to_owned()));
+        assert_eq!(words(""), Ok(String::new()));
         assert!(split("a 'b").is_err());
     }
 

@@ -18,14 +18,23 @@ pub(crate) fn tc_message(arguments: &str) -> Result<Vec<u8>, Failed> {
 /// As [`tc_message`], where the kernel may well not know what it is asked for.
 pub(crate) fn tc_message_refused_or_not(arguments: &str) -> Result<Vec<u8>, Failed> {
     message_of(arguments, |strace| {
-        let mut words = strace.split_whitespace();
-        let output = Command::new(words.next().ok_or("no command")?).args(words).output()?;
+        let words = words(strace);
+        let (program, rest) = words.split_first().ok_or("no command")?;
+        let output = Command::new(program).args(rest).output()?;
         // 1: tc did not understand its command line; 2: the kernel refused.
         match output.status.code() {
             Some(0 | 2) => Ok(()),
             _ => Err(format!("tc {arguments}: {}", String::from_utf8_lossy(&output.stderr)).into()),
         }
     })
+}
+
+/// Parted by blanks, but for what stands between two `'`.
+fn words(line: &str) -> Vec<&str> {
+    let parts = line.split('\'').enumerate();
+    parts
+        .flat_map(|(index, part)| if index % 2 == 0 { part.split_whitespace().collect() } else { vec![part] })
+        .collect()
 }
 
 fn message_of(arguments: &str, run: impl Fn(&str) -> Result<(), Failed>) -> Result<Vec<u8>, Failed> {

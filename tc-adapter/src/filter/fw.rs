@@ -10,10 +10,12 @@ use crate::reply::Malformed;
 use crate::words::{Syntax, Words, number};
 
 const CLASSID: u16 = 1;
+const POLICE: u16 = 2;
+const INDEV: u16 = 3;
 const ACT: u16 = 4;
 const MASK: u16 = 5;
 
-pub(super) const NUMBERS: Numbers = Numbers { classid: CLASSID, actions: ACT };
+pub(super) const NUMBERS: Numbers = Numbers { classid: CLASSID, police: Some(POLICE), actions: ACT };
 
 /// Packets that carry a mark: `tc filter … handle <mark>[/<mask>] fw`. The mark is the filter's handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,14 +55,17 @@ impl Fw {
         }
     }
 
-    pub(super) fn decode(options: &[u8]) -> Result<Self, Malformed> {
+    /// `None`: it also looks at the device that packets came in by, which cannot be said here.
+    pub(super) fn decode(options: &[u8]) -> Result<Option<Self>, Malformed> {
         let mut mask = None;
         for attribute in each(options) {
-            if let (MASK, value) = attribute? {
-                mask = Some(u32_at(value, 0).ok_or(Malformed("TCA_FW_MASK is too short"))?);
+            match attribute? {
+                (MASK, value) => mask = Some(u32_at(value, 0).ok_or(Malformed("TCA_FW_MASK is too short"))?),
+                (INDEV, _) => return Ok(None),
+                _ => {}
             }
         }
-        Ok(Self { mask })
+        Ok(Some(Self { mask }))
     }
 
     pub(super) fn write(self, handle: u32, f: &mut fmt::Formatter<'_>) -> fmt::Result {

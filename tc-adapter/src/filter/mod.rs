@@ -1,7 +1,9 @@
 //! Filters: which packets go to which class, and what else is done with them. One file a classifier.
 
 mod address;
+mod bpf;
 mod fw;
+mod matchall;
 mod protocol;
 mod skip;
 mod u32;
@@ -11,18 +13,21 @@ use std::fmt;
 use netlink_packet_core::NLM_F_ACK;
 use serde::{Deserialize, Serialize};
 
-use crate::action::{self, Action};
+use crate::action::{self, Action, ActionOptions, Police};
 use crate::attribute::{each, nest, put, u32_at};
 use crate::handle::Handle;
 use crate::message::{self, Envelope, MessageType};
 use crate::reply::Malformed;
+use crate::stats::Stats;
 use crate::validate::InvalidRequest;
-use crate::words::{Syntax, Words, number};
+use crate::words::{Syntax, Words, abbreviates, number};
 
+pub use bpf::{Bpf, Bytecode, Instruction};
 pub use fw::Fw;
+pub use matchall::Matchall;
 pub use protocol::{ParseProtocolError, Protocol};
 pub use skip::SkipFlags;
-pub use u32::{U32, U32HashKey, U32Key, U32Mark, U32Offset, U32VariableOffset};
+pub use u32::{U32, U32HashKey, U32Hits, U32Key, U32Mark, U32Offset, U32VariableOffset};
 
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
@@ -45,8 +50,11 @@ pub struct Filter {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub handle: u32,
     /// Where its packets go: a class of the qdisc. [`Handle::UNSPEC`]: not said.
-    #[serde(default, skip_serializing_if = "is_unspecified")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub classid: Handle,
+    /// `police`: a word of the classifier itself, older than actions and instead of them. Not all classifiers have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub police: Option<Box<Police>>,
     /// What is done with its packets, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<Action>,
@@ -59,17 +67,17 @@ fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-fn is_unspecified(handle: &Handle) -> bool {
-    *handle == Handle::UNSPEC
-}
-
 /// How a filter tells its packets from others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Classifier {
+    /// By a program.
+    Bpf(Bpf),
     /// By the mark that the firewall has set.
     Fw(Fw),
+    /// None: all packets are the filter's.
+    Matchall(Matchall),
     /// By words of the packet; also u32's hash tables.
     U32(U32),
 }
@@ -78,6 +86,7 @@ pub enum Classifier {
 #[derive(Clone, Copy, Debug)]
 struct Numbers {
     classid: u16,
+    police: Option<u16>,
     actions: u16,
 }
 
@@ -85,6 +94,7 @@ struct Numbers {
 #[derive(Debug, Default)]
 pub(crate) struct Common {
     pub(crate) classid: Handle,
+    pub(crate) police: Option<Box<Police>>,
     pub(crate) actions: Vec<Action>,
 }
 
@@ -92,8 +102,10 @@ impl Common {
     /// Reads `word` and what belongs to it, if it is one of those that every classifier takes.
     pub(crate) fn take(&mut self, word: &str, words: &mut Words) -> Result<bool, Syntax> {
         match word {
-            "classid" | "flowid" => self.classid = words.parse(word)?,
-            "action" => action::parse(words, &mut self.actions)?,
+            "flowid" => self.classid = words.parse(word)?,
+            _ if abbreviates(word, "classid") => self.classid = words.parse(word)?,
+            _ if abbreviates(word, "action") => action::parse(words, &mut self.actions)?,
+            _ if abbreviates(word, "police") => self.police = Some(Box::new(Police::parse(words)?)),
             _ => return Ok(false),
         }
         Ok(true)
@@ -104,14 +116,18 @@ impl Classifier {
     /// The kernel's name of the kind, such as `u32`.
     pub const fn kind(&self) -> &'static str {
         match self {
+            Self::Bpf(_) => "bpf",
             Self::Fw(_) => "fw",
+            Self::Matchall(_) => "matchall",
             Self::U32(_) => "u32",
         }
     }
 
     const fn numbers(&self) -> Numbers {
         match self {
+            Self::Bpf(_) => bpf::NUMBERS,
             Self::Fw(_) => fw::NUMBERS,
+            Self::Matchall(_) => matchall::NUMBERS,
             Self::U32(_) => u32::NUMBERS,
         }
     }
@@ -119,17 +135,21 @@ impl Classifier {
     /// `terminal`: the filter says where its packets go, or what is done with them.
     fn encode(&self, terminal: bool, buffer: &mut Vec<u8>) {
         match self {
+            Self::Bpf(bpf) => bpf.encode(buffer),
             Self::Fw(fw) => fw.encode(buffer),
+            Self::Matchall(matchall) => matchall.encode(buffer),
             Self::U32(u32) => u32.encode(terminal, buffer),
         }
     }
 
     fn decode(kind: &str, options: &[u8]) -> Result<Option<Self>, Malformed> {
-        Ok(Some(match kind {
-            "fw" => Self::Fw(Fw::decode(options)?),
-            "u32" => Self::U32(U32::decode(options)?),
-            _ => return Ok(None),
-        }))
+        Ok(match kind {
+            "bpf" => Bpf::decode(options)?.map(Self::Bpf),
+            "fw" => Fw::decode(options)?.map(Self::Fw),
+            "matchall" => Some(Self::Matchall(Matchall::decode(options)?)),
+            "u32" => Some(Self::U32(U32::decode(options)?)),
+            _ => None,
+        })
     }
 }
 
@@ -142,6 +162,7 @@ impl Filter {
             protocol,
             handle: 0,
             classid: Handle::UNSPEC,
+            police: None,
             actions: Vec::new(),
             classifier,
         }
@@ -231,10 +252,14 @@ impl Filter {
         }
         nest(buffer, TCA_OPTIONS, |buffer| {
             let numbers = self.classifier.numbers();
-            let terminal = self.classid != Handle::UNSPEC || !self.actions.is_empty();
+            let terminal =
+                self.classid != Handle::UNSPEC || self.police.is_some() || !self.actions.is_empty();
             self.classifier.encode(terminal, buffer);
             if self.classid != Handle::UNSPEC {
                 put(buffer, numbers.classid, &self.classid.raw().to_ne_bytes());
+            }
+            if let Some((number, police)) = numbers.police.zip(self.police.as_ref()) {
+                nest(buffer, number, |buffer| police.encode(buffer));
             }
             if !self.actions.is_empty() {
                 nest(buffer, numbers.actions, |buffer| action::encode(&self.actions, buffer));
@@ -246,14 +271,17 @@ impl Filter {
     pub(crate) fn parse(kind: &str, handle: Option<&str>, words: &mut Words) -> Result<Self, Syntax> {
         let mut common = Common::default();
         let (handle, classifier) = match kind {
-            "fw" => fw::parse(handle, words, &mut common).map(|(handle, fw)| (handle, Classifier::Fw(fw)))?,
-            "u32" => {
-                U32::parse(handle, words, &mut common).map(|(handle, u32)| (handle, Classifier::U32(u32)))?
-            }
+            "bpf" => with(Bpf::parse(handle, words, &mut common)?, Classifier::Bpf),
+            "fw" => with(fw::parse(handle, words, &mut common)?, Classifier::Fw),
+            "matchall" => with(Matchall::parse(handle, words, &mut common)?, Classifier::Matchall),
+            "u32" => with(U32::parse(handle, words, &mut common)?, Classifier::U32),
             other => return Err(Syntax::new(format!("filters of kind {other:?} are not supported"))),
         };
-        let Common { classid, actions } = common;
-        Ok(Self { handle, classid, actions, ..Self::new(Protocol::default(), classifier) })
+        let Common { classid, police, actions } = common;
+        if police.is_some() && classifier.numbers().police.is_none() {
+            return Err(Syntax::new(format!("{kind}: police only as an action")));
+        }
+        Ok(Self { handle, classid, police, actions, ..Self::new(Protocol::default(), classifier) })
     }
 
     /// Looks the devices up that its actions name.
@@ -264,24 +292,65 @@ impl Filter {
     /// What the kernel would take in silence, or refuse without a word.
     pub fn validate(&self) -> Result<(), InvalidRequest> {
         match &self.classifier {
+            Classifier::Bpf(bpf) => bpf.validate()?,
             Classifier::Fw(_) => {}
+            Classifier::Matchall(matchall) => matchall.skip.validate("matchall")?,
             Classifier::U32(u32) => u32.validate()?,
         }
+        if let Some(police) = &self.police {
+            let kind = self.classifier.kind();
+            if self.classifier.numbers().police.is_none() {
+                return Err(InvalidRequest::Setting { kind, setting: "police", allowed: "an action" });
+            }
+            if !self.actions.is_empty() {
+                let allowed = "said without actions, which the kernel would leave out";
+                return Err(InvalidRequest::Setting { kind, setting: "police", allowed });
+            }
+            let index = police.options.index;
+            if police.options != (ActionOptions { index, ..ActionOptions::default() }) {
+                return Err(InvalidRequest::Setting {
+                    kind,
+                    setting: "police",
+                    allowed: "without cookie and hw_stats",
+                });
+            }
+            police.validate()?;
+        }
         self.actions.iter().try_for_each(Action::validate)
+    }
+
+    /// With the bursts that `tc` before iproute2 6.15 makes of these: it rounds their times down to whole microseconds.
+    #[must_use]
+    pub(crate) fn with_whole_microseconds(self) -> Self {
+        let police = self.police.map(|police| Box::new(police.with_whole_microseconds()));
+        let actions = self.actions.into_iter().map(Action::with_whole_microseconds).collect();
+        Self { police, actions, ..self }
     }
 
     /// Whether a filter that is to be this one may stay as it is, `actual` being what the kernel reports. Prio, protocol, chain and
     /// handle are its address, and not compared.
     pub fn meets(&self, actual: &Self) -> bool {
-        self.classid == actual.classid
+        let police = match (&self.police, &actual.police) {
+            (Some(wanted), Some(actual)) => wanted.meets(actual),
+            (wanted, actual) => wanted.is_none() && actual.is_none(),
+        };
+        police
+            && self.classid == actual.classid
             && self.actions.len() == actual.actions.len()
             && self.actions.iter().zip(&actual.actions).all(|(wanted, actual)| wanted.meets(actual))
             && match (&self.classifier, &actual.classifier) {
+                (Classifier::Bpf(wanted), Classifier::Bpf(actual)) => wanted == actual,
                 (Classifier::Fw(wanted), Classifier::Fw(actual)) => wanted == actual,
+                (Classifier::Matchall(wanted), Classifier::Matchall(actual)) => wanted == actual,
                 (Classifier::U32(wanted), Classifier::U32(actual)) => wanted.meets(actual),
                 _ => false,
             }
     }
+}
+
+/// A handle and what becomes a classifier.
+fn with<T>((handle, kind): (u32, T), classifier: fn(T) -> Classifier) -> (u32, Classifier) {
+    (handle, classifier(kind))
 }
 
 /// `tcm_info` of a filter: the prio, and the protocol in network byte order.
@@ -309,16 +378,23 @@ impl fmt::Display for Filter {
             write!(f, " prio {}", self.prio)?;
         }
         match &self.classifier {
+            Classifier::U32(_) if self.handle != 0 => write!(f, " handle {} ", u32::Text(self.handle))?,
+            // The mask is a part of the handle.
+            Classifier::Fw(_) => {}
+            _ if self.handle != 0 => write!(f, " handle {:#x} ", self.handle)?,
+            _ => f.write_str(" ")?,
+        }
+        match &self.classifier {
+            Classifier::Bpf(bpf) => bpf.fmt(f)?,
             Classifier::Fw(fw) => fw.write(self.handle, f)?,
-            Classifier::U32(u32) => {
-                if self.handle != 0 {
-                    write!(f, " handle {}", u32::Text(self.handle))?;
-                }
-                write!(f, " {u32}")?;
-            }
+            Classifier::Matchall(matchall) => matchall.fmt(f)?,
+            Classifier::U32(u32) => u32.fmt(f)?,
         }
         if self.classid != Handle::UNSPEC {
             write!(f, " classid {}", self.classid)?;
+        }
+        if let Some(police) = &self.police {
+            write!(f, " {police}")?;
         }
         self.actions.iter().try_for_each(|action| write!(f, " action {action}"))
     }
@@ -409,8 +485,12 @@ pub struct FilterEntry {
     pub handle: u32,
     /// `u32`, `flower`, …
     pub kind: String,
-    /// Its settings; `None`: of a kind that this crate does not know, or an entry without settings.
+    /// Its settings; `None`: of a kind, or with an action of a kind, that this crate does not know, or an entry without settings.
     pub filter: Option<Filter>,
+    /// What each of its actions has counted, in their order.
+    pub action_stats: Vec<Stats>,
+    /// How often a node of u32 was asked; `None`: another kind, or the kernel does not count it.
+    pub hits: Option<U32Hits>,
 }
 
 impl FilterEntry {
@@ -461,24 +541,33 @@ impl FilterEntry {
                 _ => {}
             }
         }
-        let mut filter = None;
+        let (mut filter, mut action_stats, mut hits) = (None, Vec::new(), None);
         if let Some(options) = options.filter(|options| !options.is_empty())
             && let Some(classifier) = Classifier::decode(&kind, options)?
         {
             let numbers = classifier.numbers();
             let mut whole = Filter { chain, prio, protocol, handle, ..Filter::new(protocol, classifier) };
+            let mut known = true;
             for attribute in each(options) {
                 let (number, value) = attribute?;
                 if number == numbers.classid {
                     whole.classid =
                         Handle::from_raw(u32_at(value, 0).ok_or(Malformed("a classid is too short"))?);
+                } else if Some(number) == numbers.police {
+                    whole.police = Some(Box::new(Police::decode(value)?));
                 } else if number == numbers.actions {
-                    whole.actions = action::decode(value)?;
+                    match action::decode(value)? {
+                        Some(counted) => (whole.actions, action_stats) = counted,
+                        None => known = false,
+                    }
                 }
             }
-            filter = Some(whole);
+            if matches!(whole.classifier, Classifier::U32(_)) {
+                hits = U32Hits::decode(options)?;
+            }
+            filter = known.then_some(whole);
         }
-        Ok(Self { device, parent, chain, prio, protocol, handle, kind, filter })
+        Ok(Self { device, parent, chain, prio, protocol, handle, kind, filter, action_stats, hits })
     }
 }
 
@@ -518,6 +607,30 @@ mod tests {
     }
 
     const WORDS: &[&str] = &[
+        "mirred",
+        "egress",
+        "mirror",
+        "redirect",
+        "dev",
+        "police",
+        "rate",
+        "1mbit",
+        "burst",
+        "10k",
+        "conform-exceed",
+        "drop/pipe",
+        "skbedit",
+        "priority",
+        "gact",
+        "goto",
+        "chain",
+        "index",
+        "cookie",
+        "abcd",
+        "random",
+        "determ",
+        "pkts_rate",
+        "jump",
         "match",
         "u32",
         "u16",
@@ -580,10 +693,20 @@ mod tests {
         }
 
         #[test]
-        fn u32_comes_back(u32 in u32::tests::anything(), handle: u32, classid: u32, drop: bool) {
-            let actions = drop.then_some(Action::Gact(action::Gact { control: action::Control::Drop }));
+        fn u32_comes_back(
+            u32 in u32::tests::anything(),
+            handle: u32,
+            classid: u32,
+            actions in prop::collection::vec(action::tests::anything(), 0..4),
+            police in prop::option::of(action::tests::police()),
+        ) {
+            let police = police.map(|police| {
+                // In this form only the settings are sent.
+                let index = police.options.index;
+                Box::new(Police { options: ActionOptions { index, ..ActionOptions::default() }, ..police })
+            });
             let filter = Filter {
-                handle, classid: Handle::from_raw(classid), actions: actions.into_iter().collect(),
+                handle, classid: Handle::from_raw(classid), actions, police,
                 ..Filter::new(Protocol::IP, Classifier::U32(u32))
             };
             assert_round_trip(&filter);
@@ -591,8 +714,22 @@ mod tests {
         }
 
         #[test]
+        fn bpf_comes_back(bpf in bpf::tests::anything(), handle: u32, actions in prop::collection::vec(action::tests::anything(), 0..2)) {
+            let filter = Filter { handle, actions, ..Filter::new(Protocol::IP, Classifier::Bpf(bpf)) };
+            assert_round_trip(&filter);
+            prop_assert!(filter.meets(&filter));
+        }
+
+        #[test]
+        fn matchall_comes_back(handle: u32, skip_hw: bool, classid: u32) {
+            let matchall = Matchall { skip: SkipFlags { skip_hw, skip_sw: false } };
+            let classid = Handle::from_raw(classid);
+            assert_round_trip(&Filter { handle, classid, ..Filter::new(Protocol::ALL, Classifier::Matchall(matchall)) });
+        }
+
+        #[test]
         fn any_words_are_read_or_refused(
-            kind in prop::sample::select(&["fw", "u32"]),
+            kind in prop::sample::select(&["bpf", "fw", "matchall", "u32"]),
             words in prop::collection::vec(prop::sample::select(WORDS), 0..12),
         ) {
             let text = format!("filter add dev eth0 parent 1: prio 1 {kind} {}", words.join(" "));

@@ -51,7 +51,7 @@ pub enum LinkLayer {
 }
 
 /// The part of `tc_ratespec.linklayer` that is the link layer.
-const LINK_LAYER_MASK: u8 = 0x0f;
+pub(crate) const LINK_LAYER_MASK: u8 = 0x0f;
 
 /// The MTU that `tc` assumes: `tc class … htb` has an `mtu` option for the rate tables, which are not sent here.
 const MTU: u64 = 1600;

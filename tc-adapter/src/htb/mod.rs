@@ -8,9 +8,11 @@ mod ticks;
 mod xstats;
 
 pub use class::{HtbClass, LinkLayer};
-pub(crate) use class::{level, link_layer};
+pub(crate) use class::{LINK_LAYER_MASK, level, link_layer};
 pub use qdisc::HtbQdisc;
-pub(crate) use ticks::{reported_size, transmit_ticks, whole_microseconds};
+pub(crate) use ticks::{
+    TICKS_IN_A_MICROSECOND, reported_size, transmit_size, transmit_ticks, whole_microseconds,
+};
 pub use xstats::HtbXstats;
 
 /// The kind under which the kernel knows HTB.

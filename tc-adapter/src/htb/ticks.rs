@@ -8,7 +8,7 @@ use crate::size::Size;
 const TICKS_PER_SECOND: u64 = 15_625_000;
 
 /// 15.625, rounded up.
-pub(super) const TICKS_IN_A_MICROSECOND: u32 = 16;
+pub(crate) const TICKS_IN_A_MICROSECOND: u32 = 16;
 
 /// How long `size` bytes take at `rate`, in ticks, rounded up so that no burst becomes smaller than asked.
 /// `None` from 2^32 ticks (274.9 s) on.
@@ -22,7 +22,7 @@ pub(crate) fn transmit_ticks(size: Size, rate: Rate) -> Option<u32> {
 
 /// How many whole bytes go out in `ticks` at `rate`; at most `u32::MAX`. Undoes [`transmit_ticks`] up to the bytes
 /// of one tick, and gives the same ticks when transmitted again.
-pub(super) fn transmit_size(ticks: u32, rate: Rate) -> Size {
+pub(crate) fn transmit_size(ticks: u32, rate: Rate) -> Size {
     let bytes = u128::from(ticks) * u128::from(rate.bytes_per_second()) / u128::from(TICKS_PER_SECOND);
     Size::from_bytes(u32::try_from(bytes).unwrap_or(u32::MAX))
 }

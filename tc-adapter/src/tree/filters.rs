@@ -99,6 +99,14 @@ impl FilterSteps {
         for (PlacedFilter { parent, filter }, fate) in wanted.iter().zip(fates) {
             let parent = *parent;
             let numbered = |handle| Box::new(Filter { handle, ..filter.clone() }.without_root_table());
+            let must_wait = going.contains(&filter.classid);
+            let fate = match fate {
+                // Until then the one that is there must not hold another class.
+                Fate::Replace { handle } if must_wait => {
+                    Fate::Renew { old: FilterName { handle, ..filter.name() }, handle }
+                }
+                fate => fate,
+            };
             let (request, reason) = match fate {
                 Fate::Stay => continue,
                 Fate::Add { handle } => {
@@ -115,7 +123,7 @@ impl FilterSteps {
                     (Request::AddFilter { device, parent, filter: numbered(handle) }, Reason::Different)
                 }
             };
-            if going.contains(&filter.classid) {
+            if must_wait {
                 steps.late.push((request, reason));
             } else {
                 steps.changes.push((request, reason));

@@ -64,7 +64,7 @@ pub(super) const fn with_bucket(handle: u32, bucket: u32) -> u32 {
 pub(super) mod as_text {
     use serde::{Deserialize, Deserializer, Serializer};
 
-    #[allow(clippy::ref_option, reason = "serde's form")]
+    #[allow(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
     pub(in crate::filter::u32) fn serialize<S: Serializer>(
         handle: &Option<u32>,
         serializer: S,

@@ -21,12 +21,14 @@ const HASH: u16 = 2;
 const LINK: u16 = 3;
 const DIVISOR: u16 = 4;
 const SEL: u16 = 5;
+const POLICE: u16 = 6;
 const ACT: u16 = 7;
 const INDEV: u16 = 8;
+const PCNT: u16 = 9;
 const MARK: u16 = 10;
 const FLAGS: u16 = 11;
 
-pub(super) const NUMBERS: Numbers = Numbers { classid: CLASSID, actions: ACT };
+pub(super) const NUMBERS: Numbers = Numbers { classid: CLASSID, police: Some(POLICE), actions: ACT };
 
 /// Flags of `struct tc_u32_sel`.
 const TERMINAL: u8 = 1;
@@ -133,6 +135,32 @@ pub struct U32VariableOffset {
     pub mask: u16,
     /// How far to the right; 0 to 15.
     pub shift: u8,
+}
+
+/// How often a node was asked (`struct tc_u32_pcnt`), where the kernel counts it (`CONFIG_CLS_U32_PERF`); `tc -s filter show`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct U32Hits {
+    /// Packets that it was asked about: "rule hit".
+    pub asked: u64,
+    /// Packets that matched: "success".
+    pub matched: u64,
+    /// Packets that each of its words let through, in the order of the words.
+    pub keys: Vec<u64>,
+}
+
+impl U32Hits {
+    /// The counters among these options, if there are any.
+    pub(super) fn decode(options: &[u8]) -> Result<Option<Self>, Malformed> {
+        for attribute in each(options) {
+            if let (PCNT, value) = attribute? {
+                let mut counters = value.as_chunks::<8>().0.iter().map(|bytes| u64::from_ne_bytes(*bytes));
+                let (asked, matched) =
+                    counters.next().zip(counters.next()).ok_or(Malformed("TCA_U32_PCNT is too short"))?;
+                return Ok(Some(Self { asked, matched, keys: counters.collect() }));
+            }
+        }
+        Ok(None)
+    }
 }
 
 impl U32 {
