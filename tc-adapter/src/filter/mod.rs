@@ -220,6 +220,11 @@ impl Filter {
         matches!(self.classifier, Classifier::U32(_))
     }
 
+    /// Whether the kernel asks the filter of its kind that came last first (`cls_bpf_change`).
+    pub(crate) fn is_stacked(&self) -> bool {
+        matches!(self.classifier, Classifier::Bpf(_))
+    }
+
     /// Whether it takes the packets that `present` takes, so that a change in place makes the one of the other. The kernel does not
     /// change the packets that a filter of `u32` takes.
     pub(crate) fn takes_same_packets(&self, present: &Self) -> bool {
@@ -531,7 +536,7 @@ impl FilterEntry {
         let prio = u16::try_from(info >> 16).unwrap_or(0);
         let protocol = Protocol::from_number(u16::from_be(u16::try_from(info & 0xFFFF).unwrap_or(0)));
         let (mut kind, mut options, mut chain) = (String::new(), None, 0);
-        for attribute in each(payload.get(crate::message::TC_HEADER..).unwrap_or_default()) {
+        for attribute in each(payload.get(message::TC_HEADER..).unwrap_or_default()) {
             match attribute? {
                 (TCA_KIND, value) => kind = crate::attribute::text(value),
                 (TCA_OPTIONS, value) => options = Some(value),

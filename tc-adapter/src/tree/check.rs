@@ -1,6 +1,7 @@
 //! Whether a tree can be: before anything is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 
 use super::batch::{Kind, ObjectId};
 use super::{DeviceTree, Hook, PlacedClass, Tree};
@@ -133,7 +134,10 @@ impl DeviceTree {
             let wrong = |problem: String| {
                 Err(((Kind::Filter, parent), format!("filter on {parent} prio {}: {problem}", filter.prio)))
             };
-            if let Err(invalid) = filter.validate() {
+            // The devices that actions name are looked up later.
+            let mut resolved = filter.clone();
+            let Ok(()) = resolved.resolve(|_| Ok::<_, Infallible>(1));
+            if let Err(invalid) = resolved.validate() {
                 return wrong(invalid.to_string());
             }
             let there = match Hook::of(parent) {

@@ -96,10 +96,16 @@ impl FilterSteps {
             let surplus = group.decide(&mut fates, going);
             steps.after.extend(surplus.into_iter().map(|entry| (delete(entry.name()), Reason::Surplus)));
         }
+        let mut waiting: HashSet<Place> = HashSet::new();
         for (PlacedFilter { parent, filter }, fate) in wanted.iter().zip(fates) {
             let parent = *parent;
             let numbered = |handle| Box::new(Filter { handle, ..filter.clone() }.without_root_table());
-            let must_wait = going.contains(&filter.classid);
+            // Nor may others overtake it where that would change their order.
+            let place = (parent, filter.chain, filter.prio);
+            let must_wait = going.contains(&filter.classid) || waiting.contains(&place);
+            if must_wait && filter.is_stacked() {
+                waiting.insert(place);
+            }
             let fate = match fate {
                 // Until then the one that is there must not hold another class.
                 Fate::Replace { handle } if must_wait => {
@@ -211,6 +217,9 @@ impl<'a> Group<'a> {
     /// Finds for each wanted filter the one that is to be it, so that as many as can be stay and the order is that of the tree.
     fn align(self, fates: &mut [Fate], going: &BTreeSet<Handle>) -> Vec<&'a FilterEntry> {
         let Self { wanted, present, .. } = self;
+        if wanted.iter().any(|(_, filter)| filter.is_stacked()) {
+            return stack(&wanted, present, fates, going);
+        }
         if !wanted.iter().any(|(_, filter)| filter.is_ordered()) {
             return pair(&wanted, present, fates);
         }
@@ -298,6 +307,36 @@ fn in_place_of(entry: &FilterEntry, wanted: &Filter) -> Fate {
         Some(filter) if wanted.takes_same_packets(filter) => Fate::Replace { handle },
         _ => Fate::Renew { old: entry.name(), handle },
     }
+}
+
+/// Where the last that came is asked first: what differs from some point on is made anew.
+fn stack<'a>(
+    wanted: &[(usize, &Filter)],
+    present: Vec<&'a FilterEntry>,
+    fates: &mut [Fate],
+    going: &BTreeSet<Handle>,
+) -> Vec<&'a FilterEntry> {
+    let mut oldest_first = present.into_iter().rev().peekable();
+    let mut differs = false;
+    for (index, filter) in wanted {
+        let in_place =
+            oldest_first.peek().map(|entry| in_place_of(entry, filter)).filter(|fate| match fate {
+                Fate::Stay => true,
+                Fate::Replace { .. } => !going.contains(&filter.classid),
+                Fate::Add { .. } | Fate::Renew { .. } => false,
+            });
+        fates[*index] = match in_place.filter(|_| !differs) {
+            Some(fate) => {
+                oldest_first.next();
+                fate
+            }
+            None => {
+                differs = true;
+                Fate::Add { handle: 0 }
+            }
+        };
+    }
+    oldest_first.collect()
 }
 
 /// Where the order does not count: first those that are the same, then those that take the same packets and do something else with

@@ -4,7 +4,7 @@ use libtest_mimic::Failed;
 use serde_json::Value;
 use support::{run, veth};
 use tc_adapter::command::Command;
-use tc_adapter::{Connection, Device, Handle, Link, Qdisc, QdiscEntry};
+use tc_adapter::{Check, Checks, Connection, Device, Handle, Link, Qdisc, QdiscEntry};
 
 use super::world::{DEVICE, PEER};
 
@@ -26,7 +26,9 @@ impl Place {
     fn apply(&mut self, words: &str) -> Result<Qdisc, Failed> {
         let command: Command = format!("qdisc {words}").replace("DEVICE", DEVICE).parse()?;
         let request = command.request(|name| Device::by_name(name).map(|device| device.index))?;
-        self.connection.request(&request).map_err(|error| format!("{words}: {error}"))?;
+        // Its roots are replaced on purpose.
+        let checks = Checks::ALL.without(Check::RootReplacement);
+        self.connection.request_with(&request, checks).map_err(|error| format!("{words}: {error}"))?;
         let tc_adapter::command::Object::Qdisc { qdisc, .. } = command.object else {
             return Err("no qdisc".into());
         };

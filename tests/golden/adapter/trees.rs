@@ -60,9 +60,10 @@ impl Shaper {
             let parent = places.choose(&mut self.random).cloned().unwrap_or_default();
             let subscriber = self.random.random_range(1..6);
             let class = self.random.random_range(1..10);
-            let what = match self.random.random_range(0..8) {
+            let what = match self.random.random_range(0..9) {
                 0 => "prio 1 u32 match u32 0 0".to_owned(),
                 1 => "u32 match ip protocol 6 0xff".to_owned(),
+                4 => format!("prio 4 bpf bytecode '1,6 0 0 {},'", subscriber % 2),
                 2 => format!("prio 3 u32 match ip src 10.0.0.{subscriber} match ip dport 80 0xffff"),
                 3 if tabled => {
                     format!("prio 5 u32 ht 2:{}: match ip dst 10.0.0.{subscriber}", subscriber % 4)
@@ -176,10 +177,10 @@ fn filters(device: &str) -> Result<Vec<String>, Failed> {
     for parent in parents {
         for line in run(&format!("tc filter show dev {device} parent {parent}"))?.lines() {
             let mut words: Vec<&str> = line.split_whitespace().collect();
-            for name in ["fh", "ht", "order"] {
+            for name in ["fh", "ht", "order", "handle"] {
                 let at = words.iter().position(|word| *word == name).map_or(usize::MAX, |at| at + 1);
                 if let Some(word) = words.get_mut(at) {
-                    *word = if name == "order" || word.starts_with('8') {
+                    *word = if name == "order" || name == "handle" || word.starts_with('8') {
                         "automatic"
                     } else {
                         word.split(':').next().unwrap_or(word)
