@@ -2,6 +2,7 @@
 
 mod address;
 mod bpf;
+mod flower;
 mod fw;
 mod matchall;
 mod protocol;
@@ -21,6 +22,7 @@ use crate::validate::InvalidRequest;
 use crate::words::{Syntax, Words, abbreviates, number};
 
 pub use bpf::{Bpf, Bytecode, Instruction};
+pub use flower::{CtState, Flower, IpPrefix, IpProto, MacMask, MaskedByte, Ports, TcpFlags};
 pub use fw::Fw;
 pub use matchall::Matchall;
 pub use protocol::{ParseProtocolError, Protocol};
@@ -72,6 +74,8 @@ fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
 pub enum Classifier {
     /// By a program.
     Bpf(Bpf),
+    /// By the headers of the packet.
+    Flower(Box<Flower>),
     /// By the mark that the firewall has set.
     Fw(Fw),
     /// None: all packets are the filter's.
@@ -94,6 +98,8 @@ pub(crate) struct Common {
     pub(crate) classid: Handle,
     pub(crate) police: Option<Box<Police>>,
     pub(crate) actions: Vec<Action>,
+    /// Instead of a classid, the minor of a class whose major is that of the filter's parent.
+    pub(crate) minor_of_parent: Option<u16>,
 }
 
 impl Common {
@@ -115,6 +121,7 @@ impl Classifier {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Bpf(_) => "bpf",
+            Self::Flower(_) => "flower",
             Self::Fw(_) => "fw",
             Self::Matchall(_) => "matchall",
             Self::U32(_) => "u32",
@@ -124,6 +131,7 @@ impl Classifier {
     const fn numbers(&self) -> Numbers {
         match self {
             Self::Bpf(_) => bpf::NUMBERS,
+            Self::Flower(_) => flower::NUMBERS,
             Self::Fw(_) => fw::NUMBERS,
             Self::Matchall(_) => matchall::NUMBERS,
             Self::U32(_) => u32::NUMBERS,
@@ -131,9 +139,10 @@ impl Classifier {
     }
 
     /// `terminal`: the filter says where its packets go, or what is done with them.
-    fn encode(&self, terminal: bool, buffer: &mut Vec<u8>) {
+    fn encode(&self, protocol: Protocol, terminal: bool, buffer: &mut Vec<u8>) {
         match self {
             Self::Bpf(bpf) => bpf.encode(buffer),
+            Self::Flower(flower) => flower.encode(protocol, buffer),
             Self::Fw(fw) => fw.encode(buffer),
             Self::Matchall(matchall) => matchall.encode(buffer),
             Self::U32(u32) => u32.encode(terminal, buffer),
@@ -143,6 +152,7 @@ impl Classifier {
     fn decode(kind: &str, options: &[u8]) -> Result<Option<Self>, Malformed> {
         Ok(match kind {
             "bpf" => Bpf::decode(options)?.map(Self::Bpf),
+            "flower" => Flower::decode(options)?.map(|flower| Self::Flower(Box::new(flower))),
             "fw" => Fw::decode(options)?.map(Self::Fw),
             "matchall" => Some(Self::Matchall(Matchall::decode(options)?)),
             "u32" => Some(Self::U32(U32::decode(options)?)),
@@ -197,7 +207,7 @@ impl Filter {
             let numbers = self.classifier.numbers();
             let terminal =
                 self.classid != Handle::UNSPEC || self.police.is_some() || !self.actions.is_empty();
-            self.classifier.encode(terminal, buffer);
+            self.classifier.encode(self.protocol, terminal, buffer);
             if self.classid != Handle::UNSPEC {
                 put(buffer, numbers.classid, &self.classid.raw().to_ne_bytes());
             }
@@ -211,16 +221,25 @@ impl Filter {
     }
 
     /// Reads the words that follow the kind in a `tc filter` command. `handle` is the word after `handle`.
-    pub(crate) fn parse(kind: &str, handle: Option<&str>, words: &mut Words) -> Result<Self, Syntax> {
+    pub(crate) fn parse(
+        kind: &str,
+        handle: Option<&str>,
+        parent: Handle,
+        words: &mut Words,
+    ) -> Result<Self, Syntax> {
         let mut common = Common::default();
         let (handle, classifier) = match kind {
             "bpf" => with(Bpf::parse(handle, words, &mut common)?, Classifier::Bpf),
+            "flower" => with(Flower::parse(handle, words, &mut common)?, |flower| {
+                Classifier::Flower(Box::new(flower))
+            }),
             "fw" => with(fw::parse(handle, words, &mut common)?, Classifier::Fw),
             "matchall" => with(Matchall::parse(handle, words, &mut common)?, Classifier::Matchall),
             "u32" => with(U32::parse(handle, words, &mut common)?, Classifier::U32),
             other => return Err(Syntax::new(format!("filters of kind {other:?} are not supported"))),
         };
-        let Common { classid, police, actions } = common;
+        let Common { classid, police, actions, minor_of_parent } = common;
+        let classid = minor_of_parent.map_or(classid, |minor| Handle::new(parent.major(), minor));
         if police.is_some() && classifier.numbers().police.is_none() {
             return Err(Syntax::new(format!("{kind}: police only as an action")));
         }
@@ -236,6 +255,7 @@ impl Filter {
     pub(crate) fn validate(&self) -> Result<(), InvalidRequest> {
         match &self.classifier {
             Classifier::Bpf(bpf) => bpf.validate()?,
+            Classifier::Flower(flower) => flower.validate(self.protocol)?,
             Classifier::Fw(_) => {}
             Classifier::Matchall(matchall) => matchall.skip.validate("matchall")?,
             Classifier::U32(u32) => u32.validate()?,
@@ -283,6 +303,7 @@ impl Filter {
             && self.actions.iter().zip(&actual.actions).all(|(wanted, actual)| wanted.meets(actual))
             && match (&self.classifier, &actual.classifier) {
                 (Classifier::Bpf(wanted), Classifier::Bpf(actual)) => wanted == actual,
+                (Classifier::Flower(wanted), Classifier::Flower(actual)) => wanted.meets(actual),
                 (Classifier::Fw(wanted), Classifier::Fw(actual)) => wanted == actual,
                 (Classifier::Matchall(wanted), Classifier::Matchall(actual)) => wanted == actual,
                 (Classifier::U32(wanted), Classifier::U32(actual)) => wanted.meets(actual),
@@ -329,6 +350,7 @@ impl fmt::Display for Filter {
         }
         match &self.classifier {
             Classifier::Bpf(bpf) => bpf.fmt(f)?,
+            Classifier::Flower(flower) => write!(f, "flower{flower}")?,
             Classifier::Fw(fw) => fw.write(self.handle, f)?,
             Classifier::Matchall(matchall) => matchall.fmt(f)?,
             Classifier::U32(u32) => u32.fmt(f)?,
@@ -620,6 +642,13 @@ mod tests {
         }
 
         #[test]
+        fn flower_comes_back(flower in flower::tests::anything(), protocol in prop::sample::select(&[Protocol::IP, Protocol::ALL])) {
+            let filter = Filter::new(protocol, Classifier::Flower(Box::new(flower)));
+            assert_round_trip(&filter);
+            prop_assert!(filter.meets(&filter));
+        }
+
+        #[test]
         fn matchall_comes_back(handle: u32, skip_hw: bool, classid: u32) {
             let matchall = Matchall { skip: SkipFlags { skip_hw, skip_sw: false } };
             let classid = Handle::from_raw(classid);
@@ -628,7 +657,7 @@ mod tests {
 
         #[test]
         fn any_words_are_read_or_refused(
-            kind in prop::sample::select(&["bpf", "fw", "matchall", "u32"]),
+            kind in prop::sample::select(&["bpf", "flower", "fw", "matchall", "u32"]),
             words in prop::collection::vec(prop::sample::select(WORDS), 0..12),
         ) {
             let text = format!("filter add dev eth0 parent 1: prio 1 {kind} {}", words.join(" "));
