@@ -298,7 +298,7 @@ fn filter(verb: Verb, words: &mut Words) -> Result<Command, Syntax> {
             }
             name => {
                 kind = Some(name);
-                filter = Some(Box::new(Filter::parse(name, handle, words)?));
+                filter = Some(Box::new(Filter::parse(name, handle, parent.unwrap_or(Handle::ROOT), words)?));
             }
         }
     }

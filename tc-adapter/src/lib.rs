@@ -148,9 +148,9 @@ pub use entry::{ClassEntry, QdiscEntry};
 pub use error::{Error, Inquiry, Loss};
 pub use events::{Event, Events};
 pub use filter::{
-    Bpf, Bytecode, Classifier, Filter, FilterEntry, FilterName, Fw, Instruction, Matchall,
-    ParseProtocolError, Protocol, SkipFlags, U32, U32HashKey, U32Hits, U32Key, U32Mark, U32Offset,
-    U32VariableOffset,
+    Bpf, Bytecode, Classifier, CtState, Filter, FilterEntry, FilterName, Flower, Fw, Instruction, IpPrefix,
+    IpProto, MacMask, MaskedByte, Matchall, ParseProtocolError, Ports, Protocol, SkipFlags, TcpFlags, U32,
+    U32HashKey, U32Hits, U32Key, U32Mark, U32Offset, U32VariableOffset,
 };
 pub use handle::{Handle, ParseHandleError};
 pub use htb::{HtbClass, HtbQdisc, HtbXstats, LinkLayer};

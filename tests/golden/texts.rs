@@ -175,6 +175,20 @@ const COMMANDS: &[&str] = &[
     "filter add dev gold0 parent 1: matchall classid 1:10",
     "filter add dev gold0 ingress prio 1 handle 7 matchall skip_hw action mirred egress redirect dev gold1",
     "filter add dev gold0 egress prio 1 protocol ip matchall skip_sw flowid 1:5 action police rate 1mbit burst 10k conform-exceed drop",
+    "filter add dev gold0 parent 1: flower classid 1:10",
+    "filter add dev gold0 parent 1: protocol ip prio 1 flower dst_ip 10.1.2.3/24 src_ip 10.0.0.1 classid 1:10 action drop",
+    "filter add dev gold0 parent 1: protocol ipv6 prio 1 flower dst_ip 2001:db8::/33 src_ip ::1 flowid 1:10",
+    "filter add dev gold0 parent 1: protocol ip prio 1 flower ip_proto tcp dst_port 80 src_port 1000-2000 tcp_flags 0x2/0x17 classid 1:a",
+    "filter add dev gold0 parent 1: protocol ip prio 1 handle 7 flower ip_proto udp src_port 53 dst_port 80/0xfff0 ip_tos 0x10/0xfc ip_ttl 64 classid 1:a",
+    "filter add dev gold0 parent 1: protocol ip prio 1 flower ip_proto sctp src_port 53 dst_port 1-2 tcp_flags 10 skip_hw",
+    "filter add dev gold0 parent 1: protocol ip prio 1 flower ip_proto icmp indev gold0 ct_state +trk-new+est skip_sw",
+    "filter add dev gold0 parent 1: protocol ipv6 prio 1 flower ip_proto icmpv6 ip_tos 8 classid 1:a",
+    "filter add dev gold0 parent 1: protocol ip prio 1 flower ip_proto 2f classid 1:a",
+    "filter add dev gold0 parent 1: protocol 802.1q prio 1 flower vlan_id 100 vlan_prio 3 vlan_ethtype ipv4 ip_proto tcp dst_ip 1.2.3.4 dst_port 22 classid 1:a",
+    "filter add dev gold0 parent 1: prio 1 flower dst_mac 02:00:00:00:00:01 src_mac 2:0:0:0:0:1/24 classid 1:a",
+    "filter add dev gold0 parent 1: prio 1 flower dst_mac 02:00:00:00:00:01/ff:ff:00:ff:00:00 hw_tc 2",
+    "filter add dev gold0 parent 1: protocol ip prio 1 flower enc_key_id 100 enc_src_ip 10.0.0.1 enc_dst_ip 10.0.0.2/31 enc_dst_port 4789 action mirred egress redirect dev gold1",
+    "filter add dev gold0 parent 1: protocol ip prio 1 flower enc_src_ip 2001::1 enc_dst_ip 2001::/16 classid 1:a",
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {

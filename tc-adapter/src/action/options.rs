@@ -22,7 +22,7 @@ const LONGEST_COOKIE: usize = 16;
 #[serde(deny_unknown_fields, default)]
 pub struct ActionOptions {
     /// `index`: its number among the actions of its kind. 0: the kernel takes a free one, and reports it. Filters that say the
-    /// same number share the action.
+    /// same number share the action: one that is there already stays as it is, whatever else is said of it.
     #[serde(skip_serializing_if = "is_default")]
     pub index: u32,
     /// `cookie`: up to 16 bytes that mean nothing to the kernel.

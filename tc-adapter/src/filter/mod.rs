@@ -2,29 +2,32 @@
 
 mod address;
 mod bpf;
+mod entry;
+mod flower;
 mod fw;
 mod matchall;
+mod name;
 mod protocol;
 mod skip;
 mod u32;
 
 use std::fmt;
 
-use netlink_packet_core::NLM_F_ACK;
 use serde::{Deserialize, Serialize};
 
 use crate::action::{self, Action, ActionOptions, Police};
-use crate::attribute::{each, nest, put, u32_at};
+use crate::attribute::{nest, put};
 use crate::handle::Handle;
-use crate::message::{self, Envelope, MessageType};
 use crate::reply::Malformed;
-use crate::stats::Stats;
 use crate::validate::InvalidRequest;
 use crate::words::{Syntax, Words, abbreviates, number};
 
 pub use bpf::{Bpf, Bytecode, Instruction};
+pub use entry::FilterEntry;
+pub use flower::{CtState, Flower, IpPrefix, IpProto, MacMask, MaskedByte, Ports, TcpFlags};
 pub use fw::Fw;
 pub use matchall::Matchall;
+pub use name::FilterName;
 pub use protocol::{ParseProtocolError, Protocol};
 pub use skip::SkipFlags;
 pub use u32::{U32, U32HashKey, U32Hits, U32Key, U32Mark, U32Offset, U32VariableOffset};
@@ -32,6 +35,11 @@ pub use u32::{U32, U32HashKey, U32Hits, U32Key, U32Mark, U32Offset, U32VariableO
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
 const TCA_CHAIN: u16 = 11;
+
+/// `TCA_ACT_MAX_PRIO`: the kernel leaves out what comes after.
+const MOST_ACTIONS: usize = 32;
+/// With two rate tables of 1 KiB each; beside the longest program of 32 KiB they fit.
+const MOST_POLICE: usize = 8;
 
 /// A filter: `tc filter … [chain <chain>] protocol <protocol> prio <prio> [handle <handle>] <classifier> …`. On what it hangs is
 /// not part of it.
@@ -74,6 +82,8 @@ fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
 pub enum Classifier {
     /// By a program.
     Bpf(Bpf),
+    /// By the headers of the packet.
+    Flower(Box<Flower>),
     /// By the mark that the firewall has set.
     Fw(Fw),
     /// None: all packets are the filter's.
@@ -96,6 +106,8 @@ pub(crate) struct Common {
     pub(crate) classid: Handle,
     pub(crate) police: Option<Box<Police>>,
     pub(crate) actions: Vec<Action>,
+    /// Instead of a classid, the minor of a class whose major is that of the filter's parent.
+    pub(crate) minor_of_parent: Option<u16>,
 }
 
 impl Common {
@@ -117,6 +129,7 @@ impl Classifier {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Bpf(_) => "bpf",
+            Self::Flower(_) => "flower",
             Self::Fw(_) => "fw",
             Self::Matchall(_) => "matchall",
             Self::U32(_) => "u32",
@@ -126,6 +139,7 @@ impl Classifier {
     const fn numbers(&self) -> Numbers {
         match self {
             Self::Bpf(_) => bpf::NUMBERS,
+            Self::Flower(_) => flower::NUMBERS,
             Self::Fw(_) => fw::NUMBERS,
             Self::Matchall(_) => matchall::NUMBERS,
             Self::U32(_) => u32::NUMBERS,
@@ -133,9 +147,10 @@ impl Classifier {
     }
 
     /// `terminal`: the filter says where its packets go, or what is done with them.
-    fn encode(&self, terminal: bool, buffer: &mut Vec<u8>) {
+    fn encode(&self, protocol: Protocol, terminal: bool, buffer: &mut Vec<u8>) {
         match self {
             Self::Bpf(bpf) => bpf.encode(buffer),
+            Self::Flower(flower) => flower.encode(protocol, buffer),
             Self::Fw(fw) => fw.encode(buffer),
             Self::Matchall(matchall) => matchall.encode(buffer),
             Self::U32(u32) => u32.encode(terminal, buffer),
@@ -145,6 +160,7 @@ impl Classifier {
     fn decode(kind: &str, options: &[u8]) -> Result<Option<Self>, Malformed> {
         Ok(match kind {
             "bpf" => Bpf::decode(options)?.map(Self::Bpf),
+            "flower" => Flower::decode(options)?.map(|flower| Self::Flower(Box::new(flower))),
             "fw" => Fw::decode(options)?.map(Self::Fw),
             "matchall" => Some(Self::Matchall(Matchall::decode(options)?)),
             "u32" => Some(Self::U32(U32::decode(options)?)),
@@ -228,7 +244,8 @@ impl Filter {
     /// Whether it takes the packets that `present` takes, so that a change in place makes the one of the other. The kernel does not
     /// change the packets that a filter of `u32` takes.
     pub(crate) fn takes_same_packets(&self, present: &Self) -> bool {
-        Self { classid: present.classid, actions: present.actions.clone(), ..self.clone() }.meets(present)
+        let (classid, actions, police) = (present.classid, present.actions.clone(), present.police.clone());
+        Self { classid, actions, police, ..self.clone() }.meets(present)
     }
 
     /// Without the name of its prio's root table, which the kernel gives anew each time, so that it can be made again.
@@ -259,7 +276,7 @@ impl Filter {
             let numbers = self.classifier.numbers();
             let terminal =
                 self.classid != Handle::UNSPEC || self.police.is_some() || !self.actions.is_empty();
-            self.classifier.encode(terminal, buffer);
+            self.classifier.encode(self.protocol, terminal, buffer);
             if self.classid != Handle::UNSPEC {
                 put(buffer, numbers.classid, &self.classid.raw().to_ne_bytes());
             }
@@ -273,16 +290,25 @@ impl Filter {
     }
 
     /// Reads the words that follow the kind in a `tc filter` command. `handle` is the word after `handle`.
-    pub(crate) fn parse(kind: &str, handle: Option<&str>, words: &mut Words) -> Result<Self, Syntax> {
+    pub(crate) fn parse(
+        kind: &str,
+        handle: Option<&str>,
+        parent: Handle,
+        words: &mut Words,
+    ) -> Result<Self, Syntax> {
         let mut common = Common::default();
         let (handle, classifier) = match kind {
             "bpf" => with(Bpf::parse(handle, words, &mut common)?, Classifier::Bpf),
+            "flower" => with(Flower::parse(handle, words, &mut common)?, |flower| {
+                Classifier::Flower(Box::new(flower))
+            }),
             "fw" => with(fw::parse(handle, words, &mut common)?, Classifier::Fw),
             "matchall" => with(Matchall::parse(handle, words, &mut common)?, Classifier::Matchall),
             "u32" => with(U32::parse(handle, words, &mut common)?, Classifier::U32),
             other => return Err(Syntax::new(format!("filters of kind {other:?} are not supported"))),
         };
-        let Common { classid, police, actions } = common;
+        let Common { classid, police, actions, minor_of_parent } = common;
+        let classid = minor_of_parent.map_or(classid, |minor| Handle::new(parent.major(), minor));
         if police.is_some() && classifier.numbers().police.is_none() {
             return Err(Syntax::new(format!("{kind}: police only as an action")));
         }
@@ -298,6 +324,7 @@ impl Filter {
     pub fn validate(&self) -> Result<(), InvalidRequest> {
         match &self.classifier {
             Classifier::Bpf(bpf) => bpf.validate()?,
+            Classifier::Flower(flower) => flower.validate(self.protocol)?,
             Classifier::Fw(_) => {}
             Classifier::Matchall(matchall) => matchall.skip.validate("matchall")?,
             Classifier::U32(u32) => u32.validate()?,
@@ -321,7 +348,22 @@ impl Filter {
             }
             police.validate()?;
         }
-        self.actions.iter().try_for_each(Action::validate)
+        self.actions.iter().try_for_each(Action::validate)?;
+        let kind = self.classifier.kind();
+        if self.actions.len() > MOST_ACTIONS {
+            return Err(InvalidRequest::Setting {
+                kind,
+                setting: "action",
+                allowed: "said 32 times at most",
+            });
+        }
+        // The length of an attribute has 16 bits: with rate tables of 1 KiB each, and long programs, that could be too few.
+        let tables = self.actions.iter().filter(|action| matches!(action, Action::Police(_))).count();
+        if tables > MOST_POLICE {
+            let allowed = "police 8 times at most";
+            return Err(InvalidRequest::Setting { kind, setting: "action", allowed });
+        }
+        Ok(())
     }
 
     /// With the bursts that `tc` before iproute2 6.15 makes of these: it rounds their times down to whole microseconds.
@@ -345,6 +387,7 @@ impl Filter {
             && self.actions.iter().zip(&actual.actions).all(|(wanted, actual)| wanted.meets(actual))
             && match (&self.classifier, &actual.classifier) {
                 (Classifier::Bpf(wanted), Classifier::Bpf(actual)) => wanted == actual,
+                (Classifier::Flower(wanted), Classifier::Flower(actual)) => wanted.meets(actual),
                 (Classifier::Fw(wanted), Classifier::Fw(actual)) => wanted == actual,
                 (Classifier::Matchall(wanted), Classifier::Matchall(actual)) => wanted == actual,
                 (Classifier::U32(wanted), Classifier::U32(actual)) => wanted.meets(actual),
@@ -391,6 +434,7 @@ impl fmt::Display for Filter {
         }
         match &self.classifier {
             Classifier::Bpf(bpf) => bpf.fmt(f)?,
+            Classifier::Flower(flower) => write!(f, "flower{flower}")?,
             Classifier::Fw(fw) => fw.write(self.handle, f)?,
             Classifier::Matchall(matchall) => matchall.fmt(f)?,
             Classifier::U32(u32) => u32.fmt(f)?,
@@ -405,351 +449,5 @@ impl fmt::Display for Filter {
     }
 }
 
-/// Which filters: one, when the handle is given; all of a prio; or all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FilterName {
-    /// The list of filters that it is in.
-    pub chain: u32,
-    /// 0: those of every prio.
-    pub prio: u16,
-    /// Must be that of the prio's filters; `None`: not compared.
-    pub protocol: Option<Protocol>,
-    /// 0: all of the prio.
-    pub handle: u32,
-    /// Must be that of the prio's filters; needed with a handle.
-    pub kind: Option<String>,
-}
-
-impl FilterName {
-    /// `tcm_info`: the prio, and the protocol in network byte order.
-    pub(crate) fn info(&self) -> u32 {
-        info(self.prio, self.protocol.unwrap_or(Protocol::from_number(0)))
-    }
-
-    /// Appends the message that asks for it.
-    pub(crate) fn encode_question(&self, device: u32, parent: Handle, buffer: &mut Vec<u8>) {
-        let envelope = Envelope {
-            message_type: MessageType::GetFilter,
-            flags: NLM_F_ACK,
-            sequence: 0,
-            port: 0,
-            device,
-            handle: Handle::from_raw(self.handle),
-            parent,
-            info: self.info(),
-        };
-        message::append(buffer, envelope, |buffer| self.encode(buffer));
-    }
-
-    /// Appends `TCA_KIND` and `TCA_CHAIN`.
-    pub(crate) fn encode(&self, buffer: &mut Vec<u8>) {
-        if let Some(kind) = &self.kind {
-            put_kind(kind, buffer);
-        }
-        if self.chain != 0 {
-            put(buffer, TCA_CHAIN, &self.chain.to_ne_bytes());
-        }
-    }
-}
-
-/// As words of a `tc filter del` command, from the chain on.
-impl fmt::Display for FilterName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.chain != 0 {
-            write!(f, " chain {}", self.chain)?;
-        }
-        if let Some(protocol) = self.protocol {
-            write!(f, " protocol {protocol}")?;
-        }
-        if self.prio != 0 {
-            write!(f, " prio {}", self.prio)?;
-        }
-        match self.kind.as_deref() {
-            _ if self.handle == 0 => {}
-            Some("u32") => write!(f, " handle {}", u32::Text(self.handle))?,
-            _ => write!(f, " handle {:#x}", self.handle)?,
-        }
-        self.kind.as_ref().map_or(Ok(()), |kind| write!(f, " {kind}"))
-    }
-}
-
-/// One entry of `tc -s filter show`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FilterEntry {
-    /// Index of its device; of a shared block, what the kernel says instead (`0xffffffff`).
-    pub device: u32,
-    /// What it hangs on: a qdisc or a class.
-    pub parent: Handle,
-    /// Its place among the others; 0 in front.
-    pub chain: u32,
-    /// Lower ones are asked first.
-    pub prio: u16,
-    /// The packets that it is asked about.
-    pub protocol: Protocol,
-    /// Its number within the prio. 0: this entry stands for the prio itself, as the kernel lists it before its filters.
-    pub handle: u32,
-    /// `u32`, `flower`, …
-    pub kind: String,
-    /// Its settings; `None`: of a kind, or with an action of a kind, that this crate does not know, or an entry without settings.
-    pub filter: Option<Filter>,
-    /// What each of its actions has counted, in their order.
-    pub action_stats: Vec<Stats>,
-    /// How often a node of u32 was asked; `None`: another kind, or the kernel does not count it.
-    pub hits: Option<U32Hits>,
-}
-
-impl FilterEntry {
-    /// Its address.
-    pub fn name(&self) -> FilterName {
-        FilterName {
-            chain: self.chain,
-            prio: self.prio,
-            protocol: Some(self.protocol),
-            handle: self.handle,
-            kind: Some(self.kind.clone()),
-        }
-    }
-
-    /// The hash table of `u32` that it is, or is in.
-    pub(crate) const fn table(&self) -> u32 {
-        self.handle & 0xFFF0_0000
-    }
-
-    /// Whether it is, or is in, a hash table that the kernel made for a prio.
-    pub(crate) const fn is_in_a_root_table(&self) -> bool {
-        self.handle >= 0x8000_0000
-    }
-
-    /// Whether it stands for the prio as a whole, or for the hash table that every prio of `u32` has, and not for a filter.
-    pub fn is_only_a_place(&self) -> bool {
-        const FIRST_AUTOMATIC_TABLE: u32 = 0x8000_0000;
-        let is_own_table =
-            self.handle >= FIRST_AUTOMATIC_TABLE && self.filter.as_ref().is_some_and(Filter::is_table);
-        (self.handle == 0 && self.filter.is_none()) || is_own_table
-    }
-
-    /// Reads what follows the netlink header in an `RTM_NEWTFILTER` message.
-    pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
-        // struct tcmsg: family and padding, index, handle, parent, info
-        let word = |at: usize| u32_at(payload, at).ok_or(Malformed("a message shorter than its header"));
-        let (device, handle, parent, info) = (word(4)?, word(8)?, Handle::from_raw(word(12)?), word(16)?);
-        let prio = u16::try_from(info >> 16).unwrap_or(0);
-        let protocol = Protocol::from_number(u16::from_be(u16::try_from(info & 0xFFFF).unwrap_or(0)));
-        let (mut kind, mut options, mut chain) = (String::new(), None, 0);
-        for attribute in each(payload.get(message::TC_HEADER..).unwrap_or_default()) {
-            match attribute? {
-                (TCA_KIND, value) => kind = crate::attribute::text(value),
-                (TCA_OPTIONS, value) => options = Some(value),
-                (TCA_CHAIN, value) => {
-                    chain = u32_at(value, 0).ok_or(Malformed("TCA_CHAIN is too short"))?;
-                }
-                _ => {}
-            }
-        }
-        let (mut filter, mut action_stats, mut hits) = (None, Vec::new(), None);
-        if let Some(options) = options.filter(|options| !options.is_empty())
-            && let Some(classifier) = Classifier::decode(&kind, options)?
-        {
-            let numbers = classifier.numbers();
-            let mut whole = Filter { chain, prio, protocol, handle, ..Filter::new(protocol, classifier) };
-            let mut known = true;
-            for attribute in each(options) {
-                let (number, value) = attribute?;
-                if number == numbers.classid {
-                    whole.classid =
-                        Handle::from_raw(u32_at(value, 0).ok_or(Malformed("a classid is too short"))?);
-                } else if Some(number) == numbers.police {
-                    whole.police = Some(Box::new(Police::decode(value)?));
-                } else if number == numbers.actions {
-                    match action::decode(value)? {
-                        Some(counted) => (whole.actions, action_stats) = counted,
-                        None => known = false,
-                    }
-                }
-            }
-            if matches!(whole.classifier, Classifier::U32(_)) {
-                hits = U32Hits::decode(options)?;
-            }
-            filter = known.then_some(whole);
-        }
-        Ok(Self { device, parent, chain, prio, protocol, handle, kind, filter, action_stats, hits })
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::message::{NETLINK_HEADER, append};
-    use proptest::prelude::*;
-
-    /// What it sends comes back; also through words and through JSON.
-    pub(super) fn assert_round_trip(filter: &Filter) {
-        let parent = Handle::qdisc(1);
-        let mut bytes = Vec::new();
-        let envelope = Envelope {
-            message_type: MessageType::NewFilter,
-            flags: 0,
-            sequence: 1,
-            port: 1,
-            device: 7,
-            handle: Handle::from_raw(filter.handle),
-            parent,
-            info: info(filter.prio, filter.protocol),
-        };
-        append(&mut bytes, envelope, |buffer| filter.encode(buffer));
-        let entry = FilterEntry::decode(&bytes[NETLINK_HEADER..]).unwrap();
-        assert_eq!((entry.device, entry.parent, entry.filter.as_ref()), (7, parent, Some(filter)));
-        assert_text_round_trip(filter);
-    }
-
-    pub(super) fn assert_text_round_trip(filter: &Filter) {
-        let text = format!("filter add dev eth0 parent 1: {filter}");
-        let command: crate::command::Command = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
-        let crate::command::Object::Filter { filter: parsed, .. } = command.object else { panic!("{text}") };
-        assert_eq!(parsed.as_deref(), Some(filter), "{text}");
-        let json = serde_json::to_string(filter).unwrap();
-        assert_eq!(serde_json::from_str::<Filter>(&json).unwrap(), *filter, "{json}");
-    }
-
-    const WORDS: &[&str] = &[
-        "mirred",
-        "egress",
-        "mirror",
-        "redirect",
-        "dev",
-        "police",
-        "rate",
-        "1mbit",
-        "burst",
-        "10k",
-        "conform-exceed",
-        "drop/pipe",
-        "skbedit",
-        "priority",
-        "gact",
-        "goto",
-        "chain",
-        "index",
-        "cookie",
-        "abcd",
-        "random",
-        "determ",
-        "pkts_rate",
-        "jump",
-        "match",
-        "u32",
-        "u16",
-        "u8",
-        "ip",
-        "ip6",
-        "src",
-        "dst",
-        "sport",
-        "protocol",
-        "tcp",
-        "icmp_code",
-        "mark",
-        "ether",
-        "at",
-        "nexthdr+2",
-        "nexthdr+",
-        "0",
-        "1",
-        "4",
-        "6",
-        "0xff",
-        "-8",
-        "10.0.0.0/8",
-        "2001:db8::/33",
-        "1:2:3:4:5:6",
-        "divisor",
-        "256",
-        "ht",
-        "link",
-        "2:",
-        "2:1a:",
-        "hashkey",
-        "mask",
-        "offset",
-        "plus",
-        "shift",
-        "eat",
-        "order",
-        "sample",
-        "indev",
-        "eth1",
-        "skip_hw",
-        "skip_sw",
-        "flowid",
-        "1:10",
-        "action",
-        "drop",
-        "pass",
-    ];
-
-    proptest! {
-        #[test]
-        fn fw_comes_back(handle: u32, mask: Option<u32>, classid: u32, prio: u16, chain: u32, protocol: u16) {
-            let filter = Filter {
-                chain, prio, handle, classid: Handle::from_raw(classid),
-                ..Filter::new(Protocol::from_number(protocol), Classifier::Fw(Fw { mask }))
-            };
-            assert_round_trip(&filter);
-        }
-
-        #[test]
-        fn u32_comes_back(
-            u32 in u32::tests::anything(),
-            handle: u32,
-            classid: u32,
-            actions in prop::collection::vec(action::tests::anything(), 0..4),
-            police in prop::option::of(action::tests::police()),
-        ) {
-            let police = police.map(|police| {
-                // In this form only the settings are sent.
-                let index = police.options.index;
-                Box::new(Police { options: ActionOptions { index, ..ActionOptions::default() }, ..police })
-            });
-            let filter = Filter {
-                handle, classid: Handle::from_raw(classid), actions, police,
-                ..Filter::new(Protocol::IP, Classifier::U32(u32))
-            };
-            assert_round_trip(&filter);
-            prop_assert!(filter.meets(&filter));
-        }
-
-        #[test]
-        fn bpf_comes_back(bpf in bpf::tests::anything(), handle: u32, actions in prop::collection::vec(action::tests::anything(), 0..2)) {
-            let filter = Filter { handle, actions, ..Filter::new(Protocol::IP, Classifier::Bpf(bpf)) };
-            assert_round_trip(&filter);
-            prop_assert!(filter.meets(&filter));
-        }
-
-        #[test]
-        fn matchall_comes_back(handle: u32, skip_hw: bool, classid: u32) {
-            let matchall = Matchall { skip: SkipFlags { skip_hw, skip_sw: false } };
-            let classid = Handle::from_raw(classid);
-            assert_round_trip(&Filter { handle, classid, ..Filter::new(Protocol::ALL, Classifier::Matchall(matchall)) });
-        }
-
-        #[test]
-        fn any_words_are_read_or_refused(
-            kind in prop::sample::select(&["bpf", "fw", "matchall", "u32"]),
-            words in prop::collection::vec(prop::sample::select(WORDS), 0..12),
-        ) {
-            let text = format!("filter add dev eth0 parent 1: prio 1 {kind} {}", words.join(" "));
-            if let Ok(command) = text.parse::<crate::command::Command>() {
-                let plain = command.to_string();
-                prop_assert_eq!(plain.parse::<crate::command::Command>(), Ok(command), "{} -> {}", text, plain);
-            }
-        }
-
-        #[test]
-        fn decoder_never_panics(kind in prop::sample::select(&["fw", "u32", "flower", "matchall", "bpf"]), header: [u8; 20], options: Vec<u8>) {
-            let mut payload = header.to_vec();
-            put_kind(kind, &mut payload);
-            put(&mut payload, TCA_OPTIONS, &options);
-            let _ = FilterEntry::decode(&payload);
-        }
-    }
-}
+mod tests;

@@ -34,10 +34,15 @@ impl SkipFlags {
         (if self.skip_hw { SKIP_HW } else { 0 }) | if self.skip_sw { SKIP_SW } else { 0 }
     }
 
+    /// Appends the attribute.
+    pub(super) fn encode_always(self, number: u16, buffer: &mut Vec<u8>) {
+        put(buffer, number, &self.bits().to_ne_bytes());
+    }
+
     /// Appends the attribute, unless it would say nothing.
     pub(super) fn encode(self, number: u16, buffer: &mut Vec<u8>) {
         if self.bits() != 0 {
-            put(buffer, number, &self.bits().to_ne_bytes());
+            self.encode_always(number, buffer);
         }
     }
 

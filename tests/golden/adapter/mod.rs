@@ -5,6 +5,7 @@ mod batches;
 mod concurrency;
 mod faults;
 mod kinds;
+mod filters;
 mod lists;
 mod news;
 mod parents;
@@ -89,6 +90,18 @@ const TESTS: &[(&str, Test)] = &[
     ("adapter::sharing::a_full_queue_forgets_nobody", sharing::a_full_queue_forgets_nobody),
 ];
 
+/// What is reported is held against `tc`, too.
+const SHOWN: &[Need] = &[Need::Root, Need::Program("ip"), Need::Program("tc"), Need::Htb];
+
+const FILTERS: &[(&str, Test)] = &[
+    ("adapter::filters::hash_tables_lead_to_classes", filters::hash_tables_lead_to_classes),
+    ("adapter::filters::selectors_come_back", filters::selectors_come_back),
+    ("adapter::filters::programs_come_back", filters::programs_come_back),
+    ("adapter::filters::redirected_packets_are_counted", filters::redirected_packets_are_counted),
+    ("adapter::filters::a_lost_answer_is_asked_for", filters::a_lost_answer_is_asked_for),
+];
+
 pub(crate) fn trials() -> Vec<Trial> {
-    TESTS.iter().map(|&(name, test)| trial(name, NEEDS, test)).collect()
+    let filters = FILTERS.iter().map(|&(name, test)| trial(name, SHOWN, test));
+    TESTS.iter().map(|&(name, test)| trial(name, NEEDS, test)).chain(filters).collect()
 }

@@ -1,17 +1,17 @@
 //! By the packet's words, in a tree of hash tables (tc-u32(8), `net/sched/cls_u32.c`).
 
 mod handle;
+mod parse;
 mod select;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Common, Numbers, SkipFlags, is_zero};
+use super::{Numbers, SkipFlags, is_zero};
 use crate::attribute::{each, put, text, u16_at, u32_at};
 use crate::reply::Malformed;
 use crate::validate::InvalidRequest;
-use crate::words::{Syntax, Words, abbreviates, hexadecimal, integer};
 
 pub(super) use handle::{Text, parse as parse_handle};
 pub use select::U32Key;
@@ -314,139 +314,6 @@ impl U32 {
             && (!self.selects() || selector(self) == selector(actual))
             && (&self.indev, self.skip) == (&actual.indev, actual.skip)
     }
-
-    /// Reads what follows the kind.
-    pub(super) fn parse(
-        given: Option<&str>,
-        words: &mut Words,
-        common: &mut Common,
-    ) -> Result<(u32, Self), Syntax> {
-        let (mut u32, mut named) = (Self::default(), given.map_or(Ok(0), parse_handle)?);
-        let (mut ht, mut sampled) = (0, None);
-        while let Some(word) = words.next() {
-            match word {
-                _ if abbreviates(word, "match") => {
-                    if let Some((value, mask)) = select::selector(words, &mut u32.keys)? {
-                        u32.mark = Some(U32Mark { value, mask });
-                    }
-                }
-                _ if abbreviates(word, "offset") => u32.parse_offset(words)?,
-                _ if abbreviates(word, "hashkey") => u32.parse_hashkey(words)?,
-                _ if abbreviates(word, "divisor") => u32.divisor = Some(divisor(words)?),
-                _ if abbreviates(word, "order") => {
-                    let order: u32 = words.number(word)?;
-                    let node = named & handle::NODE_MASK;
-                    if order > handle::NODE_MASK || order != 0 && node != 0 && node != order {
-                        return Err(Syntax::new(
-                            "order: not from 1 to 4095, or another one than the handle's",
-                        ));
-                    }
-                    named |= order;
-                }
-                "link" => {
-                    let link = parse_handle(words.value(word)?)?;
-                    if link & handle::NODE_MASK != 0 {
-                        return Err(Syntax::new("link: must be a hash table"));
-                    }
-                    u32.link = Some(link);
-                }
-                "ht" => {
-                    let table = parse_handle(words.value(word)?)?;
-                    if given.is_some() && table & handle::NODE_MASK != 0 {
-                        return Err(Syntax::new("ht: must be a hash table"));
-                    }
-                    ht = table & !handle::NODE_MASK;
-                }
-                "sample" => {
-                    let mut keys = Vec::new();
-                    select::selector(words, &mut keys)?;
-                    let [key] = keys[..] else { return Err(Syntax::new("sample: must be exactly one word")) };
-                    let divisor = if words.take("divisor") { divisor(words)? } else { 256 };
-                    sampled = Some(select::fold(key) % divisor);
-                    ht = handle::with_bucket(ht, 0);
-                }
-                "indev" => u32.indev = Some(words.value(word)?.to_owned()),
-                "skip_hw" => u32.skip.skip_hw = true,
-                "skip_sw" => u32.skip.skip_sw = true,
-                _ if common.take(word, words)? => {}
-                other => return Err(Syntax::unknown("u32", other)),
-            }
-        }
-        let ht = sampled.map_or(ht, |bucket| handle::with_bucket(ht, bucket));
-        u32.ht = Some(ht).filter(|ht| *ht != 0);
-        Ok((named, u32))
-    }
-
-    fn parse_offset(&mut self, words: &mut Words) -> Result<(), Syntax> {
-        let mut offset = self.offset.unwrap_or_default();
-        let mut variable = offset.variable.unwrap_or_default();
-        let mut varies = offset.variable.is_some();
-        while let Some(word) = words.peek() {
-            match word {
-                _ if abbreviates(word, "plus") => {
-                    words.next();
-                    let plus: i32 = integer(words.value("plus")?)?;
-                    let plus = u16::try_from(plus).or_else(|_| i16::try_from(plus).map(i16::cast_unsigned));
-                    offset.plus = Some(plus.map_err(|_| Syntax::new("plus: not from -32768 to 65535"))?);
-                    continue;
-                }
-                _ if abbreviates(word, "at") => {
-                    words.next();
-                    variable.at = integer(words.value("at")?)?;
-                    if variable.at % 2 != 0 {
-                        return Err(Syntax::new("offset at: must be even"));
-                    }
-                }
-                _ if abbreviates(word, "mask") => {
-                    words.next();
-                    variable.mask = hexadecimal(words.value("mask")?)?;
-                }
-                _ if abbreviates(word, "shift") => {
-                    words.next();
-                    variable.shift = words.number("shift")?;
-                }
-                _ if abbreviates(word, "eat") => {
-                    words.next();
-                    offset.eat = true;
-                    continue;
-                }
-                _ => break,
-            }
-            varies = true;
-        }
-        offset.variable = varies.then_some(variable);
-        self.offset = Some(offset).filter(|offset| *offset != U32Offset::default());
-        Ok(())
-    }
-
-    fn parse_hashkey(&mut self, words: &mut Words) -> Result<(), Syntax> {
-        let mut hashkey = self.hashkey.unwrap_or_default();
-        while let Some(word) = words.peek() {
-            if abbreviates(word, "mask") {
-                words.next();
-                hashkey.mask = hexadecimal(words.value("mask")?)?;
-            } else if abbreviates(word, "at") {
-                words.next();
-                hashkey.at = integer(words.value("at")?)?;
-                if hashkey.at % 4 != 0 {
-                    return Err(Syntax::new("hashkey at: must be a multiple of 4"));
-                }
-            } else {
-                break;
-            }
-        }
-        self.hashkey = Some(hashkey).filter(|hashkey| *hashkey != U32HashKey::default());
-        Ok(())
-    }
-}
-
-fn divisor(words: &mut Words) -> Result<u32, Syntax> {
-    let divisor: u32 = words.number("divisor")?;
-    if (1..=256).contains(&divisor) && divisor.is_power_of_two() {
-        Ok(divisor)
-    } else {
-        Err(Syntax::new("divisor: must be a power of two from 1 to 256"))
-    }
 }
 
 impl fmt::Display for U32 {
@@ -486,95 +353,4 @@ impl fmt::Display for U32 {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// Whatever `tc`'s words can say.
-    pub(in crate::filter) fn anything() -> impl Strategy<Value = U32> {
-        let key = |offset: i32| {
-            (any::<u32>(), any::<u32>(), any::<bool>()).prop_map(move |(value, mask, next)| U32Key {
-                value: value & mask,
-                mask,
-                offset,
-                offmask: if next { select::NEXT_HEADER } else { 0 },
-            })
-        };
-        let keys = (key(-8), key(0), key(16), key(400)).prop_map(|(a, b, c, d)| vec![a, b, c, d]);
-        let variable = (any::<i16>(), any::<u16>(), any::<u8>())
-            .prop_map(|(at, mask, shift)| U32VariableOffset { at: at & !1, mask, shift });
-        let offset = (any::<Option<u16>>(), prop::option::of(variable), any::<bool>())
-            .prop_map(|(plus, variable, eat)| U32Offset { plus, variable, eat });
-        let hashkey = (any::<u32>(), any::<i16>()).prop_map(|(mask, at)| U32HashKey { mask, at: at & !3 });
-        let mark =
-            (any::<u32>(), any::<u32>()).prop_map(|(value, mask)| U32Mark { value: value & mask, mask });
-        let tables = (
-            prop::option::of((0_u32..9).prop_map(|bits| 1 << bits)),
-            any::<Option<u32>>(),
-            any::<Option<u32>>(),
-        );
-        let rest = (prop::option::of("[a-z]{1,15}"), prop::option::of(mark), any::<u8>());
-        (tables, keys, prop::option::of(hashkey), prop::option::of(offset), rest).prop_map(
-            |((divisor, ht, link), keys, hashkey, offset, (indev, mark, skip))| U32 {
-                divisor,
-                ht: ht.map(|ht| ht & !handle::NODE_MASK).filter(|ht| *ht != 0),
-                link: link.map(|link| link & !handle::NODE_MASK),
-                keys,
-                mark,
-                hashkey: hashkey.filter(|hashkey| *hashkey != U32HashKey::default()),
-                offset: offset.filter(|offset| *offset != U32Offset::default()),
-                indev,
-                skip: SkipFlags { skip_hw: skip == 1, skip_sw: skip == 2 },
-            },
-        )
-    }
-
-    fn read(text: &str) -> U32 {
-        let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-        U32::parse(None, &mut Words::new(&words), &mut Common::default()).unwrap().1
-    }
-
-    #[test]
-    fn selectors_become_words() {
-        for (text, keys) in [
-            ("match ip dst 10.1.0.0/16", vec![U32Key::new(0x0A01_0000, 0xFFFF_0000, 16)]),
-            ("match ip protocol 6 0xff", vec![U32Key::new(0x0006_0000, 0x00FF_0000, 8)]),
-            (
-                "match ip sport 80 0xffff match ip dport 443 0xffff",
-                vec![U32Key::new(0x0050_01BB, u32::MAX, 20)],
-            ),
-            (
-                "match ip6 dst 2001:db8::/48",
-                vec![U32Key::new(0x2001_0DB8, u32::MAX, 24), U32Key::new(0, 0xFFFF_0000, 28)],
-            ),
-            ("match ip6 src ::/0", vec![]),
-            ("match tcp dst 22 0xffff", vec![U32Key { offmask: -1, ..U32Key::new(22, 0xFFFF, 0) }]),
-            (
-                "match ether dst 0:1:2:3:4:5",
-                vec![U32Key::new(0x0001, 0xFFFF, -16), U32Key::new(0x0203_0405, u32::MAX, -12)],
-            ),
-        ] {
-            assert_eq!(read(text).keys, keys, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_table_of_its_own_is_no_table() {
-        let wanted = read("match u32 0 0");
-        let actual = |ht| U32 { ht: Some(ht), ..wanted.clone() };
-        assert!(wanted.meets(&actual(0x8000_0000)) && wanted.meets(&actual(0x8010_0000)));
-        assert!(!wanted.meets(&actual(0x8000_1000)), "another bucket");
-        assert!(!wanted.meets(&actual(0x0020_0000)), "a table that has a name");
-        assert!(!actual(0x8000_0000).meets(&actual(0x8010_0000)), "another table than was said");
-        assert!(!wanted.meets(&read("match u32 0 0 at 4")) && !wanted.meets(&read("match u32 0 0 link 2:")));
-    }
-
-    #[test]
-    fn json_takes_the_selectors_of_tc() {
-        let u32: U32 =
-            serde_json::from_str(r#"{"match": ["ip src 10/8", "tcp dst 22 ffff"], "ht": "2:1a:"}"#).unwrap();
-        assert_eq!(u32, read("match ip src 10/8 match tcp dst 22 ffff ht 2:1a:"));
-        assert!(serde_json::from_str::<U32>(r#"{"matches": []}"#).is_err());
-        assert!(serde_json::from_str::<U32>(r#"{"match": ["mark 1 1"]}"#).is_err());
-    }
-}
+pub(super) mod tests;

@@ -22,7 +22,7 @@ pub struct U32Key {
     pub mask: u32,
     /// Bytes from the start of the network header to the word; a multiple of 4, below 0 in front of it.
     pub offset: i32,
-    /// Which bits of what [`U32Offset`]s added up to are added to `offset`: 0 none, -1 (`nexthdr+`) all. `tc` sends 1 for
+    /// Which bits of what [`U32Offset`](super::U32Offset)s added up to are added to `offset`: 0 none, -1 (`nexthdr+`) all. `tc` sends 1 for
     /// `match ip6 icmp_code`, and nothing else.
     pub offmask: i32,
 }
