@@ -80,11 +80,9 @@ impl Command {
     /// Reads the words of a command without the `tc` in front.
     pub fn from_words(words: &[String]) -> Result<Self, Syntax> {
         let mut words = Words::new(words);
-        type Read = fn(Verb, &mut Words) -> Result<Command, Syntax>;
-        let readers: [(&str, Read); 3] = [("qdisc", qdisc), ("class", class), ("filter", filter)];
         let object = words.value("tc")?;
-        let (_, read) = readers
-            .into_iter()
+        let (_, read) = READERS
+            .iter()
             .find(|(name, _)| abbreviates(object, name))
             .ok_or_else(|| Syntax::new(format!("{object:?} is none of qdisc, class, filter")))?;
         let verb = verb(words.value(object)?)?;
@@ -95,8 +93,8 @@ impl Command {
     #[must_use]
     pub(crate) fn with_whole_microseconds(self) -> Self {
         let object = match self.object {
-            Object::Class { parent, classid, class: Some(class) } => {
-                Object::Class { parent, classid, class: Some(class.with_whole_microseconds()) }
+            Object::Class { parent, classid, class } => {
+                Object::Class { parent, classid, class: class.map(HtbClass::with_whole_microseconds) }
             }
             Object::Qdisc { parent, handle, qdisc } => {
                 Object::Qdisc { parent, handle, qdisc: qdisc.map(Qdisc::with_whole_microseconds) }
@@ -105,7 +103,6 @@ impl Command {
                 let filter = filter.map(|filter| Box::new(filter.with_whole_microseconds()));
                 Object::Filter { parent, name, filter }
             }
-            other => other,
         };
         Self { object, ..self }
     }
@@ -203,6 +200,10 @@ impl Object {
         Self::Filter { parent, name: filter.name(), filter: Some(Box::new(filter.clone())) }
     }
 }
+
+type Read = fn(Verb, &mut Words) -> Result<Command, Syntax>;
+
+const READERS: [(&str, Read); 3] = [("qdisc", qdisc), ("class", class), ("filter", filter)];
 
 fn verb(word: &str) -> Result<Verb, Syntax> {
     let verbs =

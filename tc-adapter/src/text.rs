@@ -20,3 +20,8 @@ macro_rules! serde_as_text {
 }
 
 pub(crate) use serde_as_text;
+
+/// For settings that need not be written down.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

@@ -88,7 +88,7 @@ pub(super) fn run(command: &Command) -> Result<Exit, Failure> {
         }
         Command::Apply { source, dry_run: false } => {
             let tree = source.tree()?;
-            let mut connection = Connection::connect().map_err(environment)?;
+            let mut connection = Connection::connect().map_err(|error| environment(&error))?;
             let (stop, runtime) = (Stop::default(), runtime()?);
             runtime.block_on(async { stop_on_signal(&stop, "what was before will be restored") })?;
             let applied = apply_unless(&mut connection, &tree, || stop.is_set())
@@ -169,14 +169,14 @@ fn rounding_of_tc() -> Rounding {
 }
 
 fn plan(tree: &Tree) -> Result<Plan, Failure> {
-    let mut connection = Connection::connect().map_err(environment)?;
-    let state = State::read(&mut connection, tree).map_err(environment)?;
+    let mut connection = Connection::connect().map_err(|error| environment(&error))?;
+    let state = State::read(&mut connection, tree).map_err(|error| environment(&error))?;
     let index_of = |name: &str| Device::by_name(name).map(|device| device.index);
-    tree.plan(&state, index_of).map_err(environment)
+    tree.plan(&state, index_of).map_err(|error| environment(&error))
 }
 
-fn environment(error: Error) -> Failure {
-    Failure::environment(explain(&error))
+fn environment(error: &Error) -> Failure {
+    Failure::environment(explain(error))
 }
 
 fn explain(error: &Error) -> String {
@@ -192,9 +192,9 @@ fn explain(error: &Error) -> String {
 fn failure(source: &Source, error: ApplyError) -> Failure {
     match error {
         ApplyError::Tree(error) => Failure::usage(format!("{}: {error}", source.file.display())),
-        ApplyError::Read(error) => environment(error),
+        ApplyError::Read(error) => environment(&error),
         ApplyError::Step { command, error, standing } => {
-            let exit = match &standing {
+            let exit = match *standing {
                 // Nothing of it can have been carried out.
                 Standing::Restored if error.errno() == Some(libc::EPERM) => Exit::Environment,
                 Standing::Restored => Exit::Refused,
@@ -202,7 +202,7 @@ fn failure(source: &Source, error: ApplyError) -> Failure {
             };
             Failure::refused(exit, format!("tc {command}: {}; {standing}", explain(&error)))
         }
-        ApplyError::Stopped { standing: Standing::Restored } => {
+        ApplyError::Stopped { standing } if matches!(*standing, Standing::Restored) => {
             Failure::refused(Exit::Interrupted, "stopped; what was before has been restored")
         }
         error @ ApplyError::Stopped { .. } => Failure::refused(Exit::HalfApplied, error.to_string()),

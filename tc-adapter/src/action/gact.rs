@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::control::Control;
-use super::options::{ActionOptions, is_default};
+use super::options::ActionOptions;
 use crate::attribute::{each, put, u16_at, u32_at};
 use crate::reply::Malformed;
 use crate::validate::InvalidRequest;
@@ -24,7 +24,7 @@ pub struct Gact {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub random: Option<GactRandom>,
     /// What every action may say.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "crate::text::is_default")]
     pub options: ActionOptions,
 }
 

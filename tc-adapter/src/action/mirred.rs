@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::control::Control;
-use super::options::{ActionOptions, is_default};
+use super::options::ActionOptions;
 use crate::attribute::{each, put, u32_at};
 use crate::reply::Malformed;
 use crate::text::serde_as_text;
@@ -30,7 +30,7 @@ pub struct Mirred {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control: Option<Control>,
     /// What every action may say.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "crate::text::is_default")]
     pub options: ActionOptions,
 }
 

@@ -23,10 +23,10 @@ const LONGEST_COOKIE: usize = 16;
 pub struct ActionOptions {
     /// `index`: its number among the actions of its kind. 0: the kernel takes a free one, and reports it. Filters that say the
     /// same number share the action: one that is there already stays as it is, whatever else is said of it.
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "crate::text::is_default")]
     pub index: u32,
     /// `cookie`: up to 16 bytes that mean nothing to the kernel.
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "crate::text::is_default")]
     pub cookie: Cookie,
     /// `hw_stats`: how the hardware is to count; `None`: as it can.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,10 +47,6 @@ pub enum HwStats {
     Delayed,
     /// The hardware need not count.
     Disabled,
-}
-
-pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 impl ActionOptions {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::control::Control;
-use super::options::{ActionOptions, is_default};
+use super::options::ActionOptions;
 use crate::attribute::{each, put, u16_at, u32_at, u64_at};
 use crate::handle::Handle;
 use crate::reply::Malformed;
@@ -43,13 +43,13 @@ pub struct Skbedit {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ptype: Option<PacketType>,
     /// `inheritdsfield`: the priority is what the IP header's DS field says.
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "crate::text::is_default")]
     pub inheritdsfield: bool,
     /// What becomes of the packet then; `pipe` if it is not said.
     #[serde(skip_serializing_if = "is_pipe")]
     pub control: Control,
     /// What every action may say.
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "crate::text::is_default")]
     pub options: ActionOptions,
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Common, Numbers, SkipFlags, is_zero};
+use super::{Common, Numbers, SkipFlags};
 use crate::attribute::{each, put, u16_at, u32_at};
 use crate::reply::Malformed;
 use crate::text::serde_as_text;
@@ -40,10 +40,10 @@ pub struct Bpf {
     /// `bytecode`: the program.
     pub bytecode: Bytecode,
     /// `direct-action`, `da`: what the program gives is what becomes of the packet. The kernel takes it of extended programs only.
-    #[serde(rename = "direct-action", default, skip_serializing_if = "is_zero")]
+    #[serde(rename = "direct-action", default, skip_serializing_if = "crate::text::is_default")]
     pub direct_action: bool,
     /// Whether the hardware, and whether the kernel, is to be left out.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::text::is_default")]
     pub skip: SkipFlags,
 }
 

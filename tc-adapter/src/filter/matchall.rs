@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Common, Numbers, SkipFlags, is_zero};
+use super::{Common, Numbers, SkipFlags};
 use crate::attribute::{each, u32_at};
 use crate::reply::Malformed;
 use crate::words::{Syntax, Words, number};
@@ -20,7 +20,7 @@ pub(super) const NUMBERS: Numbers = Numbers { classid: CLASSID, police: None, ac
 #[serde(deny_unknown_fields, default)]
 pub struct Matchall {
     /// Whether the hardware, and whether the kernel, is to be left out.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "crate::text::is_default")]
     pub skip: SkipFlags,
 }
 

@@ -46,19 +46,19 @@ const MOST_POLICE: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filter {
     /// Which list of filters; 0 is where every packet starts.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::text::is_default")]
     pub chain: u32,
     /// Filters of a lower number are asked first; 1 to ffff. 0: the kernel takes one less than the lowest there is, from 49152 on.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::text::is_default")]
     pub prio: u16,
     /// The packets that it is asked about.
     #[serde(default)]
     pub protocol: Protocol,
     /// Its number within the prio, in the form of its classifier; 0: the kernel takes a free one.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::text::is_default")]
     pub handle: u32,
     /// Where its packets go: a class of the qdisc. [`Handle::UNSPEC`]: not said.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "crate::text::is_default")]
     pub classid: Handle,
     /// `police`: a word of the classifier itself, older than actions and instead of them. Not all classifiers have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,10 +69,6 @@ pub struct Filter {
     /// How it tells its packets.
     #[serde(flatten)]
     pub classifier: Classifier,
-}
-
-fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 /// How a filter tells its packets from others.
@@ -245,7 +241,7 @@ impl Filter {
     /// change the packets that a filter of `u32` takes.
     pub(crate) fn takes_same_packets(&self, present: &Self) -> bool {
         let (classid, actions, police) = (present.classid, present.actions.clone(), present.police.clone());
-        Self { classid, actions, police, ..self.clone() }.meets(present)
+        Self { classid, police, actions, ..self.clone() }.meets(present)
     }
 
     /// Without the name of its prio's root table, which the kernel gives anew each time, so that it can be made again.

@@ -4,7 +4,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::is_zero;
 use crate::attribute::put;
 use crate::validate::InvalidRequest;
 
@@ -17,10 +16,10 @@ const SKIP_SW: u32 = 2;
 #[serde(deny_unknown_fields, default)]
 pub struct SkipFlags {
     /// `skip_hw`: only in the kernel.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "crate::text::is_default")]
     pub skip_hw: bool,
     /// `skip_sw`: only in the hardware.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "crate::text::is_default")]
     pub skip_sw: bool,
 }
 

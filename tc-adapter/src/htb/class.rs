@@ -301,20 +301,16 @@ struct Settings {
     burst: Option<Size>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cburst: Option<Size>,
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "crate::text::is_default")]
     prio: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     quantum: Option<u32>,
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "crate::text::is_default")]
     mpu: u16,
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "crate::text::is_default")]
     overhead: u16,
-    #[serde(rename = "linklayer", skip_serializing_if = "is_default")]
+    #[serde(rename = "linklayer", skip_serializing_if = "crate::text::is_default")]
     link_layer: LinkLayer,
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 impl TryFrom<Settings> for HtbClass {

@@ -316,11 +316,6 @@ fn is_default_quantum(quantum: u32, link: Link) -> bool {
     usual || (link.mtu < 256 && quantum == 256)
 }
 
-/// For serde: what need not be written.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
 /// The kinds that lists consist of for the most part: a list of 60,000 classes needs no 60,000 strings.
 const FREQUENT_KINDS: [&str; 4] = ["htb", "noqueue", "pfifo", "fq_codel"];
 

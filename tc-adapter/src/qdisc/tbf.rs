@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{TCA_OPTIONS, is_default, require, write_said};
+use super::{TCA_OPTIONS, require, write_said};
 use crate::attribute::{each, nest, put, u16_at, u32_at, u64_at};
 use crate::htb::{LinkLayer, link_layer, reported_size, transmit_ticks};
 use crate::rate::Rate;
@@ -52,13 +52,13 @@ pub struct Tbf {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<Size>,
     /// Packets smaller than this many bytes count as this many.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "crate::text::is_default")]
     pub mpu: u16,
     /// Bytes added to every packet's size.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "crate::text::is_default")]
     pub overhead: u16,
     /// What a packet's bytes become on the line.
-    #[serde(default, rename = "linklayer", skip_serializing_if = "is_default")]
+    #[serde(default, rename = "linklayer", skip_serializing_if = "crate::text::is_default")]
     pub link_layer: LinkLayer,
 }
 

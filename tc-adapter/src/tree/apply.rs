@@ -58,13 +58,13 @@ pub enum ApplyError {
         #[source]
         error: Error,
         /// What there is now.
-        standing: Standing,
+        standing: Box<Standing>,
     },
     /// The caller wanted no more.
     #[error("stopped; {standing}")]
     Stopped {
         /// What there is now.
-        standing: Standing,
+        standing: Box<Standing>,
     },
     /// All steps were carried out, and yet the kernel has something else: somebody edits the same devices, or this kernel makes of a
     /// setting something that this crate does not know.
@@ -133,7 +133,7 @@ pub fn apply_unless(
     let mut done = Applied::default();
     for steps in at_once(&plan.steps) {
         if stop() {
-            let standing = restore(connection, tree, &before, &plan.steps[..done.steps]);
+            let standing = Box::new(restore(connection, tree, &before, &plan.steps[..done.steps]));
             return Err(ApplyError::Stopped { standing });
         }
         let mut failed = None;
@@ -151,7 +151,7 @@ pub fn apply_unless(
         done.steps += steps.len();
         if let Some((step, error)) = failed {
             let command = command_of(step);
-            let standing = restore(connection, tree, &before, &plan.steps[..done.steps]);
+            let standing = Box::new(restore(connection, tree, &before, &plan.steps[..done.steps]));
             return Err(ApplyError::Step { command, error, standing });
         }
     }
@@ -171,7 +171,7 @@ fn at_once(steps: &[Step]) -> impl Iterator<Item = &[Step]> {
 fn deletes_a_table(step: &Step) -> bool {
     match &step.request {
         Request::DeleteFilter { name, .. } => {
-            name.kind.as_deref() == Some("u32") && name.handle != 0 && name.handle & 0x000F_FFFF == 0
+            name.kind.as_deref() == Some("u32") && name.handle != 0 && name.handle.trailing_zeros() >= 20
         }
         _ => false,
     }

@@ -29,7 +29,7 @@ pub struct BatchError {
 }
 
 impl BatchError {
-    fn new(line: usize, problem: impl ToString) -> Self {
+    fn new(line: usize, problem: &impl ToString) -> Self {
         Self { line, problem: problem.to_string() }
     }
 }
@@ -56,7 +56,7 @@ pub(crate) fn commands(text: &str) -> impl Iterator<Item = Result<(usize, Comman
             match read {
                 Ok(None) => {}
                 Ok(Some(command)) => return Some(Ok((number, command))),
-                Err(problem) => return Some(Err(BatchError::new(number, problem))),
+                Err(problem) => return Some(Err(BatchError::new(number, &problem))),
             }
         }
     })
@@ -76,12 +76,12 @@ impl Tree {
                 Rounding::Exact => command,
                 Rounding::Microseconds => command.with_whole_microseconds(),
             };
-            reader.carry_out(line, command).map_err(|problem| BatchError::new(line, problem))?;
+            reader.carry_out(line, command).map_err(|problem| BatchError::new(line, &problem))?;
         }
         let Reader { tree, lines, .. } = reader;
         tree.check().map_err(|TreeError { device, object, problem }| {
             let line = lines.get(&(device.clone(), object)).copied().unwrap_or(1);
-            BatchError::new(line, format!("{device}: {problem}"))
+            BatchError::new(line, &format!("{device}: {problem}"))
         })?;
         Ok(tree)
     }

@@ -272,30 +272,25 @@ impl<'a> Group<'a> {
             }
             return surplus;
         }
-        match number(&numbered) {
-            Some(handles) => {
-                for ((index, _), handle) in wanted.iter().zip(handles) {
-                    if let Fate::Add { handle: chosen } = &mut fates[*index] {
-                        *chosen = handle;
-                    }
+        if let Some(handles) = number(&numbered) {
+            for ((index, _), handle) in wanted.iter().zip(handles) {
+                if let Fate::Add { handle: chosen } = &mut fates[*index] {
+                    *chosen = handle;
                 }
-                surplus
             }
-            // No room between two that stay: the bucket is made anew, first the old ones one by one.
-            None => {
-                let old = present.iter().map(|entry| Some(entry.handle));
-                let handles: Vec<Option<u32>> =
-                    old.chain(std::iter::repeat(None)).take(wanted.len()).collect();
-                let handles = number(&handles).unwrap_or_else(|| vec![0; wanted.len()]);
-                for (place, ((index, _), handle)) in wanted.iter().zip(handles).enumerate() {
-                    fates[*index] = match present.get(place) {
-                        Some(entry) => Fate::Renew { old: entry.name(), handle: entry.handle },
-                        None => Fate::Add { handle },
-                    };
-                }
-                present.into_iter().skip(wanted.len()).collect()
-            }
+            return surplus;
         }
+        // No room between two that stay: the bucket is made anew, first the old ones one by one.
+        let old = present.iter().map(|entry| Some(entry.handle));
+        let handles: Vec<Option<u32>> = old.chain(std::iter::repeat(None)).take(wanted.len()).collect();
+        let handles = number(&handles).unwrap_or_else(|| vec![0; wanted.len()]);
+        for (place, ((index, _), handle)) in wanted.iter().zip(handles).enumerate() {
+            fates[*index] = match present.get(place) {
+                Some(entry) => Fate::Renew { old: entry.name(), handle: entry.handle },
+                None => Fate::Add { handle },
+            };
+        }
+        present.into_iter().skip(wanted.len()).collect()
     }
 }
 
@@ -325,16 +320,11 @@ fn stack<'a>(
                 Fate::Replace { .. } => !going.contains(&filter.classid),
                 Fate::Add { .. } | Fate::Renew { .. } => false,
             });
-        fates[*index] = match in_place.filter(|_| !differs) {
-            Some(fate) => {
-                oldest_first.next();
-                fate
-            }
-            None => {
-                differs = true;
-                Fate::Add { handle: 0 }
-            }
-        };
+        differs |= in_place.is_none();
+        fates[*index] = in_place.filter(|_| !differs).unwrap_or(Fate::Add { handle: 0 });
+        if !differs {
+            oldest_first.next();
+        }
     }
     oldest_first.collect()
 }

@@ -25,7 +25,7 @@ pub(super) struct Device {
 #[derive(Serialize, Deserialize)]
 struct QdiscAt {
     parent: Handle,
-    #[serde(default, skip_serializing_if = "is_unspecified")]
+    #[serde(default, skip_serializing_if = "crate::text::is_default")]
     handle: Handle,
     #[serde(flatten)]
     qdisc: Qdisc,
@@ -38,10 +38,6 @@ struct ClassAt {
     classid: Handle,
     #[serde(flatten)]
     class: HtbClass,
-}
-
-fn is_unspecified(handle: &Handle) -> bool {
-    *handle == Handle::UNSPEC
 }
 
 impl TryFrom<Device> for DeviceTree {

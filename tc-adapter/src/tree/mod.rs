@@ -65,7 +65,7 @@ mod plan;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -235,11 +235,10 @@ impl Tree {
         let mut text = String::new();
         for (name, device) in &self.devices {
             for hook in device.cleared.iter().filter(|hook| !device.qdiscs.contains_key(&hook.parent())) {
-                text += &format!("qdisc del dev {name} {hook}\n");
+                let _ = writeln!(text, "qdisc del dev {name} {hook}");
             }
             for object in device.objects() {
-                text += &Command { verb: Verb::Add, device: name.clone(), object }.to_string();
-                text.push('\n');
+                let _ = writeln!(text, "{}", Command { verb: Verb::Add, device: name.clone(), object });
             }
         }
         text

@@ -185,14 +185,13 @@ impl<'a> DevicePlan<'a> {
         let present = self.present.qdiscs.get(&parent);
         let wanted = self.wanted.qdiscs.get(&parent);
         match (wanted, present) {
-            (None, None) => {}
+            // Where there is none, `qdiscs` adds it.
+            (_, None) => {}
             (None, Some(present)) => {
                 let handle = present.handle;
                 self.push(Request::DeleteQdisc { device, parent, handle }, Reason::Surplus);
                 self.forget_below(parent);
             }
-            // `qdiscs` adds it.
-            (Some(_), None) => {}
             (Some(placed), Some(entry)) => {
                 if fate(placed, entry, self.present.link) == Fate::Rebuild {
                     self.remove(parent);
@@ -431,13 +430,12 @@ impl<'a> DevicePlan<'a> {
                 }
                 None => self.push(Request::AddQdisc { device, parent, handle, qdisc }, Reason::Missing),
                 Some(entry) => match fate(&self.wanted.qdiscs[&parent], entry, self.present.link) {
-                    Fate::Stay => {}
+                    // `obstructions` has removed those that are to be rebuilt.
+                    Fate::Stay | Fate::Rebuild => {}
                     Fate::Change => {
                         let handle = entry.handle;
                         self.push(Request::ChangeQdisc { device, parent, handle, qdisc }, Reason::Different);
                     }
-                    // `obstructions` has removed such ones.
-                    Fate::Rebuild => {}
                 },
             }
             for classid in missing.remove(&major).unwrap_or_default() {

@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::control::Control;
-use super::options::{ActionOptions, is_default};
+use super::options::ActionOptions;
 use crate::attribute::{each, put, u16_at, u32_at, u64_at};
 use crate::htb::{
     LINK_LAYER_MASK, LinkLayer, TICKS_IN_A_MICROSECOND, link_layer, transmit_size, transmit_ticks,
@@ -48,13 +48,13 @@ pub struct Police {
     #[serde(skip_serializing_if = "is_zero_size")]
     pub mtu: Size,
     /// `mpu`: packets smaller than this many bytes count as this many.
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "crate::text::is_default")]
     pub mpu: u16,
     /// `overhead`: bytes added to every packet's size.
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "crate::text::is_default")]
     pub overhead: u16,
     /// `linklayer`: what a packet's bytes become on the line.
-    #[serde(rename = "linklayer", skip_serializing_if = "is_default")]
+    #[serde(rename = "linklayer", skip_serializing_if = "crate::text::is_default")]
     pub link_layer: LinkLayer,
     /// `peakrate`: what passes at once; needs a rate and an MTU.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,10 +64,10 @@ pub struct Police {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub avrate: Option<Rate>,
     /// `pkts_rate`: packets per second, instead of a rate; from kernel 5.13 on.
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "crate::text::is_default")]
     pub pkts_rate: u64,
     /// `pkts_burst`: packets that pass at once.
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "crate::text::is_default")]
     pub pkts_burst: u32,
     /// What becomes of packets that exceed; `reclassify` if it is not said.
     #[serde(skip_serializing_if = "is_reclassify")]
@@ -76,7 +76,7 @@ pub struct Police {
     #[serde(skip_serializing_if = "is_pass")]
     pub conform: Control,
     /// What every action may say.
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(skip_serializing_if = "crate::text::is_default")]
     pub options: ActionOptions,
 }
 

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Common, Numbers, Protocol, SkipFlags, is_zero};
+use super::{Common, Numbers, Protocol, SkipFlags};
 use crate::attribute::{each, put, text, u16_at, u32_at};
 use crate::reply::Malformed;
 use crate::validate::InvalidRequest;
@@ -114,7 +114,7 @@ pub struct Flower {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enc_dst_port: Option<u16>,
     /// Whether the hardware, and whether the kernel, is to be left out.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "crate::text::is_default")]
     pub skip: SkipFlags,
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Numbers, SkipFlags, is_zero};
+use super::{Numbers, SkipFlags};
 use crate::attribute::{each, put, text, u16_at, u32_at};
 use crate::reply::Malformed;
 use crate::validate::InvalidRequest;
@@ -84,7 +84,7 @@ pub struct U32 {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub indev: Option<String>,
     /// Whether the hardware, and whether the kernel, is to be left out.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "crate::text::is_default")]
     pub skip: SkipFlags,
 }
 
@@ -103,10 +103,10 @@ pub struct U32Mark {
 #[serde(deny_unknown_fields, default)]
 pub struct U32HashKey {
     /// Which bits.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "crate::text::is_default")]
     pub mask: u32,
     /// Bytes to the word from the start of the network header, a multiple of 4.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "crate::text::is_default")]
     pub at: i16,
 }
 
@@ -121,7 +121,7 @@ pub struct U32Offset {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variable: Option<U32VariableOffset>,
     /// `eat`: the headers so far are left behind for good; offsets count from the next one on, without `nexthdr+`.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "crate::text::is_default")]
     pub eat: bool,
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{LOSS, RATE, RATE64, SLOT};
 use crate::attribute::{each, nest, put, u32_at, u64_at};
 use crate::qdisc::share::Percent;
-use crate::qdisc::{is_default, write_said};
+use crate::qdisc::write_said;
 use crate::rate::Rate;
 use crate::reply::Malformed;
 use crate::size::Size;
@@ -74,13 +74,13 @@ pub struct NetemRate {
     /// How fast.
     pub rate: Rate,
     /// Bytes added to each packet; may be negative.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "crate::text::is_default")]
     pub packet_overhead: i32,
     /// Bytes of a cell, to which packets are filled up; 0: no cells.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "crate::text::is_default")]
     pub cell_size: u32,
     /// Bytes added to each cell; may be negative.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "crate::text::is_default")]
     pub cell_overhead: i32,
 }
 
@@ -93,10 +93,10 @@ pub struct NetemSlot {
     /// The longest, not below `min`, and above 0: the kernel does not keep a slot of no time. `tc` takes `min` where it is not said.
     pub max: Time,
     /// Packets that may go in one; up to 2^31 - 1. 0: any number.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "crate::text::is_default")]
     pub packets: u32,
     /// Bytes that may go in one; up to 2^31 - 1. 0: any number.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "crate::text::is_default")]
     pub bytes: u32,
 }
 
