@@ -3,7 +3,7 @@
 use crate::reply::Malformed;
 
 /// Bytes of a `struct nlattr`.
-const NLA_HEADER_SIZE: usize = 4;
+pub(crate) const NLA_HEADER_SIZE: usize = 4;
 /// Without `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER`.
 const KIND_MASK: u16 = 0x3fff;
 

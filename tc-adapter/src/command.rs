@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::filter::{Filter, FilterName};
+use crate::filter::{Filter, FilterName, Protocol};
 use crate::handle::{Handle, ParseHandleError};
 use crate::htb::HtbClass;
 use crate::qdisc::Qdisc;
@@ -308,7 +308,9 @@ fn filter(verb: Verb, words: &mut Words) -> Result<Command, Syntax> {
     let name = match &mut filter {
         Some(filter) => {
             (filter.chain, filter.prio) = (chain, prio);
-            filter.protocol = protocol.unwrap_or_default();
+            // To a change it is one more way to tell which filter is meant.
+            let unsaid = if verb == Verb::Change { Protocol::from_number(0) } else { Protocol::ALL };
+            filter.protocol = protocol.unwrap_or(unsaid);
             filter.name()
         }
         None if verb != Verb::Delete => return Err(Syntax::new("filter: no kind is given, such as u32")),

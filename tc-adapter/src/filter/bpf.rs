@@ -188,14 +188,9 @@ impl Bpf {
                 "bytecode-file" | "bcf" => {
                     return Err(Syntax::new("bpf: bytecode-file: give what is in the file as bytecode"));
                 }
-                "object-file" | "obj" => {
-                    return Err(Syntax::new(
-                        "bpf: object-file: programs are not loaded here; load and pin it, and name it by object-pinned",
-                    ));
-                }
-                "object-pinned" | "pinned" | "fd" => {
+                "object-file" | "obj" | "object-pinned" | "pinned" | "fd" => {
                     return Err(Syntax::new(format!(
-                        "bpf: {word}: pinned programs are not supported yet, only bytecode"
+                        "bpf: {word}: programs of the extended packet filter (eBPF) are not supported, only bytecode"
                     )));
                 }
                 other => return Err(Syntax::unknown("bpf", other)),

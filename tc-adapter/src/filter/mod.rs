@@ -16,7 +16,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::action::{self, Action, ActionOptions, Police};
-use crate::attribute::{nest, put};
+use crate::attribute::{NLA_HEADER_SIZE, nest, put};
 use crate::handle::Handle;
 use crate::reply::Malformed;
 use crate::validate::InvalidRequest;
@@ -268,6 +268,7 @@ impl Filter {
         if self.chain != 0 {
             put(buffer, TCA_CHAIN, &self.chain.to_ne_bytes());
         }
+        let start = buffer.len();
         nest(buffer, TCA_OPTIONS, |buffer| {
             let numbers = self.classifier.numbers();
             let terminal =
@@ -283,6 +284,10 @@ impl Filter {
                 nest(buffer, numbers.actions, |buffer| action::encode(&self.actions, buffer));
             }
         });
+        // Where nothing is said `tc` sends no options, and to the kernel that is something else than empty ones.
+        if buffer.len() == start + NLA_HEADER_SIZE {
+            buffer.truncate(start);
+        }
     }
 
     /// Reads the words that follow the kind in a `tc filter` command. `handle` is the word after `handle`.

@@ -270,7 +270,13 @@ impl DeviceTree {
         match (present, verb) {
             (Some(_), Verb::Add) => return Err("there is such a filter already".to_owned()),
             (None, Verb::Change) => return Err("there is no such filter to change".to_owned()),
-            (Some(index), _) => self.filters[index].filter = filter,
+            (Some(index), _) => {
+                let present = &mut self.filters[index].filter;
+                if filter.protocol.number() == 0 {
+                    filter.protocol = present.protocol;
+                }
+                *present = filter;
+            }
             (None, _) => self.filters.push(PlacedFilter { parent, filter }),
         }
         Ok(())
