@@ -1,4 +1,4 @@
-//! A typed traffic-control client over rtnetlink: HTB qdiscs and classes.
+//! A typed traffic-control client over rtnetlink: HTB qdiscs and classes, and what stands around them.
 //!
 //! ```no_run
 //! use tc_adapter::{Connection, Device, Handle, HtbClass, HtbQdisc, Request};
@@ -21,6 +21,7 @@
 //! | [`Connection`] | blocking, one caller, no runtime; [`Connection::batch`] sends many requests in few system calls |
 //! | [`Client`] | any number of tasks and threads, on any runtime; what waits at the same time travels together |
 //! | [`Events`] | what anybody changes, as it changes: `tc monitor` |
+//! | [`tree`] | what a device is to have, as a whole, brought about by the fewest changes; from a `tc -batch` file, TOML or JSON |
 //!
 //! The first two give each request its own outcome, with the kernel's explanation (extended acknowledgement) where it gave one.
 //!
@@ -34,6 +35,27 @@
 //!     Err(error) => println!("{error}"),
 //! }
 //! # }
+//! ```
+//!
+//! # What it knows
+//!
+//! | `tc` | here |
+//! |---|---|
+//! | `qdisc … htb`, `class … htb` | [`HtbQdisc`], [`HtbClass`] |
+//! | `qdisc …` pfifo, bfifo, `fq_codel`, sfq, cake, tbf, netem, prio, ingress, clsact, mq | [`Qdisc`], a kind a file in [`qdisc`] |
+//! | `filter …` u32, flower, fw, matchall, bpf (bytecode) | [`Filter`], [`filter`] |
+//! | `action …` mirred, police, gact, skbedit | [`Action`], [`action`] |
+//! | `-s qdisc\|class\|filter show` | [`QdiscEntry`], [`ClassEntry`], [`FilterEntry`], with [`Stats`], [`QdiscXstats`], [`HtbXstats`] |
+//! | a command as text | [`command::Command`]: read, printed, and made a [`Request`] |
+//!
+//! ```
+//! use tc_adapter::command::Command;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let line = "filter add dev eth0 parent 1: protocol ip prio 1 u32 match ip dst 10.0.0.7/32 flowid 1:7";
+//! let request = line.parse::<Command>()?.request(|_name| Ok::<_, tc_adapter::Error>(2))?;
+//! assert_eq!(request.message_type().name(), "RTM_NEWTFILTER");
+//! # Ok(()) }
 //! ```
 //!
 //! # How requests travel
@@ -85,13 +107,16 @@
 //! | warns by ext-ack text on a *successful* request | [`Answer::warning`] |
 //! | answers a class dump of a device that does not exist with an empty list | [`Error::NoSuchDevice`] |
 //! | answers a plain `RTM_GETTCLASS` with no object | asks with `NLM_F_ECHO` |
+//! | lists a `u32` filter under every class of the qdisc that has filters of the same prio | [`tree::State`] asks which table is whose |
+//! | keeps the name of a `u32` hash table taken when its prio is deleted | [`tree::apply`] deletes tables by name |
+//! | does not change the packets that a `u32` filter takes when it is replaced | [`tree::apply`] deletes and adds it |
 //! | drops answers when the receive buffer is full | sends no more at once than it has room for; asks what is so: [`Evidence::State`], [`Error::AnswerLost`] |
 //! | lets any process send what looks like its answer | connects the socket, so that it does not |
 //!
 //! What is refused can be had by name: `tc.request_with(&request, Checks::ALL.without(Check::LeafLoss))`, see [`Check`]. Between a
 //! question and the request, others may change what was asked for: only the parents are looked at again, by echo.
 
-mod action;
+pub mod action;
 mod attribute;
 mod checks;
 mod client;
@@ -103,7 +128,7 @@ mod entry;
 mod error;
 mod events;
 mod exchange;
-mod filter;
+pub mod filter;
 mod handle;
 mod htb;
 mod link;
@@ -111,7 +136,7 @@ mod message;
 mod order;
 mod packet;
 mod parents;
-mod qdisc;
+pub mod qdisc;
 mod queue;
 mod rate;
 mod recycle;
@@ -136,10 +161,7 @@ pub fn read_any_datagram(datagram: &[u8]) {
     reply::events(datagram, reply::Span { port, first: 0, count: u32::MAX }).for_each(drop);
 }
 
-pub use action::{
-    Action, ActionOptions, Control, Cookie, DeviceRef, Direction, Gact, GactRandom, HwStats, Mirred,
-    MirredAct, PacketType, Police, RandomKind, Skbedit,
-};
+pub use action::Action;
 pub use checks::{Check, Checks};
 pub use client::Client;
 pub use connection::{Answer, Connection, Evidence, OnError};
@@ -147,23 +169,14 @@ pub use device::Device;
 pub use entry::{ClassEntry, QdiscEntry};
 pub use error::{Error, Inquiry, Loss};
 pub use events::{Event, Events};
-pub use filter::{
-    Bpf, Bytecode, Classifier, CtState, Filter, FilterEntry, FilterName, Flower, Fw, Instruction, IpPrefix,
-    IpProto, MacMask, MaskedByte, Matchall, ParseProtocolError, Ports, Protocol, SkipFlags, TcpFlags, U32,
-    U32HashKey, U32Hits, U32Key, U32Mark, U32Offset, U32VariableOffset,
-};
+pub use filter::{Classifier, Filter, FilterEntry, FilterName, Protocol};
 pub use handle::{Handle, ParseHandleError};
 pub use htb::{HtbClass, HtbQdisc, HtbXstats, LinkLayer};
 pub use link::Link;
 pub use message::MessageType;
 #[doc(hidden)]
 pub use packet::Packet;
-pub use qdisc::{
-    Bfifo, Cake, CakeAckFilter, CakeBandwidth, CakeCells, CakeDiffserv, CakeFlowMode, CakeOverhead, CakeTin,
-    CakeXstats, CeThresholdSelector, Clsact, FqCodel, FqCodelXstats, Ingress, Mq, Netem, NetemChance,
-    NetemLoss, NetemRate, NetemSlot, ParseShareError, Percent, Pfifo, Prio, Probability, Qdisc, QdiscXstats,
-    Sfq, SfqRed, SfqXstats, Tbf,
-};
+pub use qdisc::{Qdisc, QdiscXstats};
 pub use rate::{Rate, RateError};
 pub use recycle::Recycler;
 pub use reply::Malformed;
