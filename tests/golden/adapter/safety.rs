@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use libtest_mimic::Failed;
+use tc_adapter::qdisc::Pfifo;
 use tc_adapter::{
-    Answer, Check, Checks, Client, Connection, Error, Handle, HtbClass, HtbQdisc, OnError, Pfifo, Qdisc,
-    Rate, Request, Size,
+    Answer, Check, Checks, Client, Connection, Error, Handle, HtbClass, HtbQdisc, OnError, Qdisc, Rate,
+    Request, Size,
 };
 
 use super::world::{QDISC, World, add_class, class, mbit, settings};
