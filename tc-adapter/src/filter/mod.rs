@@ -244,9 +244,9 @@ impl Filter {
         Self { classid, police, actions, ..self.clone() }.meets(present)
     }
 
-    /// Without the name of its prio's root table, which the kernel gives anew each time, so that it can be made again.
-    #[must_use]
-    pub(crate) fn without_root_table(mut self) -> Self {
+    /// Takes away the name of its prio's root table, which the kernel gives anew each time: `ht 800::` in a file means the table that
+    /// the first prio has got there.
+    pub(crate) fn forget_root_table(&mut self) {
         if let Classifier::U32(u32) = &mut self.classifier
             && !u32.is_table()
             && u32.bucket() == 0
@@ -254,12 +254,14 @@ impl Filter {
             u32.ht = None;
             self.handle = u32::node(self.handle);
         }
-        self
     }
 
     /// What it says, without its address: the same for two that are to be the same.
     pub(crate) fn content(&self) -> String {
-        Self { chain: 0, prio: 0, handle: 0, ..self.clone().without_root_table() }.to_string()
+        let mut nameless = Self { chain: 0, prio: 0, ..self.clone() };
+        nameless.forget_root_table();
+        nameless.handle = 0;
+        nameless.to_string()
     }
 
     /// Appends `TCA_KIND`, `TCA_CHAIN` and `TCA_OPTIONS`.

@@ -99,7 +99,11 @@ impl FilterSteps {
         let mut waiting: HashSet<Place> = HashSet::new();
         for (PlacedFilter { parent, filter }, fate) in wanted.iter().zip(fates) {
             let parent = *parent;
-            let numbered = |handle| Box::new(Filter { handle, ..filter.clone() }.without_root_table());
+            let numbered = |handle| {
+                let mut filter = Filter { handle, ..filter.clone() };
+                filter.forget_root_table();
+                Box::new(filter)
+            };
             // Nor may others overtake it where that would change their order.
             let place = (parent, filter.chain, filter.prio);
             let must_wait = going.contains(&filter.classid) || waiting.contains(&place);

@@ -95,6 +95,7 @@ impl Tree {
             let mut wanted = wanted.clone();
             for placed in &mut wanted.filters {
                 placed.filter.resolve(&mut lookup)?;
+                placed.filter.forget_root_table();
             }
             let present =
                 state.devices.get(name).ok_or_else(|| Error::NoSuchDevice { device: name.clone() })?;

@@ -85,9 +85,11 @@ impl State {
             {
                 for entry in filters.iter().filter(|entry| !entry.is_only_a_place()) {
                     match &entry.filter {
-                        Some(filter) => device
-                            .filters
-                            .push(PlacedFilter { parent, filter: filter.clone().without_root_table() }),
+                        Some(filter) => {
+                            let mut filter = filter.clone();
+                            filter.forget_root_table();
+                            device.filters.push(PlacedFilter { parent, filter });
+                        }
                         None => unknown.push(format!(
                             "{name}: a filter {} of prio {} on {parent}",
                             entry.kind, entry.prio

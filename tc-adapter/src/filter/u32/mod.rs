@@ -306,11 +306,12 @@ impl U32 {
     /// See [`super::Filter::meets`]. A table that the kernel has named itself is where a node is that was not told one; a
     /// selector that is not said stays as it is.
     pub(super) fn meets(&self, actual: &Self) -> bool {
-        let ht = |ht: Option<u32>| ht.filter(|ht| handle::table(*ht) < AUTOMATIC || handle::bucket(*ht) != 0);
-        let same_table = self.ht == actual.ht || self.ht.is_none() && ht(actual.ht).is_none();
+        let same_table = self.ht == actual.ht || self.ht.is_none() && actual.bucket() == 0;
+        // 0 takes a link away.
+        let link = |u32: &Self| u32.link.filter(|link| *link != 0);
         let selector = |u32: &Self| (u32.keys.clone(), u32.mark, u32.hashkey, u32.offset);
         same_table
-            && (self.divisor, self.link.filter(|link| *link != 0)) == (actual.divisor, actual.link)
+            && (self.divisor, link(self)) == (actual.divisor, link(actual))
             && (!self.selects() || selector(self) == selector(actual))
             && (&self.indev, self.skip) == (&actual.indev, actual.skip)
     }
