@@ -21,6 +21,9 @@ pub(super) enum Command {
     ///
     /// Of each device and hook (root, ingress) that FILE describes it is the whole: what else is there goes. Everything else stays
     /// as it is. When the kernel refuses a change, what was before is restored.
+    ///
+    /// Bursts in a `tc -batch` file are read as the `tc` of this machine reads them: before iproute2 6.15 it rounds their
+    /// times down to whole microseconds. In TOML and JSON they are exact.
     #[command(after_help = "Exit codes:
     0  the kernel has what FILE says (also when it had before)
     2  usage: FILE is wrong; nothing was sent
