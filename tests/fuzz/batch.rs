@@ -10,7 +10,8 @@ fuzz_target!(|text: &str| {
     match Tree::from_batch(text, Rounding::Exact) {
         Ok(tree) => {
             let printed = tree.to_batch();
-            let again = Tree::from_batch(&printed, Rounding::Exact).unwrap_or_else(|error| panic!("{error}:\n{printed}"));
+            let again = Tree::from_batch(&printed, Rounding::Exact)
+                .unwrap_or_else(|error| panic!("{error}:\n{printed}"));
             assert_eq!(again.to_batch(), printed);
             let json = serde_json::to_string(&tree).expect("a tree is JSON");
             let again: Tree = serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}:\n{json}"));

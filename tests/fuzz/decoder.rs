@@ -21,12 +21,19 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(ClassEntry { device, parent, classid, htb: Some(class), .. }) = ClassEntry::decode(bytes) {
         Request::AddClass { device, parent, classid, class: class.clone() }.encode(1, 2, &mut message);
         let again = ClassEntry::decode(&message[HEADER..]).expect("what we send is understood").htb;
-        assert_eq!(again.map(|again| (again.rate, again.ceil, again.prio)), Some((class.rate, class.ceil, class.prio)));
+        assert_eq!(
+            again.map(|again| (again.rate, again.ceil, again.prio)),
+            Some((class.rate, class.ceil, class.prio))
+        );
     }
     if let Ok(FilterEntry { device, parent, filter: Some(filter), .. }) = FilterEntry::decode(bytes) {
         let parent = if parent == Handle::UNSPEC { Handle::ROOT } else { parent };
         if filter.validate().is_ok() {
-            Request::AddFilter { device, parent, filter: Box::new(filter.clone()) }.encode(1, 2, &mut message);
+            Request::AddFilter { device, parent, filter: Box::new(filter.clone()) }.encode(
+                1,
+                2,
+                &mut message,
+            );
             let again = FilterEntry::decode(&message[HEADER..]).expect("what we send is understood").filter;
             // One that says nothing is sent without settings.
             assert!(again.is_none_or(|again| filter.meets(&again)), "{filter:?}");

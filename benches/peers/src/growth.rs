@@ -60,7 +60,12 @@ struct Report {
 fn device(tc: &mut Connection, name: &str) -> anyhow::Result<u32> {
     arena::add_device(name)?;
     let device = Device::by_name(name)?.index;
-    tc.request(&Request::AddQdisc { device, parent: Handle::ROOT, handle: QDISC, qdisc: HtbQdisc::new().into() })?;
+    tc.request(&Request::AddQdisc {
+        device,
+        parent: Handle::ROOT,
+        handle: QDISC,
+        qdisc: HtbQdisc::new().into(),
+    })?;
     Ok(device)
 }
 
