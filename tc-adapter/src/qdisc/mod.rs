@@ -217,7 +217,7 @@ impl Qdisc {
         match (self, actual) {
             (Self::Htb(wanted), Self::Htb(actual)) => wanted.meets(actual, link.transmit_queue_length),
             (Self::Pfifo(wanted), Self::Pfifo(actual)) => wanted.meets(*actual, link.transmit_queue_length),
-            (Self::Bfifo(wanted), Self::Bfifo(actual)) => wanted.meets(*actual),
+            (Self::Bfifo(wanted), Self::Bfifo(actual)) => wanted.meets(*actual, link),
             (Self::Tbf(wanted), Self::Tbf(actual)) => wanted.meets(actual),
             (Self::Prio(wanted), Self::Prio(actual)) => wanted == actual,
             (Self::FqCodel(wanted), Self::FqCodel(actual)) => wanted.meets(actual, link),
@@ -308,12 +308,15 @@ fn micros(time: Time) -> u32 {
 /// The longest link-layer header of a device (`LL_MAX_HEADER` of `include/linux/netdevice.h`, at most).
 const LONGEST_LINK_HEADER: u32 = 128;
 
-/// Whether a quantum may be the default that several kinds have: the MTU with the link-layer header, which is not known here but
-/// short.
+/// Whether so many bytes may be the MTU with the link-layer header, which is not known here but short.
+fn is_longest_packet(bytes: u32, link: Link) -> bool {
+    (link.mtu..=link.mtu.saturating_add(LONGEST_LINK_HEADER)).contains(&bytes)
+}
+
+/// Whether a quantum may be the default that several kinds have: the longest packet.
 fn is_default_quantum(quantum: u32, link: Link) -> bool {
-    let usual = (link.mtu..=link.mtu.saturating_add(LONGEST_LINK_HEADER)).contains(&quantum);
     // Newer kernels make at least 256 of it.
-    usual || (link.mtu < 256 && quantum == 256)
+    is_longest_packet(quantum, link) || (link.mtu < 256 && quantum == 256)
 }
 
 /// The kinds that lists consist of for the most part: a list of 60,000 classes needs no 60,000 strings.
