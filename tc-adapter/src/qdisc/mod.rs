@@ -188,8 +188,26 @@ impl Qdisc {
         })
     }
 
+    /// What a change of `present` must say so that it has these settings: all but what is for good, and the same already.
+    pub(crate) fn as_change_of(&self, present: &Self) -> Self {
+        match (self, present) {
+            (Self::FqCodel(wanted), Self::FqCodel(present)) if wanted.flows == present.flows => {
+                Self::FqCodel(Box::new(FqCodel { flows: None, ..**wanted }))
+            }
+            _ => self.clone(),
+        }
+    }
+
     /// What a change to `other` makes of it: what that does not say stays. `None`: of another kind.
     pub(crate) fn overlaid_by(&self, other: &Self) -> Option<Self> {
+        match (self, other) {
+            // All that these have goes to the kernel, said or not.
+            (Self::Prio(_), Self::Prio(_)) | (Self::Tbf(_), Self::Tbf(_)) => return Some(other.clone()),
+            (Self::Netem(present), Self::Netem(netem)) => {
+                return Some(Self::Netem(Box::new(present.overlaid_by(netem))));
+            }
+            _ => {}
+        }
         // To `tc` and to the readers of its words, what comes later counts.
         let text = format!("{self} {other}");
         let words: Vec<String> =
@@ -428,6 +446,45 @@ pub(crate) mod tests {
         ] {
             assert!(changeable(text), "{text}");
         }
+    }
+
+    #[test]
+    fn a_change_leaves_what_it_does_not_say() {
+        let read = |text: &str| {
+            let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+            Qdisc::parse(&words[0], &mut Words::new(&words[1..])).unwrap()
+        };
+        let link = Link { mtu: 1500, transmit_queue_length: 1000 };
+        for (before, change, after) in [
+            ("pfifo limit 5", "pfifo", "pfifo limit 5"),
+            ("prio bands 4 priomap 0 3", "prio", "prio"),
+            (
+                "tbf rate 1mbit burst 5k limit 9k mpu 64",
+                "tbf rate 1mbit burst 5k limit 5k",
+                "tbf rate 1mbit burst 5k limit 5k",
+            ),
+            ("netem limit 5 delay 1ms loss 1%", "netem loss 2%", "netem limit 1000 loss 2%"),
+            ("netem loss state 1%", "netem duplicate 1%", "netem duplicate 1%"),
+            (
+                "netem loss 1% 5% rate 1mbit ecn slot 1ms",
+                "netem loss 2%",
+                "netem loss 2% 5% rate 1mbit ecn slot 1ms",
+            ),
+            ("netem delay 1ms 1ms 5%", "netem delay 2ms 1ms", "netem delay 2ms 1ms 5%"),
+            ("netem loss 1% 5%", "netem loss 1% corrupt 2% 3%", "netem loss 1% corrupt 2% 3%"),
+        ] {
+            let changed = read(before).overlaid_by(&read(change)).unwrap();
+            assert!(read(after).meets(&changed, link), "{before}: {change}: {changed}");
+        }
+        assert_eq!(read("pfifo").overlaid_by(&read("bfifo")), None);
+        assert_eq!(
+            read("fq_codel flows 5 limit 7").as_change_of(&read("fq_codel flows 5")),
+            read("fq_codel limit 7")
+        );
+        assert_eq!(
+            read("fq_codel flows 5").as_change_of(&read("fq_codel flows 6")),
+            read("fq_codel flows 5")
+        );
     }
 
     /// Requests are moved from queue to queue; large kinds are boxed.

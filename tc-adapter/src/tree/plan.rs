@@ -434,6 +434,10 @@ impl<'a> DevicePlan<'a> {
                     Fate::Stay | Fate::Rebuild => {}
                     Fate::Change => {
                         let handle = entry.handle;
+                        let qdisc = entry
+                            .options
+                            .as_ref()
+                            .map_or(qdisc.clone(), |present| qdisc.as_change_of(present));
                         self.push(Request::ChangeQdisc { device, parent, handle, qdisc }, Reason::Different);
                     }
                 },
@@ -511,16 +515,99 @@ fn fate(wanted: &PlacedQdisc, present: &QdiscEntry, link: Link) -> Fate {
     let named = wanted.handle == Handle::UNSPEC || wanted.handle == present.handle;
     match &present.options {
         Some(options) if named && wanted.qdisc.meets(options, link) => Fate::Stay,
-        // A change leaves as it is what it does not say.
-        Some(options)
-            if named
-                && options.is_changeable()
-                && options
-                    .overlaid_by(&wanted.qdisc)
-                    .is_some_and(|changed| wanted.qdisc.meets(&changed, link)) =>
-        {
-            Fate::Change
+        Some(options) if named => {
+            let change = wanted.qdisc.as_change_of(options);
+            // A change leaves as it is what it does not say.
+            let changed = options.overlaid_by(&change).filter(|_| change.is_changeable());
+            if changed.is_some_and(|changed| wanted.qdisc.meets(&changed, link)) {
+                Fate::Change
+            } else {
+                Fate::Rebuild
+            }
         }
         _ => Fate::Rebuild,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::Stats;
+    use crate::tree::Rounding;
+
+    fn read(text: &str) -> DeviceTree {
+        let text: String = text.lines().map(|line| line.replace(" add ", " add dev eth0 ") + "\n").collect();
+        let mut tree = Tree::from_batch(&text, Rounding::Exact).unwrap_or_else(|error| panic!("{error}"));
+        tree.devices.remove("eth0").unwrap()
+    }
+
+    /// As the kernel would report a tree that says everything.
+    fn present(text: &str) -> DeviceState {
+        let DeviceTree { qdiscs, classes, filters, .. } = read(text);
+        let qdisc = |(parent, PlacedQdisc { handle, qdisc }): (Handle, PlacedQdisc)| {
+            let kind = qdisc.kind().into();
+            let stats = Stats::default();
+            (
+                parent,
+                QdiscEntry { device: 7, handle, parent, kind, options: Some(qdisc), stats, xstats: None },
+            )
+        };
+        let class = |(classid, placed): (Handle, PlacedClass)| {
+            (classid, ClassState { parent: placed.parent_class(), class: placed.class })
+        };
+        let mut state = DeviceState {
+            index: 7,
+            link: Link { mtu: 1500, transmit_queue_length: 1000 },
+            qdiscs: qdiscs.into_iter().map(qdisc).collect(),
+            classes: classes.into_iter().map(class).collect(),
+            filters: BTreeMap::new(),
+        };
+        for PlacedFilter { parent, filter } in filters {
+            state.filters.entry(parent).or_default().push(FilterEntry {
+                device: 7,
+                parent,
+                chain: filter.chain,
+                prio: filter.prio,
+                protocol: filter.protocol,
+                handle: filter.handle,
+                kind: filter.classifier.kind().to_owned(),
+                filter: Some(filter),
+                action_stats: Vec::new(),
+                hits: None,
+            });
+        }
+        state
+    }
+
+    /// The commands without the device, and the reasons.
+    fn steps(from: &str, to: &str) -> Vec<String> {
+        let steps = DevicePlan::make(&read(to), &present(from));
+        let line = |(request, reason): &(Request, Reason)| {
+            let command = Command::of(request, "eth0").unwrap().to_string();
+            format!("{}: {reason}", command.replace(" dev eth0", ""))
+        };
+        steps.iter().map(line).collect()
+    }
+
+    #[test]
+    fn a_qdisc_is_changed_where_the_kernel_lets_it() {
+        let fq_codel = |text: &str| {
+            format!(
+                "qdisc add root handle 5: fq_codel flows 512 target 5ms interval 100ms ecn quantum 1514{text}"
+            )
+        };
+        assert_eq!(
+            steps(&fq_codel(" limit 10240"), "qdisc add root fq_codel flows 512 limit 7"),
+            ["qdisc change root handle 5: fq_codel limit 7: different"]
+        );
+        // The defaults that come back with a new one only.
+        assert_eq!(
+            steps(&fq_codel(" limit 7"), "qdisc add root handle 5: fq_codel flows 512"),
+            ["qdisc del root handle 5:: rebuilt", "qdisc add root handle 5: fq_codel flows 512: missing"]
+        );
+        assert_eq!(
+            steps("qdisc add root handle 5: prio bands 4 priomap 0 3", "qdisc add root handle 5: prio"),
+            ["qdisc change root handle 5: prio: different"]
+        );
     }
 }
