@@ -159,6 +159,7 @@ impl<'a> DevicePlan<'a> {
         for hook in hooks {
             plan.hook(hook);
         }
+        plan.tbf_children();
         plan.obstructions();
         plan.forget_what_goes_along();
         let going = plan.led_to_and_surplus();
@@ -235,6 +236,32 @@ impl<'a> DevicePlan<'a> {
                 }
                 !below
             });
+        }
+    }
+
+    /// A change of TBF gives its limit to a child that is a fifo, too (`tbf_change`), which must then be changed back.
+    fn tbf_children(&mut self) {
+        let mut limits = BTreeMap::new();
+        for (parent, entry) in &self.present.qdiscs {
+            let Some(placed) = self.wanted.qdiscs.get(parent) else { continue };
+            if let Qdisc::Tbf(tbf) = &placed.qdisc
+                && fate(placed, entry, self.present.link) == Fate::Change
+            {
+                limits.insert(entry.handle.major(), tbf.limit);
+            }
+        }
+        for (_, entry) in self
+            .present
+            .qdiscs
+            .iter_mut()
+            .filter(|(parent, _)| **parent != Handle::ROOT && **parent != Handle::INGRESS)
+        {
+            let Some(&limit) = limits.get(&entry.parent.major()) else { continue };
+            match &mut entry.options {
+                Some(Qdisc::Pfifo(pfifo)) => pfifo.limit = Some(limit.bytes()),
+                Some(Qdisc::Bfifo(bfifo)) => bfifo.limit = Some(limit),
+                _ => {}
+            }
         }
     }
 
@@ -608,6 +635,31 @@ mod tests {
         assert_eq!(
             steps("qdisc add root handle 5: prio bands 4 priomap 0 3", "qdisc add root handle 5: prio"),
             ["qdisc change root handle 5: prio: different"]
+        );
+    }
+
+    #[test]
+    fn the_fifo_below_a_tbf_gets_its_limit_back() {
+        let tree = |limit: &str, child: &str| {
+            format!(
+                "qdisc add root handle 1: tbf rate 1mbit burst 5k limit {limit}\n\
+                 qdisc add parent 1:1 handle 2: {child}"
+            )
+        };
+        assert_eq!(
+            steps(&tree("9k", "pfifo limit 5"), &tree("10k", "pfifo limit 5")),
+            [
+                "qdisc change root handle 1: tbf rate 1mbit burst 5120b limit 10240b: different",
+                "qdisc change parent 1:1 handle 2: pfifo limit 5: different"
+            ]
+        );
+        assert_eq!(
+            steps(&tree("9k", "pfifo limit 1000"), &tree("10k", "pfifo")),
+            [
+                "qdisc del parent 1:1 handle 2:: rebuilt",
+                "qdisc change root handle 1: tbf rate 1mbit burst 5120b limit 10240b: different",
+                "qdisc add parent 1:1 handle 2: pfifo: missing"
+            ]
         );
     }
 }
