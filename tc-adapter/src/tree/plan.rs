@@ -380,8 +380,10 @@ impl<'a> DevicePlan<'a> {
                     if entries.iter().any(|entry| is_bound(entry) || is_table(entry)) {
                         steps.extend(delete_prio(device, parent, prio, &entries));
                     }
-                } else if !self.filtered.contains(&(parent, prio.0, prio.1)) {
-                    // Nobody wants the others of it either, nor an empty prio.
+                } else if !self.filtered.contains(&(parent, prio.0, prio.1))
+                    || entries.iter().any(|entry| entry.filter.as_ref().is_some_and(Filter::is_single))
+                {
+                    // Nobody wants the others of it either, nor an empty prio; or there are no others.
                     if entries.iter().any(is_bound) {
                         steps.extend(delete_prio(device, parent, prio, &entries));
                         gone.insert((prio, None));
@@ -661,5 +663,32 @@ mod tests {
                 "qdisc add parent 1:1 handle 2: pfifo: missing"
             ]
         );
+    }
+
+    #[test]
+    fn some_filters_go_with_their_prio() {
+        let tree = |filter: &str| format!("qdisc add root handle 1: prio\nfilter add parent 1: {filter}");
+        for (from, to, added) in [
+            ("handle 0x1 matchall action pass", "matchall action drop", "matchall action drop"),
+            ("handle 0x1 matchall", "handle 0x2 matchall", "handle 0x2 matchall"),
+            ("handle 0x7 fw classid 1:1", "handle 7/0xff fw classid 1:1", "handle 0x7/0xff fw classid 1:1"),
+        ] {
+            let [from, to] = [from, to].map(|filter| format!("protocol all prio 3 {filter}"));
+            assert_eq!(
+                steps(&tree(&from), &tree(&to)),
+                [
+                    "filter del parent 1: prio 3: rebuilt".to_owned(),
+                    format!("filter add parent 1: protocol all prio 3 {added}: missing")
+                ]
+            );
+        }
+        let same = [
+            ("handle 0x1 matchall action pass", "matchall action pass"),
+            ("handle 0x7 fw classid 1:1", "handle 0x7/0xffffffff fw classid 1:1"),
+        ];
+        for (from, to) in same {
+            let [from, to] = [from, to].map(|filter| tree(&format!("protocol all prio 3 {filter}")));
+            assert_eq!(steps(&from, &to), [""; 0]);
+        }
     }
 }
