@@ -68,6 +68,11 @@ impl Fw {
         Ok(Some(Self { mask }))
     }
 
+    /// The kernel does not report a mask of all bits.
+    pub(super) fn meets(self, actual: Self) -> bool {
+        self.mask.unwrap_or(u32::MAX) == actual.mask.unwrap_or(u32::MAX)
+    }
+
     pub(super) fn write(self, handle: u32, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.mask {
             Some(mask) => write!(f, " handle {handle:#x}/{mask:#x} fw"),

@@ -237,6 +237,24 @@ impl Filter {
         matches!(self.classifier, Classifier::Bpf(_))
     }
 
+    /// Whether the kernel has one filter of its kind in a prio, which goes with the prio only and is never changed (`mall_change`,
+    /// `mall_delete`).
+    pub(crate) fn is_single(&self) -> bool {
+        matches!(self.classifier, Classifier::Matchall(_))
+    }
+
+    /// Whether it cannot be in a prio for as long as `present` has been there: all marks of a prio have one mask (`fw_change`), and
+    /// some filters are alone.
+    pub(crate) fn is_kept_out_by(&self, present: &Self) -> bool {
+        match (&self.classifier, &present.classifier) {
+            (Classifier::Fw(wanted), Classifier::Fw(present)) => !wanted.meets(*present),
+            (Classifier::Matchall(_), Classifier::Matchall(_)) => {
+                !self.meets(present) || ![0, present.handle].contains(&self.handle)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether it takes the packets that `present` takes, so that a change in place makes the one of the other. The kernel does not
     /// change the packets that a filter of `u32` takes.
     pub(crate) fn takes_same_packets(&self, present: &Self) -> bool {
@@ -391,7 +409,7 @@ impl Filter {
             && match (&self.classifier, &actual.classifier) {
                 (Classifier::Bpf(wanted), Classifier::Bpf(actual)) => wanted == actual,
                 (Classifier::Flower(wanted), Classifier::Flower(actual)) => wanted.meets(actual),
-                (Classifier::Fw(wanted), Classifier::Fw(actual)) => wanted == actual,
+                (Classifier::Fw(wanted), Classifier::Fw(actual)) => wanted.meets(*actual),
                 (Classifier::Matchall(wanted), Classifier::Matchall(actual)) => wanted == actual,
                 (Classifier::U32(wanted), Classifier::U32(actual)) => wanted.meets(actual),
                 _ => false,

@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::TCA_OPTIONS;
+use super::{TCA_OPTIONS, is_longest_packet};
 use crate::attribute::{put, u32_at};
+use crate::link::Link;
 use crate::reply::Malformed;
 use crate::size::Size;
 use crate::words::{Syntax, Words};
@@ -87,8 +88,13 @@ impl Bfifo {
     }
 
     /// The default depends on the device's link-layer header, which is not known here: unsaid is not compared.
-    pub(super) fn meets(self, actual: Self) -> bool {
-        self.limit.is_none() || self.limit == actual.limit
+    pub(super) fn meets(self, actual: Self, link: Link) -> bool {
+        if self.limit.is_some() {
+            return self.limit == actual.limit;
+        }
+        // So many of the largest packets, of which only the link-layer header is not known here (fifo_init).
+        let (limit, length) = (actual.limit.map_or(0, Size::bytes), link.transmit_queue_length.max(1));
+        limit % length == 0 && is_longest_packet(limit / length, link)
     }
 }
 
@@ -103,5 +109,21 @@ impl fmt::Display for Pfifo {
 impl fmt::Display for Bfifo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.limit.map_or(Ok(()), |limit| write!(f, " limit {}", limit.exact()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_is_not_said_is_the_devices() {
+        let link = Link { mtu: 1500, transmit_queue_length: 1000 };
+        let bfifo = |limit: Option<u32>| Bfifo { limit: limit.map(Size::from_bytes) };
+        let meets = |wanted, actual, link| bfifo(wanted).meets(bfifo(Some(actual)), link);
+        assert!(meets(None, 1_514_000, link) && meets(None, 1_500_000, link));
+        assert!(!meets(None, 1_499_000, link) && !meets(None, 1_514_001, link) && !meets(None, 10_000, link));
+        assert!(meets(None, 1514, Link { transmit_queue_length: 0, ..link }));
+        assert!(meets(Some(10_000), 10_000, link) && !meets(Some(10_000), 1_514_000, link));
     }
 }

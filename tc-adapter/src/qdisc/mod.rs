@@ -188,8 +188,26 @@ impl Qdisc {
         })
     }
 
+    /// What a change of `present` must say so that it has these settings: all but what is for good, and the same already.
+    pub(crate) fn as_change_of(&self, present: &Self) -> Self {
+        match (self, present) {
+            (Self::FqCodel(wanted), Self::FqCodel(present)) if wanted.flows == present.flows => {
+                Self::FqCodel(Box::new(FqCodel { flows: None, ..**wanted }))
+            }
+            _ => self.clone(),
+        }
+    }
+
     /// What a change to `other` makes of it: what that does not say stays. `None`: of another kind.
     pub(crate) fn overlaid_by(&self, other: &Self) -> Option<Self> {
+        match (self, other) {
+            // All that these have goes to the kernel, said or not.
+            (Self::Prio(_), Self::Prio(_)) | (Self::Tbf(_), Self::Tbf(_)) => return Some(other.clone()),
+            (Self::Netem(present), Self::Netem(netem)) => {
+                return Some(Self::Netem(Box::new(present.overlaid_by(netem))));
+            }
+            _ => {}
+        }
         // To `tc` and to the readers of its words, what comes later counts.
         let text = format!("{self} {other}");
         let words: Vec<String> =
@@ -217,7 +235,7 @@ impl Qdisc {
         match (self, actual) {
             (Self::Htb(wanted), Self::Htb(actual)) => wanted.meets(actual, link.transmit_queue_length),
             (Self::Pfifo(wanted), Self::Pfifo(actual)) => wanted.meets(*actual, link.transmit_queue_length),
-            (Self::Bfifo(wanted), Self::Bfifo(actual)) => wanted.meets(*actual),
+            (Self::Bfifo(wanted), Self::Bfifo(actual)) => wanted.meets(*actual, link),
             (Self::Tbf(wanted), Self::Tbf(actual)) => wanted.meets(actual),
             (Self::Prio(wanted), Self::Prio(actual)) => wanted == actual,
             (Self::FqCodel(wanted), Self::FqCodel(actual)) => wanted.meets(actual, link),
@@ -308,12 +326,15 @@ fn micros(time: Time) -> u32 {
 /// The longest link-layer header of a device (`LL_MAX_HEADER` of `include/linux/netdevice.h`, at most).
 const LONGEST_LINK_HEADER: u32 = 128;
 
-/// Whether a quantum may be the default that several kinds have: the MTU with the link-layer header, which is not known here but
-/// short.
+/// Whether so many bytes may be the MTU with the link-layer header, which is not known here but short.
+fn is_longest_packet(bytes: u32, link: Link) -> bool {
+    (link.mtu..=link.mtu.saturating_add(LONGEST_LINK_HEADER)).contains(&bytes)
+}
+
+/// Whether a quantum may be the default that several kinds have: the longest packet.
 fn is_default_quantum(quantum: u32, link: Link) -> bool {
-    let usual = (link.mtu..=link.mtu.saturating_add(LONGEST_LINK_HEADER)).contains(&quantum);
     // Newer kernels make at least 256 of it.
-    usual || (link.mtu < 256 && quantum == 256)
+    is_longest_packet(quantum, link) || (link.mtu < 256 && quantum == 256)
 }
 
 /// The kinds that lists consist of for the most part: a list of 60,000 classes needs no 60,000 strings.
@@ -425,6 +446,45 @@ pub(crate) mod tests {
         ] {
             assert!(changeable(text), "{text}");
         }
+    }
+
+    #[test]
+    fn a_change_leaves_what_it_does_not_say() {
+        let read = |text: &str| {
+            let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+            Qdisc::parse(&words[0], &mut Words::new(&words[1..])).unwrap()
+        };
+        let link = Link { mtu: 1500, transmit_queue_length: 1000 };
+        for (before, change, after) in [
+            ("pfifo limit 5", "pfifo", "pfifo limit 5"),
+            ("prio bands 4 priomap 0 3", "prio", "prio"),
+            (
+                "tbf rate 1mbit burst 5k limit 9k mpu 64",
+                "tbf rate 1mbit burst 5k limit 5k",
+                "tbf rate 1mbit burst 5k limit 5k",
+            ),
+            ("netem limit 5 delay 1ms loss 1%", "netem loss 2%", "netem limit 1000 loss 2%"),
+            ("netem loss state 1%", "netem duplicate 1%", "netem duplicate 1%"),
+            (
+                "netem loss 1% 5% rate 1mbit ecn slot 1ms",
+                "netem loss 2%",
+                "netem loss 2% 5% rate 1mbit ecn slot 1ms",
+            ),
+            ("netem delay 1ms 1ms 5%", "netem delay 2ms 1ms", "netem delay 2ms 1ms 5%"),
+            ("netem loss 1% 5%", "netem loss 1% corrupt 2% 3%", "netem loss 1% corrupt 2% 3%"),
+        ] {
+            let changed = read(before).overlaid_by(&read(change)).unwrap();
+            assert!(read(after).meets(&changed, link), "{before}: {change}: {changed}");
+        }
+        assert_eq!(read("pfifo").overlaid_by(&read("bfifo")), None);
+        assert_eq!(
+            read("fq_codel flows 5 limit 7").as_change_of(&read("fq_codel flows 5")),
+            read("fq_codel limit 7")
+        );
+        assert_eq!(
+            read("fq_codel flows 5").as_change_of(&read("fq_codel flows 6")),
+            read("fq_codel flows 5")
+        );
     }
 
     /// Requests are moved from queue to queue; large kinds are boxed.

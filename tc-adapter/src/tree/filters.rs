@@ -165,7 +165,8 @@ pub(super) fn delete_prio(
 }
 
 impl<'a> Group<'a> {
-    /// A prio has one classifier and one protocol, and a hash table its number of buckets, for as long as it is there.
+    /// A prio has one classifier and one protocol, and a hash table its number of buckets, for as long as it is there. Some classifiers
+    /// are stricter still.
     fn can_be_edited(&self) -> bool {
         let Some((_, first)) = self.wanted.first() else { return true };
         let same_prio = self
@@ -181,7 +182,11 @@ impl<'a> Group<'a> {
         let same_tables = self.present.iter().filter_map(|entry| entry.filter.as_ref()).all(|filter| {
             !filter.is_table() || tables.get(&filter.handle).is_none_or(|wanted| wanted.meets(filter))
         });
-        same_prio && same_tables
+        // What keeps one out is the same in all that are there.
+        let present = self.present.first().and_then(|entry| entry.filter.as_ref());
+        let kept_out = present
+            .is_some_and(|present| self.wanted.iter().any(|(_, filter)| filter.is_kept_out_by(present)));
+        same_prio && same_tables && !kept_out
     }
 
     /// Decides about each wanted filter, and gives those that are surplus, hash tables last.

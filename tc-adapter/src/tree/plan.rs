@@ -160,6 +160,7 @@ impl<'a> DevicePlan<'a> {
         for hook in hooks {
             plan.hook(hook);
         }
+        plan.tbf_children();
         plan.obstructions();
         plan.forget_what_goes_along();
         let going = plan.led_to_and_surplus();
@@ -236,6 +237,32 @@ impl<'a> DevicePlan<'a> {
                 }
                 !below
             });
+        }
+    }
+
+    /// A change of TBF gives its limit to a child that is a fifo, too (`tbf_change`), which must then be changed back.
+    fn tbf_children(&mut self) {
+        let mut limits = BTreeMap::new();
+        for (parent, entry) in &self.present.qdiscs {
+            let Some(placed) = self.wanted.qdiscs.get(parent) else { continue };
+            if let Qdisc::Tbf(tbf) = &placed.qdisc
+                && fate(placed, entry, self.present.link) == Fate::Change
+            {
+                limits.insert(entry.handle.major(), tbf.limit);
+            }
+        }
+        for (_, entry) in self
+            .present
+            .qdiscs
+            .iter_mut()
+            .filter(|(parent, _)| **parent != Handle::ROOT && **parent != Handle::INGRESS)
+        {
+            let Some(&limit) = limits.get(&entry.parent.major()) else { continue };
+            match &mut entry.options {
+                Some(Qdisc::Pfifo(pfifo)) => pfifo.limit = Some(limit.bytes()),
+                Some(Qdisc::Bfifo(bfifo)) => bfifo.limit = Some(limit),
+                _ => {}
+            }
         }
     }
 
@@ -354,8 +381,10 @@ impl<'a> DevicePlan<'a> {
                     if entries.iter().any(|entry| is_bound(entry) || is_table(entry)) {
                         steps.extend(delete_prio(device, parent, prio, &entries));
                     }
-                } else if !self.filtered.contains(&(parent, prio.0, prio.1)) {
-                    // Nobody wants the others of it either, nor an empty prio.
+                } else if !self.filtered.contains(&(parent, prio.0, prio.1))
+                    || entries.iter().any(|entry| entry.filter.as_ref().is_some_and(Filter::is_single))
+                {
+                    // Nobody wants the others of it either, nor an empty prio; or there are no others.
                     if entries.iter().any(is_bound) {
                         steps.extend(delete_prio(device, parent, prio, &entries));
                         gone.insert((prio, None));
@@ -435,6 +464,10 @@ impl<'a> DevicePlan<'a> {
                     Fate::Stay | Fate::Rebuild => {}
                     Fate::Change => {
                         let handle = entry.handle;
+                        let qdisc = entry
+                            .options
+                            .as_ref()
+                            .map_or(qdisc.clone(), |present| qdisc.as_change_of(present));
                         self.push(Request::ChangeQdisc { device, parent, handle, qdisc }, Reason::Different);
                     }
                 },
@@ -512,16 +545,151 @@ fn fate(wanted: &PlacedQdisc, present: &QdiscEntry, link: Link) -> Fate {
     let named = wanted.handle == Handle::UNSPEC || wanted.handle == present.handle;
     match &present.options {
         Some(options) if named && wanted.qdisc.meets(options, link) => Fate::Stay,
-        // A change leaves as it is what it does not say.
-        Some(options)
-            if named
-                && options.is_changeable()
-                && options
-                    .overlaid_by(&wanted.qdisc)
-                    .is_some_and(|changed| wanted.qdisc.meets(&changed, link)) =>
-        {
-            Fate::Change
+        Some(options) if named => {
+            let change = wanted.qdisc.as_change_of(options);
+            // A change leaves as it is what it does not say.
+            let changed = options.overlaid_by(&change).filter(|_| change.is_changeable());
+            if changed.is_some_and(|changed| wanted.qdisc.meets(&changed, link)) {
+                Fate::Change
+            } else {
+                Fate::Rebuild
+            }
         }
         _ => Fate::Rebuild,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::Stats;
+    use crate::tree::Rounding;
+
+    fn read(text: &str) -> DeviceTree {
+        let text: String = text.lines().map(|line| line.replace(" add ", " add dev eth0 ") + "\n").collect();
+        let mut tree = Tree::from_batch(&text, Rounding::Exact).unwrap_or_else(|error| panic!("{error}"));
+        tree.devices.remove("eth0").unwrap()
+    }
+
+    /// As the kernel would report a tree that says everything.
+    fn present(text: &str) -> DeviceState {
+        let DeviceTree { qdiscs, classes, filters, .. } = read(text);
+        let qdisc = |(parent, PlacedQdisc { handle, qdisc }): (Handle, PlacedQdisc)| {
+            let kind = qdisc.kind().into();
+            let stats = Stats::default();
+            (
+                parent,
+                QdiscEntry { device: 7, handle, parent, kind, options: Some(qdisc), stats, xstats: None },
+            )
+        };
+        let class = |(classid, placed): (Handle, PlacedClass)| {
+            (classid, ClassState { parent: placed.parent_class(), class: placed.class })
+        };
+        let mut state = DeviceState {
+            index: 7,
+            link: Link { mtu: 1500, transmit_queue_length: 1000 },
+            qdiscs: qdiscs.into_iter().map(qdisc).collect(),
+            classes: classes.into_iter().map(class).collect(),
+            filters: BTreeMap::new(),
+        };
+        for PlacedFilter { parent, filter } in filters {
+            state.filters.entry(parent).or_default().push(FilterEntry {
+                device: 7,
+                parent,
+                chain: filter.chain,
+                prio: filter.prio,
+                protocol: filter.protocol,
+                handle: filter.handle,
+                kind: filter.classifier.kind().to_owned(),
+                filter: Some(filter),
+                action_stats: Vec::new(),
+                hits: None,
+            });
+        }
+        state
+    }
+
+    /// The commands without the device, and the reasons.
+    fn steps(from: &str, to: &str) -> Vec<String> {
+        let steps = DevicePlan::make(&read(to), &present(from));
+        let line = |(request, reason): &(Request, Reason)| {
+            let command = Command::of(request, "eth0").unwrap().to_string();
+            format!("{}: {reason}", command.replace(" dev eth0", ""))
+        };
+        steps.iter().map(line).collect()
+    }
+
+    #[test]
+    fn a_qdisc_is_changed_where_the_kernel_lets_it() {
+        let fq_codel = |text: &str| {
+            format!(
+                "qdisc add root handle 5: fq_codel flows 512 target 5ms interval 100ms ecn quantum 1514{text}"
+            )
+        };
+        assert_eq!(
+            steps(&fq_codel(" limit 10240"), "qdisc add root fq_codel flows 512 limit 7"),
+            ["qdisc change root handle 5: fq_codel limit 7: different"]
+        );
+        // The defaults that come back with a new one only.
+        assert_eq!(
+            steps(&fq_codel(" limit 7"), "qdisc add root handle 5: fq_codel flows 512"),
+            ["qdisc del root handle 5:: rebuilt", "qdisc add root handle 5: fq_codel flows 512: missing"]
+        );
+        assert_eq!(
+            steps("qdisc add root handle 5: prio bands 4 priomap 0 3", "qdisc add root handle 5: prio"),
+            ["qdisc change root handle 5: prio: different"]
+        );
+    }
+
+    #[test]
+    fn the_fifo_below_a_tbf_gets_its_limit_back() {
+        let tree = |limit: &str, child: &str| {
+            format!(
+                "qdisc add root handle 1: tbf rate 1mbit burst 5k limit {limit}\n\
+                 qdisc add parent 1:1 handle 2: {child}"
+            )
+        };
+        assert_eq!(
+            steps(&tree("9k", "pfifo limit 5"), &tree("10k", "pfifo limit 5")),
+            [
+                "qdisc change root handle 1: tbf rate 1mbit burst 5120b limit 10240b: different",
+                "qdisc change parent 1:1 handle 2: pfifo limit 5: different"
+            ]
+        );
+        assert_eq!(
+            steps(&tree("9k", "pfifo limit 1000"), &tree("10k", "pfifo")),
+            [
+                "qdisc del parent 1:1 handle 2:: rebuilt",
+                "qdisc change root handle 1: tbf rate 1mbit burst 5120b limit 10240b: different",
+                "qdisc add parent 1:1 handle 2: pfifo: missing"
+            ]
+        );
+    }
+
+    #[test]
+    fn some_filters_go_with_their_prio() {
+        let tree = |filter: &str| format!("qdisc add root handle 1: prio\nfilter add parent 1: {filter}");
+        for (from, to, added) in [
+            ("handle 0x1 matchall action pass", "matchall action drop", "matchall action drop"),
+            ("handle 0x1 matchall", "handle 0x2 matchall", "handle 0x2 matchall"),
+            ("handle 0x7 fw classid 1:1", "handle 7/0xff fw classid 1:1", "handle 0x7/0xff fw classid 1:1"),
+        ] {
+            let [from, to] = [from, to].map(|filter| format!("protocol all prio 3 {filter}"));
+            assert_eq!(
+                steps(&tree(&from), &tree(&to)),
+                [
+                    "filter del parent 1: prio 3: rebuilt".to_owned(),
+                    format!("filter add parent 1: protocol all prio 3 {added}: missing")
+                ]
+            );
+        }
+        let same = [
+            ("handle 0x1 matchall action pass", "matchall action pass"),
+            ("handle 0x7 fw classid 1:1", "handle 0x7/0xffffffff fw classid 1:1"),
+        ];
+        for (from, to) in same {
+            let [from, to] = [from, to].map(|filter| tree(&format!("protocol all prio 3 {filter}")));
+            assert_eq!(steps(&from, &to), [""; 0]);
+        }
     }
 }

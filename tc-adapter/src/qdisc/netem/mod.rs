@@ -103,6 +103,13 @@ impl Netem {
         self.gap.filter(|gap| *gap != 0).unwrap_or(u32::from(reordered))
     }
 
+    /// Whether anything has a correlation; otherwise a change leaves those that there are.
+    fn sends_correlations(&self) -> bool {
+        let chances = [random(self.loss), self.duplicate, self.corrupt, self.reorder];
+        let correlated = |chance: &Option<NetemChance>| chance.is_some_and(|one| one.correlation.is_some());
+        self.delay_correlation.is_some() || chances.iter().any(correlated)
+    }
+
     pub(super) fn encode(&self, buffer: &mut Vec<u8>) {
         nest(buffer, TCA_OPTIONS, |buffer| {
             let (loss, loss_correlation) = NetemChance::wire(random(self.loss));
@@ -119,10 +126,7 @@ impl Netem {
             buffer.extend_from_slice(header.map(u32::to_ne_bytes).as_flattened());
             // `tc` sends it also for those of corruption and reordering, which are sent elsewhere; and (6.1) not for a duplicate's
             // alone, which is then lost.
-            let chances = [random(self.loss), self.duplicate, self.corrupt, self.reorder];
-            let correlated =
-                |chance: &Option<NetemChance>| chance.is_some_and(|one| one.correlation.is_some());
-            if self.delay_correlation.is_some() || chances.iter().any(correlated) {
+            if self.sends_correlations() {
                 let delay_correlation = correlation(self.delay_correlation);
                 let all = [delay_correlation, loss_correlation, duplicate_correlation].map(u32::to_ne_bytes);
                 put(buffer, CORR, all.as_flattened());
@@ -244,6 +248,30 @@ impl Netem {
         let signed = |number: u32| i32::try_from(number).is_ok();
         held(i64::try_from(slot.max.nanoseconds()).is_ok(), "slot", "below 2^63 ns")?;
         held(signed(slot.packets) && signed(slot.bytes), "slot", "of at most 2147483647 packets and bytes")
+    }
+
+    /// What a change to `other` makes of it (`netem_change`).
+    pub(super) fn overlaid_by(&self, other: &Self) -> Self {
+        let mut changed = other.clone();
+        changed.corrupt = other.corrupt.or(self.corrupt);
+        // A gap makes reordering certain unless its chance is said along.
+        let certain = NetemChance::from_wire(u32::MAX, 0);
+        changed.reorder = other.reorder.or(if other.effective_gap() == 0 { self.reorder } else { certain });
+        changed.gap = Some(other.effective_gap());
+        changed.rate = other.rate.or(self.rate);
+        changed.slot = other.slot.or(self.slot);
+        changed.ecn |= self.ecn;
+        if !other.sends_correlations() {
+            let kept = |chance: Option<NetemChance>| chance.and_then(|present| present.correlation);
+            changed.delay_correlation = self.delay_correlation;
+            if let Some(duplicate) = &mut changed.duplicate {
+                duplicate.correlation = kept(self.duplicate);
+            }
+            if let Some(NetemLoss::Random(loss)) = &mut changed.loss {
+                loss.correlation = kept(random(self.loss));
+            }
+        }
+        changed
     }
 
     /// What is not said is nothing, but for the limit.
