@@ -171,7 +171,7 @@ pub use error::{Error, Inquiry, Loss};
 pub use events::{Event, Events};
 pub use filter::{Classifier, Filter, FilterEntry, FilterName, Protocol};
 pub use handle::{Handle, ParseHandleError};
-pub use htb::{HtbClass, HtbQdisc, HtbXstats, LinkLayer};
+pub use htb::{HtbClass, HtbQdisc, HtbXstats, LinkLayer, Rounding};
 pub use link::Link;
 pub use message::MessageType;
 #[doc(hidden)]

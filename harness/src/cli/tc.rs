@@ -1,7 +1,9 @@
 //! `qdiscope tc`: traffic control as a file says it, in the network namespace that this is started in.
 
 use std::fmt::Write as _;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::process;
 
@@ -91,17 +93,20 @@ pub(super) fn run(command: &Command) -> Result<Exit, Failure> {
         }
         Command::Apply { source, dry_run: false } => {
             let tree = source.tree()?;
+            let _lock = lock()?;
             let mut connection = Connection::connect().map_err(|error| environment(&error))?;
             let (stop, runtime) = (Stop::default(), runtime()?);
             runtime.block_on(async { stop_on_signal(&stop, "what was before will be restored") })?;
             let applied = apply_unless(&mut connection, &tree, || stop.is_set())
                 .map_err(|error| failure(source, error))?;
             warn(&applied.warnings);
-            print(&match applied.steps {
+            let done = match applied.steps {
                 0 => "nothing to change\n".to_owned(),
                 1 => "1 change\n".to_owned(),
                 steps => format!("{steps} changes\n"),
-            })?;
+            };
+            // What was asked for is done, whether or not it can be said.
+            print(&done).unwrap_or_else(|failure| tracing::warn!("{}, but: {failure}", done.trim_end()));
             Ok(Exit::Pass)
         }
         Command::Diff { source, json } => {
@@ -110,6 +115,21 @@ pub(super) fn run(command: &Command) -> Result<Exit, Failure> {
             Ok(if plan.is_empty() { Exit::Pass } else { Exit::Differs })
         }
     }
+}
+
+/// Held by whoever applies: two at a time would undo each other. A name of abstract sockets belongs to the network namespace, and is
+/// free again as soon as the process has ended, however it ended.
+fn lock() -> Result<UnixDatagram, Failure> {
+    let name = SocketAddr::from_abstract_name("qdiscope tc apply")
+        .map_err(|error| Failure::internal(format!("the name of a lock: {error}")))?;
+    UnixDatagram::bind_addr(&name).map_err(|error| {
+        Failure::environment(match error.kind() {
+            ErrorKind::AddrInUse => {
+                "another `qdiscope tc apply` is at work in this network namespace; wait for it".to_owned()
+            }
+            _ => format!("take the lock of this network namespace: {error}"),
+        })
+    })
 }
 
 /// What the kernel remarked: the first ones, since it may do so for every class.
@@ -129,15 +149,17 @@ impl Source {
         let text = read(&self.file).map_err(|error| Failure::usage(format!("{name}: {error}")))?;
         let tree = match self.format() {
             Format::Batch => {
-                return Tree::from_batch(&text, rounding_of_tc())
-                    .map_err(|error| Failure::usage(format!("{name}, {error}")));
+                let tree = Tree::from_batch(&text, rounding_of_tc());
+                return tree
+                    .map_err(|error| usage(format!("{name}, {error}")))
+                    .and_then(|tree| some(&name, tree));
             }
             Format::Toml => toml::from_str::<Tree>(&text).map_err(|error| error.to_string()),
             Format::Json => serde_json::from_str::<Tree>(&text).map_err(|error| error.to_string()),
         };
-        let tree = tree.map_err(|error| Failure::usage(format!("{name}: {}", error.trim_end())))?;
-        tree.check().map_err(|error| Failure::usage(format!("{name}: {error}")))?;
-        Ok(tree)
+        let tree = tree.map_err(|error| usage(format!("{name}: {}", error.trim_end())))?;
+        tree.check().map_err(|error| usage(format!("{name}: {error}")))?;
+        some(&name, tree)
     }
 
     fn format(&self) -> Format {
@@ -147,6 +169,25 @@ impl Source {
             _ => Format::Batch,
         })
     }
+}
+
+/// A tree that names nothing is most likely what is left of a pipe that broke.
+fn some(name: &impl std::fmt::Display, tree: Tree) -> Result<Tree, Failure> {
+    if tree.devices.is_empty() {
+        return Err(usage(format!("{name}: it names no device; to empty one: qdisc del dev NAME root")));
+    }
+    Ok(tree)
+}
+
+/// However long the words are that are wrong.
+fn usage(mut message: String) -> Failure {
+    const LONGEST: usize = 600;
+    if message.len() > LONGEST {
+        let end = (0..=LONGEST).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
+        message.truncate(end);
+        message.push_str(" …");
+    }
+    Failure::usage(message)
 }
 
 fn read(file: &Path) -> std::io::Result<String> {
@@ -199,7 +240,7 @@ fn failure(source: &Source, error: ApplyError) -> Failure {
         ApplyError::Step { command, error, standing } => {
             let exit = match *standing {
                 // Nothing of it can have been carried out.
-                Standing::Restored if error.errno() == Some(libc::EPERM) => Exit::Environment,
+                Standing::Restored if error.errno() == Some(libc::EPERM) => return environment(&error),
                 Standing::Restored => Exit::Refused,
                 _ => Exit::HalfApplied,
             };

@@ -82,6 +82,16 @@ impl Action {
         }
     }
 
+    /// Puts a device's name in the place of its index, where it is known.
+    pub(crate) fn name_device(&mut self, name: impl Fn(u32) -> Option<String>) {
+        if let Self::Mirred(mirred) = self
+            && let DeviceRef::Index(index) = mirred.dev
+            && let Some(name) = name(index)
+        {
+            mirred.dev = DeviceRef::Name(name);
+        }
+    }
+
     pub(crate) fn validate(&self) -> Result<(), InvalidRequest> {
         match self {
             Self::Gact(gact) => gact.validate(),

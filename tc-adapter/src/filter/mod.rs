@@ -201,6 +201,22 @@ impl Filter {
         read.map_err(|error| Syntax::new(format!("handle: {error}")))
     }
 
+    /// Whether it only makes its prio, with the root table: `tc filter add … u32`, as in the first line of the textbook's hash tables.
+    pub(crate) fn says_nothing(&self) -> bool {
+        let mut bytes = Vec::new();
+        let nothing = Self { chain: 0, ..Self::new(self.protocol, self.classifier.clone()) };
+        let says_more = self.handle != 0
+            || self.classid != Handle::UNSPEC
+            || self.police.is_some()
+            || !self.actions.is_empty();
+        !says_more && matches!(self.classifier, Classifier::U32(_) | Classifier::Fw(_)) && {
+            nothing.encode(&mut bytes);
+            let mut kind = Vec::new();
+            put_kind(self.classifier.kind(), &mut kind);
+            bytes == kind
+        }
+    }
+
     /// Whether it is a hash table of `u32`, and not a filter.
     pub(crate) fn is_table(&self) -> bool {
         matches!(&self.classifier, Classifier::U32(u32) if u32.is_table())
@@ -334,6 +350,11 @@ impl Filter {
             return Err(Syntax::new(format!("{kind}: police only as an action")));
         }
         Ok(Self { handle, classid, police, actions, ..Self::new(Protocol::default(), classifier) })
+    }
+
+    /// Puts names in the place of the indices of devices in its actions, where they are known.
+    pub(crate) fn name_devices(&mut self, name: impl Fn(u32) -> Option<String>) {
+        self.actions.iter_mut().for_each(|action| action.name_device(&name));
     }
 
     /// Looks the devices up that its actions name.

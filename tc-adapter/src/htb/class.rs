@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::attributes::{CEIL64, PARMS, RATE64};
-use super::ticks::{TICKS_IN_A_MICROSECOND, transmit_size, transmit_ticks, whole_microseconds};
+use super::ticks::{Rounding, TICKS_IN_A_MICROSECOND, transmit_size, transmit_ticks};
 use crate::attribute::{each, put, u16_at, u32_at, u64_at};
 use crate::rate::Rate;
 use crate::reply::Malformed;
@@ -36,6 +36,8 @@ pub struct HtbClass {
     pub overhead: u16,
     /// What a packet's bytes become on the line.
     pub link_layer: LinkLayer,
+    /// How the bursts are told to the kernel; which does not tell it back. Not a part of the text.
+    pub rounding: Rounding,
 }
 
 /// `linklayer`: how many bytes a packet takes on the line (tc-stab(8), `psched_l2t_ns` in `include/net/sch_generic.h`).
@@ -77,6 +79,7 @@ impl HtbClass {
             mpu: 0,
             overhead: 0,
             link_layer: LinkLayer::Ethernet,
+            rounding: Rounding::Exact,
         }
     }
 
@@ -113,8 +116,8 @@ impl HtbClass {
         parms[..12].copy_from_slice(&self.rate_spec(self.rate));
         parms[12..24].copy_from_slice(&self.rate_spec(self.ceil));
         let tail = [
-            transmit_ticks(self.effective_burst(), self.rate).unwrap_or(u32::MAX),
-            transmit_ticks(self.effective_cburst(), self.ceil).unwrap_or(u32::MAX),
+            self.rounding.ticks(self.effective_burst(), self.rate).unwrap_or(u32::MAX),
+            self.rounding.ticks(self.effective_cburst(), self.ceil).unwrap_or(u32::MAX),
             self.quantum.unwrap_or(0),
             0,
             self.prio,
@@ -181,7 +184,11 @@ impl HtbClass {
     pub fn meets(&self, actual: &Self) -> bool {
         let near = |ours: Size, theirs: Option<Size>, rate: Rate| {
             let ticks = |size| transmit_ticks(size, rate).unwrap_or(u32::MAX);
-            theirs.is_some_and(|theirs| ticks(ours).abs_diff(ticks(theirs)) <= TICKS_IN_A_MICROSECOND)
+            // What is read back is in whole bytes, of which one may take longer.
+            theirs.is_some_and(|theirs| {
+                ours.bytes().abs_diff(theirs.bytes()) <= 1
+                    || ticks(ours).abs_diff(ticks(theirs)) <= TICKS_IN_A_MICROSECOND
+            })
         };
         let rest =
             |class: &Self| (class.rate, class.ceil, class.prio, class.mpu, class.overhead, class.link_layer);
@@ -191,13 +198,10 @@ impl HtbClass {
             && (self.quantum.is_none() || self.quantum == actual.quantum)
     }
 
-    /// With the bursts that `tc` before iproute2 6.15 makes of these: it rounds their times down to whole microseconds, so
-    /// that at 40 Gbit/s nothing is left of 1600 bytes.
+    /// With the bursts as `tc` before iproute2 6.15 tells them.
     #[must_use]
     pub(crate) fn with_whole_microseconds(self) -> Self {
-        let burst = Some(whole_microseconds(self.effective_burst(), self.rate));
-        let cburst = Some(whole_microseconds(self.effective_cburst(), self.ceil));
-        Self { burst, cburst, ..self }
+        Self { rounding: Rounding::Microseconds, ..self }
     }
 
     /// Reads the value of `TCA_OPTIONS`. Bursts come back as the bytes that fit their ticks, so above 125 Mbit/s, where
@@ -240,6 +244,7 @@ impl HtbClass {
                 Some(2) => LinkLayer::Atm,
                 _ => LinkLayer::Ethernet,
             },
+            rounding: Rounding::Exact,
         })
     }
 }
@@ -319,13 +324,15 @@ impl TryFrom<Settings> for HtbClass {
     fn try_from(settings: Settings) -> Result<Self, Self::Error> {
         let Settings { rate, ceil, burst, cburst, prio, quantum, mpu, overhead, link_layer } = settings;
         let rate = rate.ok_or("an HTB class needs a rate")?;
-        Ok(Self { rate, ceil: ceil.unwrap_or(rate), burst, cburst, prio, quantum, mpu, overhead, link_layer })
+        let (ceil, rounding) = (ceil.unwrap_or(rate), Rounding::Exact);
+        Ok(Self { rate, ceil, burst, cburst, prio, quantum, mpu, overhead, link_layer, rounding })
     }
 }
 
 impl From<HtbClass> for Settings {
     fn from(class: HtbClass) -> Self {
-        let HtbClass { rate, ceil, burst, cburst, prio, quantum, mpu, overhead, link_layer } = class;
+        let HtbClass { rate, ceil, burst, cburst, prio, quantum, mpu, overhead, link_layer, rounding: _ } =
+            class;
         let ceil = Some(ceil).filter(|ceil| *ceil != rate);
         Self { rate: Some(rate), ceil, burst, cburst, prio, quantum, mpu, overhead, link_layer }
     }
@@ -379,6 +386,7 @@ mod tests {
                 cburst: cburst.map(Size::from_bytes),
                 prio, quantum: quantum.filter(|quantum| *quantum != 0), mpu, overhead,
                 link_layer: if atm { LinkLayer::Atm } else { LinkLayer::Ethernet },
+                rounding: Rounding::Exact,
             }
         }
     }

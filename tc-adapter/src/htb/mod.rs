@@ -10,6 +10,7 @@ mod xstats;
 pub use class::{HtbClass, LinkLayer};
 pub(crate) use class::{LINK_LAYER_MASK, level, link_layer};
 pub use qdisc::HtbQdisc;
+pub use ticks::Rounding;
 pub(crate) use ticks::{
     TICKS_IN_A_MICROSECOND, reported_size, transmit_size, transmit_ticks, whole_microseconds,
 };

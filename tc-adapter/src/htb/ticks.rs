@@ -37,12 +37,36 @@ pub(crate) fn reported_size(ticks: u32, rate: Rate) -> Size {
     Size::from_bytes(u32::try_from(bytes).unwrap_or(u32::MAX))
 }
 
+/// How the time of a burst is told to the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Rounding {
+    /// To the tick, upwards, so that no burst is smaller than asked; as `tc` from iproute2 6.15 on.
+    #[default]
+    Exact,
+    /// As older ones: down to whole microseconds (`tc_calc_xmittime`), so that the kernel gets up to a microsecond's bytes less;
+    /// at 40 Gbit/s nothing is left of 1600 bytes.
+    Microseconds,
+}
+
+impl Rounding {
+    /// How long `size` bytes take at `rate`, in ticks. `None`: too long.
+    pub(crate) fn ticks(self, size: Size, rate: Rate) -> Option<u32> {
+        match self {
+            Self::Exact => transmit_ticks(size, rate),
+            Self::Microseconds => whole_microsecond_ticks(size, rate),
+        }
+    }
+}
+
+fn whole_microsecond_ticks(size: Size, rate: Rate) -> Option<u32> {
+    let microseconds = u64::from(size.bytes()) * 1_000_000 / rate.bytes_per_second();
+    u32::try_from(u128::from(microseconds) * u128::from(TICKS_PER_SECOND) / 1_000_000).ok()
+}
+
 /// The bytes of the whole microseconds that `size` takes at `rate`: what `tc` before iproute2 6.15 makes of it
 /// (`tc_calc_xmittime`, `tc_core_time2tick`).
 pub(crate) fn whole_microseconds(size: Size, rate: Rate) -> Size {
-    let microseconds = u64::from(size.bytes()) * 1_000_000 / rate.bytes_per_second();
-    let ticks = u128::from(microseconds) * u128::from(TICKS_PER_SECOND) / 1_000_000;
-    transmit_size(u32::try_from(ticks).unwrap_or(u32::MAX), rate)
+    transmit_size(whole_microsecond_ticks(size, rate).unwrap_or(u32::MAX), rate)
 }
 
 #[cfg(test)]
@@ -60,6 +84,11 @@ mod tests {
         assert_eq!(ticks(1600, "8bit"), None); // 1600 s
         assert_eq!(ticks(u32::MAX, "40gbit"), Some(13_421_773)); // below a second
         assert_eq!(ticks(0, "8bit"), Some(0));
+        let older =
+            |size, rate: &str| Rounding::Microseconds.ticks(Size::from_bytes(size), rate.parse().unwrap());
+        assert_eq!(older(1600, "1gbit"), Some(187)); // 12.8 µs become 12
+        assert_eq!(older(1600, "90kbit"), Some(2_222_218));
+        assert_eq!(older(1600, "40gbit"), Some(0));
     }
 
     proptest! {

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use super::{Plan, State, Step, Tree};
 use crate::checks::{Check, Checks};
-use crate::command::Command;
 use crate::connection::{Answer, Connection, OnError};
 use crate::device::Device;
 use crate::error::Error;
@@ -68,7 +67,7 @@ pub enum ApplyError {
     },
     /// All steps were carried out, and yet the kernel has something else: somebody edits the same devices, or this kernel makes of a
     /// setting something that this crate does not know.
-    #[error("carried out, but the kernel has something else; these would be needed still:\n{0}")]
+    #[error("carried out, but the kernel has something else; these would be needed still:\n{}", first_of(.0))]
     Differs(Plan),
 }
 
@@ -89,6 +88,19 @@ pub enum Standing {
     },
 }
 
+fn first_of(plan: &Plan) -> String {
+    let text = plan.to_string();
+    let mut lines: Vec<&str> = text.lines().take(SHOWN).collect();
+    let more = format!("and {} more", plan.steps.len().saturating_sub(SHOWN));
+    if plan.steps.len() > SHOWN {
+        lines.push(&more);
+    }
+    lines.join("\n")
+}
+
+/// How many commands a message shows; [`Standing::Between`] has all.
+const SHOWN: usize = 20;
+
 impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -99,11 +111,14 @@ impl fmt::Display for Standing {
                     "what was before could not be restored ({because}). Carried out and not undone, {} in all:",
                     done.len()
                 )?;
-                done.iter().try_for_each(|command| write!(f, "\n{command}"))?;
+                done.iter().take(SHOWN).try_for_each(|command| write!(f, "\n{command}"))?;
+                if done.len() > SHOWN {
+                    write!(f, "\nand {} more", done.len() - SHOWN)?;
+                }
                 if missing.is_empty() {
                     return Ok(());
                 }
-                write!(f, "\nTo have back what was before:\n{missing}")
+                write!(f, "\nTo have back what was before:\n{}", first_of(missing))
             }
         }
     }
@@ -133,14 +148,15 @@ pub fn apply_unless(
     let mut done = Applied::default();
     for steps in at_once(&plan.steps) {
         if stop() {
-            let standing = Box::new(restore(connection, tree, &before, &plan.steps[..done.steps]));
+            let standing = Box::new(restore(connection, tree, &before, &plan, done.steps));
             return Err(ApplyError::Stopped { standing });
         }
         let mut failed = None;
         for (step, outcome) in steps.iter().zip(carry_out(connection, steps, PLANNED)) {
             match outcome {
                 Ok(answer) => {
-                    let remark = answer.warning.map(|text| Warning { command: command_of(step), text });
+                    let remark =
+                        answer.warning.map(|text| Warning { command: command_of(&plan, step), text });
                     done.warnings.extend(remark);
                 }
                 Err(error) if is_gone_anyway(step, &error) => {}
@@ -150,8 +166,8 @@ pub fn apply_unless(
         }
         done.steps += steps.len();
         if let Some((step, error)) = failed {
-            let command = command_of(step);
-            let standing = Box::new(restore(connection, tree, &before, &plan.steps[..done.steps]));
+            let command = command_of(&plan, step);
+            let standing = Box::new(restore(connection, tree, &before, &plan, done.steps));
             return Err(ApplyError::Step { command, error, standing });
         }
     }
@@ -210,14 +226,14 @@ fn index_of(name: &str) -> Result<u32, Error> {
     Device::by_name(name).map(|device| device.index)
 }
 
-fn command_of(step: &Step) -> String {
-    Command::of(&step.request, &step.device).map_or_else(String::new, |command| command.to_string())
+fn command_of(plan: &Plan, step: &Step) -> String {
+    plan.command(step).map_or_else(String::new, |command| command.to_string())
 }
 
 /// Brings `before` about again, and says whether that worked.
-fn restore(connection: &mut Connection, tree: &Tree, before: &State, sent: &[Step]) -> Standing {
+fn restore(connection: &mut Connection, tree: &Tree, before: &State, plan: &Plan, sent: usize) -> Standing {
     let (last_good, unknown) = before.to_tree(tree);
-    let done = || sent.iter().map(command_of).collect();
+    let done = || plan.steps[..sent].iter().map(|step| command_of(plan, step)).collect();
     let rest = |connection: &mut Connection| -> Result<Plan, Error> {
         let state = State::read(connection, &last_good)?;
         last_good.plan(&state, index_of)

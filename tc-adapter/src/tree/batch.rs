@@ -6,17 +6,8 @@ use super::{DeviceTree, Hook, PlacedClass, PlacedFilter, PlacedQdisc, Tree, Tree
 use crate::command::{Command, Object, Verb};
 use crate::filter::{Filter, FilterName};
 use crate::handle::Handle;
+use crate::htb::Rounding;
 use crate::words::{Syntax, split};
-
-/// How the bursts in a `tc -batch` file are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Rounding {
-    /// As they are written, as `tc` from iproute2 6.15 on.
-    Exact,
-    /// As older ones: the time of a burst is rounded down to whole microseconds, so that the kernel gets up to a
-    /// microsecond's bytes less.
-    Microseconds,
-}
 
 /// What is wrong with a `tc -batch` file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -25,6 +25,11 @@ impl Tree {
     /// Checks that everything hangs on something that is in the tree, and each object's settings.
     pub fn check(&self) -> Result<(), TreeError> {
         for (name, device) in &self.devices {
+            if !is_device_name(name) {
+                let problem =
+                    "this is no name of a device: 1 to 15 bytes, without blanks and slashes".to_owned();
+                return Err(TreeError { device: name.clone(), object: (Kind::Qdisc, Handle::ROOT), problem });
+            }
             device.check().map_err(|(object, problem)| TreeError {
                 device: name.clone(),
                 object,
@@ -33,6 +38,11 @@ impl Tree {
         }
         Ok(())
     }
+}
+
+/// As the kernel has it (`dev_valid_name`).
+fn is_device_name(name: &str) -> bool {
+    (1..=15).contains(&name.len()) && !name.contains(|c: char| c.is_whitespace() || c == '/')
 }
 
 /// Qdiscs by their handles.

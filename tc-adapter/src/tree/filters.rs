@@ -37,6 +37,8 @@ struct Group<'a> {
     present: Vec<&'a FilterEntry>,
     /// What the kernel lists first of the prio, even if it has no filters.
     whole: Option<&'a FilterEntry>,
+    /// All of it is removed first.
+    rebuilt: bool,
 }
 
 /// What becomes of a filter of the tree.
@@ -58,11 +60,12 @@ enum Fate {
 }
 
 impl FilterSteps {
-    /// `going` are classes that go although filters are to lead to them. No present filter leads there any more; a new one must not come
+    /// `said` are the parents of `wanted` as they were written. `going` are classes that go although filters are to lead to them. No present filter leads there any more; a new one must not come
     /// before they have gone, for it would hold them.
     pub(super) fn new(
         device: u32,
         wanted: &[PlacedFilter],
+        said: &[Handle],
         present: &BTreeMap<Handle, Vec<FilterEntry>>,
         going: &BTreeSet<Handle>,
     ) -> Self {
@@ -79,25 +82,54 @@ impl FilterSteps {
                 }
             }
         }
+        // Tables are known by their names in the whole qdisc: before one comes at another place it must have gone at this one.
+        let tables: HashMap<(u16, u32), Place> = wanted
+            .iter()
+            .filter(|placed| placed.filter.is_table())
+            .map(|PlacedFilter { parent, filter }| {
+                ((parent.major(), filter.handle), (*parent, filter.chain, filter.prio))
+            })
+            .collect();
         let mut steps = Self { before: Vec::new(), changes: Vec::new(), after: Vec::new(), late: Vec::new() };
         let mut fates: Vec<Fate> = vec![Fate::Stay; wanted.len()];
         for ((parent, chain, prio), mut group) in groups {
             let delete = |name: FilterName| Request::DeleteFilter { device, parent, name: Box::new(name) };
-            if group.wanted.is_empty() {
+            let moves = group.present.iter().any(|entry| {
+                let place = tables.get(&(parent.major(), entry.handle));
+                place.is_some_and(|place| *place != (parent, chain, prio))
+                    && entry.filter.as_ref().is_some_and(Filter::is_table)
+            });
+            if group.wanted.is_empty() && !moves {
                 let requests = delete_prio(device, parent, (chain, prio), &group.present);
                 steps.after.extend(requests.into_iter().map(|request| (request, Reason::Surplus)));
                 continue;
             }
-            if !group.can_be_edited() {
+            if moves || !group.can_be_edited() {
                 let requests = delete_prio(device, parent, (chain, prio), &group.present);
                 steps.before.extend(requests.into_iter().map(|request| (request, Reason::Rebuilt)));
                 group.present.clear();
+                group.rebuilt = true;
             }
-            let surplus = group.decide(&mut fates, going);
+            let (present, ours) = (group.present.clone(), group.wanted.clone());
+            let mut obstacles = Vec::new();
+            let surplus = group.decide(&mut fates, going, &mut obstacles);
+            // With its last filter the kernel removes a prio with all its tables (`u32_delete`).
+            let keeps_one = ours.iter().any(|(index, filter)| {
+                !filter.is_table() && matches!(fates[*index], Fate::Stay | Fate::Replace { .. })
+            });
+            if !present.is_empty() && !keeps_one && ours.iter().any(|(_, filter)| filter.is_table()) {
+                for (index, filter) in &ours {
+                    fates[*index] = Fate::Add { handle: filter.handle };
+                }
+                let requests = delete_prio(device, parent, (chain, prio), &present);
+                steps.before.extend(requests.into_iter().map(|request| (request, Reason::Rebuilt)));
+                continue;
+            }
+            steps.before.extend(obstacles.into_iter().map(|entry| (delete(entry.name()), Reason::Rebuilt)));
             steps.after.extend(surplus.into_iter().map(|entry| (delete(entry.name()), Reason::Surplus)));
         }
         let mut waiting: HashSet<Place> = HashSet::new();
-        for (PlacedFilter { parent, filter }, fate) in wanted.iter().zip(fates) {
+        for ((PlacedFilter { parent, filter }, &said), fate) in wanted.iter().zip(said).zip(fates) {
             let parent = *parent;
             let numbered = |handle| {
                 let mut filter = Filter { handle, ..filter.clone() };
@@ -120,17 +152,17 @@ impl FilterSteps {
             let (request, reason) = match fate {
                 Fate::Stay => continue,
                 Fate::Add { handle } => {
-                    (Request::AddFilter { device, parent, filter: numbered(handle) }, Reason::Missing)
+                    (Request::AddFilter { device, parent: said, filter: numbered(handle) }, Reason::Missing)
                 }
                 Fate::Replace { handle } => {
                     // One that is there is known by its whole name.
                     let filter = Box::new(Filter { handle, ..*numbered(handle) });
-                    (Request::ReplaceFilter { device, parent, filter }, Reason::Different)
+                    (Request::ReplaceFilter { device, parent: said, filter }, Reason::Different)
                 }
                 Fate::Renew { old, handle } => {
                     let request = Request::DeleteFilter { device, parent, name: Box::new(old) };
                     steps.changes.push((request, Reason::Rebuilt));
-                    (Request::AddFilter { device, parent, filter: numbered(handle) }, Reason::Different)
+                    (Request::AddFilter { device, parent: said, filter: numbered(handle) }, Reason::Different)
                 }
             };
             if must_wait {
@@ -190,10 +222,23 @@ impl<'a> Group<'a> {
     }
 
     /// Decides about each wanted filter, and gives those that are surplus, hash tables last.
-    fn decide(mut self, fates: &mut [Fate], going: &BTreeSet<Handle>) -> Vec<&'a FilterEntry> {
+    fn decide(
+        mut self,
+        fates: &mut [Fate],
+        going: &BTreeSet<Handle>,
+        obstacles: &mut Vec<&'a FilterEntry>,
+    ) -> Vec<&'a FilterEntry> {
         let address = |filter: &Filter| (filter.is_table(), filter.bucket(), filter.number());
         let mut by_address: HashMap<_, &FilterEntry> =
             self.present.iter().filter_map(|entry| Some((address(entry.filter.as_ref()?), *entry))).collect();
+        // Those that only make the prio.
+        let whole = self.whole.filter(|_| !self.rebuilt);
+        self.wanted.retain(|(index, filter)| {
+            if filter.says_nothing() {
+                fates[*index] = if whole.is_some() { Fate::Stay } else { Fate::Add { handle: 0 } };
+            }
+            !filter.says_nothing()
+        });
         // Those with a handle of their own.
         self.wanted.retain(|(index, filter)| {
             if filter.handle == 0 {
@@ -213,25 +258,37 @@ impl<'a> Group<'a> {
             buckets.entry(wanted.1.bucket()).or_default().wanted.push(wanted);
         }
         for entry in self.present {
+            if entry.filter.as_ref().is_some_and(Filter::is_table) {
+                surplus.push(entry);
+                continue;
+            }
             let bucket = entry.filter.as_ref().map_or(0, Filter::bucket);
             buckets.entry(bucket).or_default().present.push(entry);
         }
         for bucket in buckets.into_values() {
-            surplus.extend(bucket.align(fates, going));
+            surplus.extend(bucket.align(fates, going, obstacles));
         }
         surplus.sort_by_key(|entry| entry.filter.as_ref().is_some_and(Filter::is_table));
         surplus
     }
 
     /// Finds for each wanted filter the one that is to be it, so that as many as can be stay and the order is that of the tree.
-    fn align(self, fates: &mut [Fate], going: &BTreeSet<Handle>) -> Vec<&'a FilterEntry> {
-        let Self { wanted, present, .. } = self;
+    fn align(
+        self,
+        fates: &mut [Fate],
+        going: &BTreeSet<Handle>,
+        obstacles: &mut Vec<&'a FilterEntry>,
+    ) -> Vec<&'a FilterEntry> {
+        let Self { mut wanted, present, .. } = self;
         if wanted.iter().any(|(_, filter)| filter.is_stacked()) {
             return stack(&wanted, present, fates, going);
         }
         if !wanted.iter().any(|(_, filter)| filter.is_ordered()) {
             return pair(&wanted, present, fates);
         }
+        // When the upper numbers are used up the kernel takes those from 1 on, which are asked before all others.
+        let beyond = wanted.len().saturating_sub(UPPER_NUMBERS);
+        wanted.rotate_right(beyond);
         let mut names: HashMap<String, usize> = HashMap::new();
         let mut name = |filter: Option<&Filter>| {
             let next = names.len();
@@ -275,7 +332,8 @@ impl<'a> Group<'a> {
         if present.is_empty() {
             // The kernel numbers them in the order in which they come, unless some must wait.
             if wanted.iter().any(|(_, filter)| going.contains(&filter.classid)) {
-                for (handle, (index, _)) in (FIRST_NUMBER..).zip(&wanted) {
+                let lower = (1..).take(beyond);
+                for (handle, (index, _)) in lower.chain(FIRST_NUMBER..).zip(&wanted) {
                     fates[*index] = Fate::Add { handle };
                 }
             }
@@ -289,17 +347,12 @@ impl<'a> Group<'a> {
             }
             return surplus;
         }
-        // No room between two that stay: the bucket is made anew, first the old ones one by one.
-        let old = present.iter().map(|entry| Some(entry.handle));
-        let handles: Vec<Option<u32>> = old.chain(std::iter::repeat(None)).take(wanted.len()).collect();
-        let handles = number(&handles).unwrap_or_else(|| vec![0; wanted.len()]);
-        for (place, ((index, _), handle)) in wanted.iter().zip(handles).enumerate() {
-            fates[*index] = match present.get(place) {
-                Some(entry) => Fate::Renew { old: entry.name(), handle: entry.handle },
-                None => Fate::Add { handle },
-            };
+        // No room between two that stay: all are made anew, and what is there goes first.
+        for (index, _) in &wanted {
+            fates[*index] = Fate::Add { handle: 0 };
         }
-        present.into_iter().skip(wanted.len()).collect()
+        obstacles.extend(present);
+        Vec::new()
     }
 }
 
@@ -379,8 +432,9 @@ fn pair<'a>(
     present
 }
 
-/// The number that the kernel gives the first filter of a bucket (`gen_new_kid`).
+/// The number that the kernel gives the first filter of a bucket (`gen_new_kid`), and how many there are from there on.
 const FIRST_NUMBER: u32 = 0x800;
+const UPPER_NUMBERS: usize = 0x800;
 
 /// Numbers for those that have none, so that all ascend; `None`: there is no room. The last twelve bits count.
 fn number(handles: &[Option<u32>]) -> Option<Vec<u32>> {

@@ -76,8 +76,9 @@ use crate::handle::Handle;
 use crate::htb::HtbClass;
 use crate::qdisc::Qdisc;
 
+pub use crate::htb::Rounding;
 pub use apply::{Applied, ApplyError, Standing, Warning, apply, apply_unless};
-pub use batch::{BatchError, Rounding};
+pub use batch::BatchError;
 pub use check::TreeError;
 pub use plan::{Plan, Reason, Step};
 pub use state::State;

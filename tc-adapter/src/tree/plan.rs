@@ -6,7 +6,7 @@ use std::fmt;
 use super::filters::{FilterSteps, delete_prio};
 use super::state::{ClassState, DeviceState};
 use super::{DeviceTree, Hook, PlacedClass, PlacedFilter, PlacedQdisc, State, Tree};
-use crate::command::Command;
+use crate::command::{Command, Object};
 use crate::entry::QdiscEntry;
 use crate::error::Error;
 use crate::filter::{Filter, FilterEntry};
@@ -21,6 +21,8 @@ use crate::request::Request;
 pub struct Plan {
     /// One request after the other.
     pub steps: Vec<Step>,
+    /// The devices that actions name, by their indices.
+    names: BTreeMap<u32, String>,
 }
 
 /// One request, and why it is needed.
@@ -61,6 +63,15 @@ impl fmt::Display for Reason {
 }
 
 impl Plan {
+    /// The `tc` command that does what the step does.
+    pub fn command(&self, step: &Step) -> Option<Command> {
+        let mut command = Command::of(&step.request, &step.device)?;
+        if let Object::Filter { filter: Some(filter), .. } = &mut command.object {
+            filter.name_devices(|index| self.names.get(&index).cloned());
+        }
+        Some(command)
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
@@ -71,7 +82,7 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for step in &self.steps {
-            if let Some(command) = Command::of(&step.request, &step.device) {
+            if let Some(command) = self.command(step) {
                 writeln!(f, "{command}")?;
             }
         }
@@ -93,13 +104,26 @@ impl Tree {
         let mut plan = Plan::default();
         for (name, wanted) in &self.devices {
             let mut wanted = wanted.clone();
+            let has_one_place = matches!(
+                wanted.qdiscs.get(&Handle::INGRESS),
+                Some(PlacedQdisc { qdisc: Qdisc::Ingress(_), .. })
+            );
+            let said: Vec<Handle> = wanted.filters.iter().map(|placed| placed.parent).collect();
             for placed in &mut wanted.filters {
-                placed.filter.resolve(&mut lookup)?;
+                // Under `ingress` there is one place, whatever minor is asked for. (But the kernel shows the one that was said last.)
+                if has_one_place && placed.parent.major() == 0xFFFF {
+                    placed.parent = placed.parent.of_qdisc();
+                }
+                placed.filter.resolve(|name| {
+                    let index = lookup(name)?;
+                    plan.names.insert(index, name.to_owned());
+                    Ok::<_, Error>(index)
+                })?;
                 placed.filter.forget_root_table();
             }
             let present =
                 state.devices.get(name).ok_or_else(|| Error::NoSuchDevice { device: name.clone() })?;
-            let steps = DevicePlan::make(&wanted, present);
+            let steps = DevicePlan::make(&wanted, &said, present);
             plan.steps.extend(steps.into_iter().map(|(request, reason)| Step {
                 device: name.clone(),
                 request,
@@ -131,7 +155,7 @@ struct DevicePlan<'a> {
 }
 
 impl<'a> DevicePlan<'a> {
-    fn make(wanted: &'a DeviceTree, present: &DeviceState) -> Steps {
+    fn make(wanted: &'a DeviceTree, said: &[Handle], present: &DeviceState) -> Steps {
         let hooks = wanted.hooks();
         let mut present = present.clone();
         // What belongs to other hooks is nobody's business here.
@@ -165,7 +189,8 @@ impl<'a> DevicePlan<'a> {
         plan.forget_what_goes_along();
         let going = plan.led_to_and_surplus();
         plan.unbind(&going);
-        let mut filters = FilterSteps::new(plan.device, &plan.wanted.filters, &plan.present.filters, &going);
+        let mut filters =
+            FilterSteps::new(plan.device, &plan.wanted.filters, said, &plan.present.filters, &going);
         plan.steps.append(&mut filters.before);
         plan.classes();
         plan.qdiscs();
@@ -611,7 +636,9 @@ mod tests {
 
     /// The commands without the device, and the reasons.
     fn steps(from: &str, to: &str) -> Vec<String> {
-        let steps = DevicePlan::make(&read(to), &present(from));
+        let wanted = read(to);
+        let said: Vec<Handle> = wanted.filters.iter().map(|placed| placed.parent).collect();
+        let steps = DevicePlan::make(&wanted, &said, &present(from));
         let line = |(request, reason): &(Request, Reason)| {
             let command = Command::of(request, "eth0").unwrap().to_string();
             format!("{}: {reason}", command.replace(" dev eth0", ""))

@@ -7,7 +7,7 @@ use crate::connection::Connection;
 use crate::device::Device;
 use crate::entry::QdiscEntry;
 use crate::error::Error;
-use crate::filter::FilterEntry;
+use crate::filter::{Classifier, Filter, FilterEntry, U32};
 use crate::handle::Handle;
 use crate::htb::{self, HtbClass};
 use crate::link::Link;
@@ -83,6 +83,16 @@ impl State {
             for (&parent, filters) in
                 state.filters.iter().filter(|(parent, _)| hooks.contains(&Hook::of(**parent)))
             {
+                let empty = |entry: &&FilterEntry| {
+                    entry.handle == 0
+                        && entry.kind == "u32"
+                        && !filters.iter().any(|other| other.prio == entry.prio && !other.is_only_a_place())
+                };
+                for entry in filters.iter().filter(empty) {
+                    let (chain, prio, nothing) = (entry.chain, entry.prio, Classifier::U32(U32::default()));
+                    let filter = Filter { chain, prio, ..Filter::new(entry.protocol, nothing) };
+                    device.filters.push(PlacedFilter { parent, filter });
+                }
                 for entry in filters.iter().filter(|entry| !entry.is_only_a_place()) {
                     match &entry.filter {
                         Some(filter) => {

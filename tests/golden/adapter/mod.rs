@@ -76,6 +76,7 @@ const TESTS: &[(&str, Test)] = &[
         sharing::a_future_that_is_kept_holds_up_nobody,
     ),
     ("adapter::trees::any_tree_becomes_any_other", trees::any_tree_becomes_any_other),
+    ("adapter::trees::the_odd_ways_of_u32", trees::the_odd_ways_of_u32),
     ("adapter::safety::a_class_is_not_moved_by_replacing_it", safety::a_class_is_not_moved_by_replacing_it),
     ("adapter::safety::a_missing_parent_by_name", safety::a_missing_parent_by_name),
     ("adapter::safety::a_leaf_qdisc_is_spared", safety::a_leaf_qdisc_is_spared),

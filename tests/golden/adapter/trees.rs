@@ -211,12 +211,56 @@ fn by_tc(file: &str) -> Result<Vec<String>, Failed> {
 }
 
 pub(crate) fn any_tree_becomes_any_other() -> Result<(), Failed> {
+    walk((0..150).map(Shaper::file))
+}
+
+const ONE_CLASS: &str = "qdisc add dev ours root handle 1: htb\n\
+                         class add dev ours parent 1: classid 1:1 htb rate 1mbit\n";
+
+/// One filter in a hash table that has a name.
+fn tabled(prio: u32, divisor: u32) -> String {
+    let at = format!("filter add dev ours parent 1: protocol ip prio {prio}");
+    format!(
+        "{ONE_CLASS}{at} handle 3: u32 divisor {divisor}\n\
+         {at} u32 ht 800:: match ip src 10.0.1.0/24 hashkey mask 0x000000ff at 12 link 3:\n\
+         {at} u32 ht 3:1: match ip src 10.0.1.1/32 flowid 1:1\n"
+    )
+}
+
+fn plain(filters: u32) -> String {
+    let at = "filter add dev ours parent 1: protocol ip prio 5 u32 match ip dst";
+    let filter = |n: u32| format!("{at} 100.{}.{}.0/24 flowid 1:1\n", n >> 8, n & 0xFF);
+    ONE_CLASS.to_owned() + &(0..filters).map(filter).collect::<String>()
+}
+
+/// What the manual of `u32` does not tell: tables whose names are the qdisc's, a bucket whose upper numbers are used up, a prio
+/// without filters.
+pub(crate) fn the_odd_ways_of_u32() -> Result<(), Failed> {
+    let empty_first =
+        tabled(5, 256).replacen("filter", "filter add dev ours parent 1: protocol ip prio 5 u32\nfilter", 1);
+    walk([
+        tabled(5, 256),
+        plain(1),
+        tabled(5, 256),
+        tabled(6, 256),
+        tabled(6, 16),
+        plain(2300),
+        plain(2299),
+        plain(2300),
+        empty_first.clone(),
+        plain(3),
+        empty_first,
+        ONE_CLASS.to_owned(),
+    ])
+}
+
+/// Applies one file after the other, and compares each time with what `tc` makes of it.
+fn walk(files: impl IntoIterator<Item = String>) -> Result<(), Failed> {
     veth(OURS, THEIRS)?;
     let mut connection = Connection::connect()?;
     let mut last = String::new();
-    for seed in 0..150 {
-        let file = Shaper::file(seed);
-        let context = |what: &str| format!("seed {seed}: {what}\nfrom:\n{last}\nto:\n{file}");
+    for (number, file) in files.into_iter().enumerate() {
+        let context = |what: &str| format!("file {number}: {what}\nfrom:\n{last}\nto:\n{file}");
         // As the tc of this machine reads bursts.
         let tree =
             Tree::from_batch(&file, Rounding::Microseconds).map_err(|error| context(&error.to_string()))?;
