@@ -157,7 +157,7 @@ impl Skbedit {
                 }
                 _ if abbreviates(word, "priority") => {
                     words.next();
-                    skbedit.priority = Some(words.parse(word)?);
+                    skbedit.priority = Some(class(words.value(word)?)?);
                 }
                 _ if abbreviates(word, "mark") => {
                     words.next();
@@ -225,6 +225,13 @@ impl fmt::Display for Skbedit {
     }
 }
 
+/// A class; a number without a colon is all of it (`get_tc_classid` of iproute2).
+fn class(text: &str) -> Result<Handle, Syntax> {
+    let raw = u32::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16);
+    raw.map(Handle::from_raw)
+        .or_else(|_| text.parse().map_err(|error| Syntax::new(format!("priority: {error}"))))
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::{control, options};
@@ -246,5 +253,13 @@ pub(super) mod tests {
                 options,
             },
         )
+    }
+
+    #[test]
+    fn a_priority_may_be_a_number() {
+        assert_eq!(class("3"), Ok(Handle::new(0, 3)));
+        assert_eq!(class("10002"), Ok(Handle::new(1, 2)));
+        assert_eq!(class("1:10"), Ok(Handle::new(1, 0x10)));
+        assert!(class("high").is_err());
     }
 }
