@@ -50,10 +50,11 @@ pub enum HwStats {
 }
 
 impl ActionOptions {
-    /// Whether the action is of this number, where one is said, and so on.
+    /// Whether the action is of this number, where one is said, and so on. One with a number may be another's, along with its cookie.
     pub(super) fn meets(&self, actual: &Self) -> bool {
+        let is_others = self.index != 0 && self.cookie.0.is_empty();
         (self.index == 0 || self.index == actual.index)
-            && (self.cookie.0.is_empty() || self.cookie == actual.cookie)
+            && (is_others || self.cookie == actual.cookie)
             && (self.hw_stats.is_none() || self.hw_stats == actual.hw_stats)
     }
 
@@ -189,5 +190,17 @@ pub(super) mod tests {
         let hw_stats = prop::sample::select(&[HwStats::Immediate, HwStats::Delayed, HwStats::Disabled]);
         (any::<u32>(), prop::collection::vec(any::<u8>(), 0..=16), prop::option::of(hw_stats))
             .prop_map(|(index, cookie, hw_stats)| ActionOptions { index, cookie: Cookie(cookie), hw_stats })
+    }
+
+    #[test]
+    fn a_cookie_that_is_not_said_is_none() {
+        let options = |index, cookie: &[u8]| ActionOptions {
+            index,
+            cookie: Cookie(cookie.to_vec()),
+            ..ActionOptions::default()
+        };
+        assert!(options(0, &[1]).meets(&options(7, &[1])) && options(0, &[]).meets(&options(7, &[])));
+        assert!(!options(0, &[]).meets(&options(7, &[1])) && !options(0, &[2]).meets(&options(7, &[1])));
+        assert!(options(7, &[]).meets(&options(7, &[1])) && !options(6, &[]).meets(&options(7, &[])));
     }
 }
