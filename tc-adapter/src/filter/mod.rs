@@ -299,6 +299,8 @@ impl Filter {
     }
 
     /// Appends `TCA_KIND`, `TCA_CHAIN` and `TCA_OPTIONS`.
+    // Never inlined: what classes go through, which are many, would get their stack frame.
+    #[inline(never)]
     pub(crate) fn encode(&self, buffer: &mut Vec<u8>) {
         put_kind(self.classifier.kind(), buffer);
         if self.chain != 0 {
@@ -363,6 +365,7 @@ impl Filter {
     }
 
     /// What the kernel would take in silence, or refuse without a word.
+    #[inline(never)]
     pub fn validate(&self) -> Result<(), InvalidRequest> {
         match &self.classifier {
             Classifier::Bpf(bpf) => bpf.validate()?,

@@ -133,6 +133,8 @@ impl Qdisc {
     }
 
     /// Appends `TCA_KIND` and, where there is something to say, `TCA_OPTIONS`.
+    // Never inlined: what classes go through, which are many, would get their stack frame.
+    #[inline(never)]
     pub(crate) fn encode(&self, buffer: &mut Vec<u8>) {
         put_kind(self.kind(), buffer);
         match self {
@@ -216,6 +218,7 @@ impl Qdisc {
     }
 
     /// What the kernel would take in silence, or refuse without a word.
+    #[inline(never)]
     pub(crate) fn validate(&self) -> Result<(), InvalidRequest> {
         match self {
             Self::Htb(htb) => htb.validate(),
