@@ -225,7 +225,11 @@ fn parse_major(keyword: &str, words: &mut Words) -> Result<Handle, Syntax> {
 }
 
 fn device_or(what: &str, device: Option<String>) -> Result<String, Syntax> {
-    device.ok_or_else(|| Syntax::new(format!("{what}: no device is given (dev NAME)")))
+    let device = device.ok_or_else(|| Syntax::new(format!("{what}: no device is given (dev NAME)")))?;
+    if device.is_empty() || device.contains(char::is_whitespace) {
+        return Err(Syntax::new(format!("{what}: {device:?} is no name of a device")));
+    }
+    Ok(device)
 }
 
 fn qdisc(verb: Verb, words: &mut Words) -> Result<Command, Syntax> {
@@ -293,6 +297,9 @@ fn filter(verb: Verb, words: &mut Words) -> Result<Command, Syntax> {
             }
             _ if abbreviates(word, "protocol") => protocol = Some(words.parse(word)?),
             name if verb == Verb::Delete => {
+                if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') || name.is_empty() {
+                    return Err(Syntax::new(format!("filter: {name:?} is no kind of filter")));
+                }
                 // What would follow the kind says nothing to the kernel.
                 kind = Some(name);
                 while words.next().is_some() {}

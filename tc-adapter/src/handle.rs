@@ -103,6 +103,7 @@ fn part(text: &str) -> Option<u16> {
     if text.is_empty() {
         return Some(0);
     }
+    let text = text.strip_prefix("0x").unwrap_or(text);
     text.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u16::from_str_radix(text, 16).ok())?
 }
 
@@ -120,6 +121,7 @@ mod tests {
             ("FFFF:FFF1", 0xFFFF_FFF1),
             (":10", 0x10),
             ("00001:0002", 0x1_0002),
+            ("0x1:0xa", 0x1_000a),
             ("root", 0xFFFF_FFFF),
             ("none", 0),
         ] {

@@ -188,6 +188,8 @@ pub(crate) fn toml_and_json_say_the_same() -> Result<(), Failed> {
         ),
         ("wrong.json", json.replace("1:20\", \"rate", "1:10\", \"rate"), "two classes 1:10"),
         ("wrong.json", "{".to_owned(), "EOF"),
+        ("wrong.json", r#"{"v0": {}, "v0": {}}"#.to_owned(), "the device v0 comes twice"),
+        ("wrong.json", "{}".to_owned(), "it names no device"),
     ] {
         let finished = world.tc("apply", file, &text)?.expect(2)?;
         assert!(finished.stderr.contains(problem), "{problem}: {}", finished.said());

@@ -146,7 +146,12 @@ fn warn(warnings: &[Warning]) {
 impl Source {
     fn tree(&self) -> Result<Tree, Failure> {
         let name = self.file.display();
-        let text = read(&self.file).map_err(|error| Failure::usage(format!("{name}: {error}")))?;
+        let text = read(&self.file).map_err(|error| {
+            Failure::usage(match error.kind() {
+                ErrorKind::InvalidData => format!("{name}: this is no text, and so no tc commands"),
+                _ => format!("{name}: {error}"),
+            })
+        })?;
         let tree = match self.format() {
             Format::Batch => {
                 let tree = Tree::from_batch(&text, rounding_of_tc());

@@ -1,8 +1,10 @@
 //! A device's tree as TOML and JSON have it: lists, in which a thing may wrongly come twice.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{DeviceTree, Hook, PlacedClass, PlacedFilter, PlacedQdisc};
 use crate::handle::Handle;
@@ -81,4 +83,30 @@ impl From<DeviceTree> for Device {
             filter: filters,
         }
     }
+}
+
+/// Of two entries of one name JSON would keep the last, in silence.
+pub(super) fn each_device_once<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, DeviceTree>, D::Error> {
+    struct Devices;
+    impl<'de> Visitor<'de> for Devices {
+        type Value = BTreeMap<String, DeviceTree>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a table of devices by their names")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut devices = BTreeMap::new();
+            while let Some(name) = map.next_key::<String>()? {
+                if devices.contains_key(&name) {
+                    return Err(A::Error::custom(format!("the device {name} comes twice")));
+                }
+                devices.insert(name, map.next_value()?);
+            }
+            Ok(devices)
+        }
+    }
+    deserializer.deserialize_map(Devices)
 }

@@ -88,6 +88,7 @@ pub use state::State;
 #[serde(transparent)]
 pub struct Tree {
     /// By the device's name.
+    #[serde(deserialize_with = "form::each_device_once")]
     pub devices: BTreeMap<String, DeviceTree>,
 }
 
