@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{DeviceTree, Hook, PlacedClass, PlacedFilter, PlacedQdisc, Tree, TreeError, parent_class};
+use super::{
+    DeviceTree, Hook, PlacedClass, PlacedFilter, PlacedQdisc, Tree, TreeError, is_hook, majors_below,
+    parent_class,
+};
 use crate::command::{Command, Object, Verb};
 use crate::filter::{Filter, FilterName};
 use crate::handle::Handle;
@@ -179,18 +182,11 @@ impl DeviceTree {
 
     /// What goes with a qdisc.
     fn delete_below(&mut self, handle: Handle) {
-        let mut majors = vec![handle.major()];
-        while let Some(major) = majors.pop().filter(|major| *major != 0) {
-            self.classes.retain(|classid, _| classid.major() != major);
-            self.filters.retain(|placed| placed.parent.major() != major);
-            self.qdiscs.retain(|parent, placed| {
-                let below = parent.major() == major && *parent != Handle::ROOT && *parent != Handle::INGRESS;
-                if below {
-                    majors.push(placed.handle.major());
-                }
-                !below
-            });
-        }
+        let majors =
+            majors_below(handle, &self.qdiscs.iter().map(|(parent, placed)| (*parent, placed.handle)));
+        self.classes.retain(|classid, _| !majors.contains(&classid.major()));
+        self.filters.retain(|placed| !majors.contains(&placed.parent.major()));
+        self.qdiscs.retain(|parent, _| is_hook(*parent) || !majors.contains(&parent.major()));
     }
 
     fn put_class(&mut self, verb: Verb, classid: Handle, placed: PlacedClass) -> Result<(), String> {
@@ -371,6 +367,21 @@ mod tests {
         assert_eq!(read(&text).to_batch(), "qdisc del dev eth0 root\n");
         let text = format!("qdisc del dev eth0 root\n{TREE}");
         assert_eq!(read(&text).to_batch(), TREE);
+    }
+
+    #[test]
+    fn with_a_qdisc_goes_all_that_is_below() {
+        let nested = "class add dev eth0 parent 1: classid 1:20 htb rate 1mbit\n\
+            class add dev eth0 parent 1: classid 1:30 htb rate 1mbit\n\
+            qdisc add dev eth0 parent 1:20 handle 20: htb\n\
+            class add dev eth0 parent 20: classid 20:1 htb rate 1mbit\n\
+            qdisc add dev eth0 parent 20:1 pfifo\n\
+            qdisc add dev eth0 parent 1:30 pfifo\n";
+        let text = format!("{TREE}{nested}qdisc del dev eth0 root\n");
+        assert_eq!(read(&text).to_batch(), "qdisc del dev eth0 root\n");
+        let text = format!("{TREE}{nested}qdisc del dev eth0 parent 1:20\n");
+        let left = read(&text).to_batch();
+        assert!(!left.contains("20:") && left.contains("parent 1:30 pfifo"), "{left}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
 use super::batch::{Kind, ObjectId};
-use super::{DeviceTree, Hook, PlacedClass, Tree};
+use super::{DeviceTree, Hook, PlacedClass, Tree, is_hook};
 use crate::handle::Handle;
 use crate::qdisc::Qdisc;
 
@@ -82,7 +82,7 @@ impl DeviceTree {
                     placed.handle
                 ));
             }
-            if parent == Handle::ROOT || parent == Handle::INGRESS {
+            if is_hook(parent) {
                 continue;
             }
             match kinds.get(&parent.of_qdisc()) {

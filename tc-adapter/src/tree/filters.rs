@@ -60,8 +60,8 @@ enum Fate {
 }
 
 impl FilterSteps {
-    /// `said` are the parents of `wanted` as they were written. `going` are classes that go although filters are to lead to them. No present filter leads there any more; a new one must not come
-    /// before they have gone, for it would hold them.
+    /// `said` are the parents of `wanted` as they were written. `going` are classes that go although filters are to lead to them.
+    /// No present filter leads there any more; a new one must not come before they have gone, for it would hold them.
     pub(super) fn new(
         device: u32,
         wanted: &[PlacedFilter],

@@ -185,6 +185,25 @@ fn parent_class(parent: Handle) -> Option<Handle> {
     Some(parent).filter(|parent| parent.minor() != 0 && *parent != Handle::ROOT)
 }
 
+/// Whether a qdisc with this parent is at a hook, and not below another one.
+fn is_hook(parent: Handle) -> bool {
+    parent == Handle::ROOT || parent == Handle::INGRESS
+}
+
+/// The majors of a qdisc's classes and of those of all qdiscs below it, out of the parents and handles of `qdiscs`. One without a
+/// name has no classes of its own.
+fn majors_below(qdisc: Handle, qdiscs: &(impl Iterator<Item = (Handle, Handle)> + Clone)) -> BTreeSet<u16> {
+    let mut majors = BTreeSet::new();
+    let mut next = vec![qdisc.major()];
+    while let Some(major) = next.pop() {
+        if major != 0 && majors.insert(major) {
+            let below = qdiscs.clone().filter(|(parent, _)| parent.major() == major && !is_hook(*parent));
+            next.extend(below.map(|(_, handle)| handle.major()));
+        }
+    }
+    majors
+}
+
 impl DeviceTree {
     /// The hooks that it is the whole of.
     pub fn hooks(&self) -> BTreeSet<Hook> {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::filters::{FilterSteps, delete_prio};
 use super::state::{ClassState, DeviceState};
-use super::{DeviceTree, Hook, PlacedClass, PlacedFilter, PlacedQdisc, State, Tree};
+use super::{DeviceTree, Hook, PlacedClass, PlacedFilter, PlacedQdisc, State, Tree, is_hook, majors_below};
 use crate::command::{Command, Object};
 use crate::entry::QdiscEntry;
 use crate::error::Error;
@@ -251,18 +251,11 @@ impl<'a> DevicePlan<'a> {
     /// Removes from what is present the qdisc with this parent and all that goes with it.
     fn forget_below(&mut self, parent: Handle) {
         let Some(gone) = self.present.qdiscs.remove(&parent) else { return };
-        let mut majors = vec![gone.handle.major()];
-        while let Some(major) = majors.pop() {
-            self.present.classes.retain(|classid, _| classid.major() != major);
-            self.present.filters.retain(|parent, _| parent.major() != major);
-            self.present.qdiscs.retain(|parent, entry| {
-                let below = parent.major() == major && *parent != Handle::ROOT && *parent != Handle::INGRESS;
-                if below {
-                    majors.push(entry.handle.major());
-                }
-                !below
-            });
-        }
+        let DeviceState { qdiscs, classes, filters, .. } = &mut self.present;
+        let majors = majors_below(gone.handle, &qdiscs.iter().map(|(parent, entry)| (*parent, entry.handle)));
+        classes.retain(|classid, _| !majors.contains(&classid.major()));
+        filters.retain(|parent, _| !majors.contains(&parent.major()));
+        qdiscs.retain(|parent, _| is_hook(*parent) || !majors.contains(&parent.major()));
     }
 
     /// A change of TBF gives its limit to a child that is a fifo, too (`tbf_change`), which must then be changed back.
@@ -276,12 +269,7 @@ impl<'a> DevicePlan<'a> {
                 limits.insert(entry.handle.major(), tbf.limit);
             }
         }
-        for (_, entry) in self
-            .present
-            .qdiscs
-            .iter_mut()
-            .filter(|(parent, _)| **parent != Handle::ROOT && **parent != Handle::INGRESS)
-        {
+        for (_, entry) in self.present.qdiscs.iter_mut().filter(|(parent, _)| !is_hook(**parent)) {
             let Some(&limit) = limits.get(&entry.parent.major()) else { continue };
             match &mut entry.options {
                 Some(Qdisc::Pfifo(pfifo)) => pfifo.limit = Some(limit.bytes()),
@@ -342,9 +330,7 @@ impl<'a> DevicePlan<'a> {
             .present
             .qdiscs
             .iter()
-            .filter(|(parent, entry)| {
-                **parent != Handle::ROOT && **parent != Handle::INGRESS && self.is_in_the_way(**parent, entry)
-            })
+            .filter(|(parent, entry)| !is_hook(**parent) && self.is_in_the_way(**parent, entry))
             .map(|(parent, _)| *parent)
             .collect();
         for parent in moving {
