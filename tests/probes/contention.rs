@@ -59,9 +59,9 @@ fn measure(probes: &mut Probes, socket: &mut Socket, device: i32) -> Result<Wait
             socket.change_class(device, 1, rate)?;
         }
         waits.sent += 100;
-        read += probes.drain(|event| {
+        read += probes.drain(|event, _| {
             assert_eq!(event.rtnl_wait_ns > 0, event.rtnl_contentions > 0, "{event:?}");
-            assert!(event.syscall_ns >= event.rtnl_wait_ns + event.off_cpu_ns, "{event:?}");
+            assert!(event.total_ns >= event.rtnl_wait_ns + event.off_cpu_ns, "{event:?}");
             waits.waited += u64::from(event.rtnl_contentions > 0);
             waits.rtnl_wait_ns += event.rtnl_wait_ns;
         });
@@ -74,7 +74,7 @@ pub(crate) fn waiting_for_rtnl_is_seen() -> Result<(), Failed> {
     let device = device_with_htb()?;
     let mut socket = Socket::open()?;
     socket.add_class(device, 1)?;
-    let mut probes = Probes::attach(&Options { sample_hz: None, ..Options::default() })?;
+    let mut probes = machine::attach(Options { sample_hz: None, ..Options::default() })?;
     if !probes.report().measures_rtnl_wait() {
         return Err(format!("waits are not measured: {}", probes.report()).into());
     }

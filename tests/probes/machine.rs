@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use ebpf_loader::{Options, Probes};
+use ebpf_loader::{Options, ProbeKind, Probes};
 use libtest_mimic::Failed;
 use nix::{
     mount::{MsFlags, mount},
@@ -23,6 +23,12 @@ pub(crate) const DEVICE: &str = "probed0";
 
 /// Tells this executable to be something else than the tests.
 const ROLE: &str = "QDISCOPE_PROBES_ROLE";
+
+/// The kind of probes that the tests attach. Without it the one that this kernel prefers.
+const KIND: &str = "QDISCOPE_TEST_PROBES";
+
+/// The kind that this kernel must prefer: a silent fallback to another one fails.
+const EXPECTED: &str = "QDISCOPE_EXPECT_PROBES";
 
 /// What another process does in a test.
 #[derive(Clone, Copy)]
@@ -94,15 +100,32 @@ pub(crate) fn enter() {
     }
 }
 
+/// Attaches the kind of probes that is to be tested.
+pub(crate) fn attach(options: Options) -> Result<Probes, Failed> {
+    Ok(Probes::attach(&Options { kind: kind_in(KIND)?, ..options })?)
+}
+
+/// The kind that a variable names; `None` when it is not set, or `auto`.
+fn kind_in(variable: &str) -> Result<Option<ProbeKind>, Failed> {
+    match env::var(variable) {
+        Ok(name) if name != "auto" && !name.is_empty() => {
+            Ok(Some(name.parse().map_err(|error| format!("{variable}: {error}"))?))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The kind that this machine must prefer, if somebody said so.
+pub(crate) fn expected_kind() -> Result<Option<ProbeKind>, Failed> {
+    kind_in(EXPECTED)
+}
+
 /// Why the probes cannot follow requests on this machine. Tried once.
 pub(crate) fn obstacle() -> Option<String> {
     static OBSTACLE: OnceLock<Option<String>> = OnceLock::new();
     OBSTACLE
         .get_or_init(|| {
-            let tried = in_own_namespace(|| match Probes::attach(&Options::default()) {
-                Ok(_) => Ok(()),
-                Err(unavailable) => Err(Failed::from(unavailable)),
-            });
+            let tried = in_own_namespace(|| attach(Options::default()).map(drop));
             tried.err().map(|failed| failed.message().unwrap_or("no reason given").to_owned())
         })
         .clone()

@@ -15,6 +15,17 @@ pub struct Unavailable {
     pub advice: Option<String>,
 }
 
+impl Unavailable {
+    /// With advice where the reason is a missing privilege.
+    pub(crate) fn because(reason: String) -> Self {
+        // SAFETY: no arguments, no failure.
+        let root = unsafe { libc::geteuid() } == 0;
+        let advice =
+            (!root && reason.contains("Operation not permitted")).then(|| "run it as root".to_owned());
+        Self { reason, advice }
+    }
+}
+
 /// Attached probes could not be read or controlled.
 #[derive(Debug, Error)]
 #[non_exhaustive]

@@ -12,7 +12,7 @@ use crate::plan::{Load, Plan, Workload};
 use crate::probes::{self, Choice};
 use crate::record::Interval;
 use crate::report::model::WorkloadResult;
-use crate::session::{Observer, Session};
+use crate::session::{Observer, Session, check_htb};
 use crate::workload::{Kind, Weights};
 
 /// Runs `htb-class` alternately without (A) and with (B) all probes, sampling and their reader: A B A B …, so that
@@ -77,6 +77,7 @@ async fn measure(arguments: &Arguments, plan: &Plan) -> Result<Exit, Failure> {
     let stop = Stop::default();
     stop_on_signal(&stop, SAVED)?;
     let devices = isolation::create_devices(plan.devices_needed()).await?;
+    check_htb(devices[0]).await?;
     // The first fill of a young process is slower than the later ones; it counts for neither side.
     throughput(plan, &devices, &stop, Choice::Off).await?;
     print("round  probes off ops/s  probes on ops/s  on / off\n")?;
