@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, thread};
 
-use ebpf_loader::{Options, ProbeKind, RequestEvent};
+use ebpf_loader::{Options, ProbeKind, RequestEvent, Section};
 use libtest_mimic::Failed;
 
 use crate::{
@@ -52,6 +52,19 @@ fn check(event: &RequestEvent, kind: ProbeKind) -> Result<(), Failed> {
     }
     if event.total_ns == 0 || event.total_ns > 60_000_000_000 {
         return Err(format!("an impossible duration: {event:?}").into());
+    }
+    if kind.tells_messages_apart() {
+        let parts = (event.section(Section::Handler), event.rtnl_hold());
+        let (Some(handler), Some(hold)) = parts else {
+            return Err(format!("neither handler nor RTNL were seen: {event:?}").into());
+        };
+        // RTNL is given back after the handler has returned. htb_change_class and htb_delete are parts of tc_ctl_tclass.
+        let operation = event.section(Section::ClassOperation).ok_or("no class operation was seen")?;
+        if !(0 < operation && operation < handler && handler < event.total_ns && hold < event.total_ns) {
+            return Err(format!("parts larger than their wholes: {event:?}").into());
+        }
+    } else if event.sections_seen != 0 {
+        return Err(format!("tracepoints do not tell the parts: {event:?}").into());
     }
     if event.flags & 1 == 0 {
         return Err(format!("NLM_F_REQUEST was set, and the event does not have it: {event:?}").into());

@@ -120,6 +120,33 @@ pub(crate) fn expected_kind() -> Result<Option<ProbeKind>, Failed> {
     kind_in(EXPECTED)
 }
 
+/// The kinds that work here.
+pub(crate) fn working_kinds() -> Vec<ProbeKind> {
+    let options = |kind| Options { kind: Some(kind), sample_hz: None, ..Options::default() };
+    ProbeKind::IN_ORDER_OF_PREFERENCE
+        .into_iter()
+        .filter(|kind| Probes::attach(&options(*kind)).is_ok())
+        .collect()
+}
+
+/// Hides what lies at `path` from the calling thread: an empty file system in memory is put over it.
+pub(crate) fn hide(path: &str) -> Result<(), Failed> {
+    own_mounts()?;
+    Ok(mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), None::<&str>)?)
+}
+
+/// Shows the calling thread `file` instead of what lies at `path`.
+pub(crate) fn replace(path: &str, file: &Path) -> Result<(), Failed> {
+    own_mounts()?;
+    Ok(mount(Some(file), path, None::<&str>, MsFlags::MS_BIND, None::<&str>)?)
+}
+
+/// Mounts of the calling thread's own: those of the process stay as they are.
+fn own_mounts() -> Result<(), Failed> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    Ok(mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?)
+}
+
 /// Why the probes cannot follow requests on this machine. Tried once.
 pub(crate) fn obstacle() -> Option<String> {
     static OBSTACLE: OnceLock<Option<String>> = OnceLock::new();
@@ -172,7 +199,13 @@ pub(crate) fn device_with_htb() -> Result<i32, Failed> {
     Ok(i32::try_from(index)?)
 }
 
-fn run(program: &str, arguments: &[&str]) -> Result<(), Failed> {
+/// Makes the device `up`, and its peer, so that it has a carrier.
+pub(crate) fn set_up() -> Result<(), Failed> {
+    run("ip", &["link", "set", DEVICE, "up"])?;
+    run("ip", &["link", "set", "probed1", "up"])
+}
+
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<(), Failed> {
     let output =
         Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
     if output.status.success() {
