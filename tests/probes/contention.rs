@@ -86,7 +86,7 @@ pub(crate) fn waiting_for_rtnl_is_seen() -> Result<(), Failed> {
     let device = device_with_htb()?;
     let mut socket = Socket::open()?;
     socket.add_class(device, 1)?;
-    let mut probes = machine::attach(Options { sample_hz: None, ..Options::default() })?;
+    let mut probes = machine::attach(&Options { sample_hz: None, ..Options::default() })?;
     if !probes.report().measures_rtnl_wait() {
         return Err(format!("waits are not measured: {}", probes.report()).into());
     }

@@ -16,7 +16,7 @@ const CLASSES: u16 = 1000;
 
 pub(crate) fn every_request_gives_one_event() -> Result<(), Failed> {
     let device = device_with_htb()?;
-    let mut probes = machine::attach(Options::default())?;
+    let mut probes = machine::attach(&Options::default())?;
     let mut events = Vec::new();
     let mut socket = Socket::open()?;
     for minor in 1..=CLASSES {
@@ -76,7 +76,7 @@ pub(crate) fn a_full_ring_buffer_loses_and_counts() -> Result<(), Failed> {
     const SENT: u64 = 2000;
     let device = device_with_htb()?;
     let mut probes =
-        machine::attach(Options { ring_buffer_bytes: 4096, sample_hz: None, ..Options::default() })?;
+        machine::attach(&Options { ring_buffer_bytes: 4096, sample_hz: None, ..Options::default() })?;
     let mut socket = Socket::open()?;
     socket.add_class(device, 1)?;
     for index in 1..SENT {
@@ -106,7 +106,7 @@ pub(crate) fn threads_are_not_mixed_up() -> Result<(), Failed> {
     const THREADS: u16 = 8;
     const EACH: u16 = 250;
     let device = device_with_htb()?;
-    let mut probes = machine::attach(Options { sample_hz: None, ..Options::default() })?;
+    let mut probes = machine::attach(&Options { sample_hz: None, ..Options::default() })?;
     // All are open before the first thread ends: the kernel hands out a port id again when its socket is closed.
     let mut sockets = (0..THREADS).map(|_| Socket::open()).collect::<Result<Vec<_>, _>>()?;
     thread::scope(|scope| {
@@ -138,7 +138,7 @@ pub(crate) fn threads_are_not_mixed_up() -> Result<(), Failed> {
 
 pub(crate) fn what_is_no_request_gives_no_event() -> Result<(), Failed> {
     const RTM_GETLINK: u16 = 18;
-    let mut probes = machine::attach(Options { sample_hz: None, ..Options::default() })?;
+    let mut probes = machine::attach(&Options { sample_hz: None, ..Options::default() })?;
     let mut socket = Socket::open()?;
     // Another type; a message longer than what is sent; too short for a header.
     socket.send(RTM_GETLINK, 0, &[0; 16])?;

@@ -80,8 +80,8 @@ pub(crate) fn two_at_once_see_the_same() -> Result<(), Failed> {
     const ADDED: u16 = 100;
     let device = device_with_htb()?;
     let options = Options { sample_hz: None, ..Options::default() };
-    let mut one = machine::attach(options.clone())?;
-    let mut other = machine::attach(options)?;
+    let mut one = machine::attach(&options)?;
+    let mut other = machine::attach(&options)?;
     // What the second sent to try itself out.
     one.drain(|_, _| ());
     let mut socket = Socket::open()?;

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What the other process does: it attaches, says so, and waits to be killed.
 pub(crate) fn attach_and_wait() -> Result<(), Failed> {
     machine::in_own_namespace(|| {
-        let _probes = machine::attach(Options::default())?;
+        let _probes = machine::attach(&Options::default())?;
         io::stdout().write_all(b"!")?;
         io::stdout().flush()?;
         loop {
@@ -31,7 +31,7 @@ pub(crate) fn attach_and_wait() -> Result<(), Failed> {
 
 pub(crate) fn drop_detaches() -> Result<(), Failed> {
     assert_eq!(program_ids("self")?, [], "something else in this process holds BPF programs");
-    let mut probes = machine::attach(Options::default())?;
+    let mut probes = machine::attach(&Options::default())?;
     probes.start_sampling()?;
     let ids = program_ids("self")?;
     assert!(ids.len() >= 2, "requests need two programs at least: {ids:?}");

@@ -101,8 +101,8 @@ pub(crate) fn enter() {
 }
 
 /// Attaches the kind of probes that is to be tested.
-pub(crate) fn attach(options: Options) -> Result<Probes, Failed> {
-    Ok(Probes::attach(&Options { kind: kind_in(KIND)?, ..options })?)
+pub(crate) fn attach(options: &Options) -> Result<Probes, Failed> {
+    Ok(Probes::attach(&Options { kind: kind_in(KIND)?, ..options.clone() })?)
 }
 
 /// The kind that a variable names; `None` when it is not set, or `auto`.
@@ -152,7 +152,7 @@ pub(crate) fn obstacle() -> Option<String> {
     static OBSTACLE: OnceLock<Option<String>> = OnceLock::new();
     OBSTACLE
         .get_or_init(|| {
-            let tried = in_own_namespace(|| attach(Options::default()).map(drop));
+            let tried = in_own_namespace(|| attach(&Options::default()).map(drop));
             tried.err().map(|failed| failed.message().unwrap_or("no reason given").to_owned())
         })
         .clone()

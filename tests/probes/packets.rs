@@ -23,7 +23,7 @@ pub(crate) fn messages_of_a_packet_are_told_apart() -> Result<(), Failed> {
     let mut socket = Socket::open()?;
     socket.add_classes(device, 1..=CLASSES / 2)?;
     socket.add_classes(device, CLASSES / 2 + 1..=CLASSES)?;
-    let mut probes = machine::attach(Options { sample_hz: None, ..Options::default() })?;
+    let mut probes = machine::attach(&Options { sample_hz: None, ..Options::default() })?;
     let apart = probes.report().kind.tells_messages_apart();
     let mut attempts = Vec::new();
     for attempt in 0..ATTEMPTS {

@@ -19,7 +19,7 @@ const CLASSES: u16 = 1000;
 
 pub(crate) fn kernel_stacks_are_sampled() -> Result<(), Failed> {
     let device = device_with_htb()?;
-    let mut probes = machine::attach(Options::default())?;
+    let mut probes = machine::attach(&Options::default())?;
     if !probes.report().attached("perf_event:cpu-clock") {
         return Err(format!("sampling cannot be started: {}", probes.report()).into());
     }

@@ -11,10 +11,10 @@ use crate::{
 
 pub(crate) fn a_refusal_comes_with_the_kernels_words() -> Result<(), Failed> {
     let device = device_with_htb()?;
-    let mut probes = machine::attach(Options { sample_hz: None, ..Options::default() })?;
+    let mut probes = machine::attach(&Options { sample_hz: None, ..Options::default() })?;
     let mut socket = Socket::open()?;
     // The root's handle is 1:.
-    let refused = socket.delete_root(device, 2).unwrap_err();
+    let refused = socket.delete_root(device, 2).err().ok_or("a wrong handle was taken")?;
     socket.add_class(device, 1)?;
     let mut seen = Vec::new();
     probes.drain(|event, text| seen.push((*event, text.map(str::to_owned))));
@@ -41,7 +41,7 @@ const MOST_DELETIONS: usize = 500;
 pub(crate) fn waiting_for_rcu_is_no_waiting_for_rtnl() -> Result<(), Failed> {
     let device = device_with_htb()?;
     set_up()?;
-    let mut probes = machine::attach(Options { sample_hz: None, ..Options::default() })?;
+    let mut probes = machine::attach(&Options { sample_hz: None, ..Options::default() })?;
     assert!(
         probes.report().measures_off_cpu() && probes.report().measures_rtnl_wait(),
         "{}",

@@ -1,10 +1,10 @@
 //! Attaching one kind's probes.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use aya::{
     Btf, Ebpf,
-    programs::{FEntry, FExit, KProbe, Program, ProgramError, ProgramFd, TracePoint},
+    programs::{FEntry, FExit, KProbe, Program, ProgramError, ProgramFd, TracePoint, kprobe::KProbeError},
 };
 use ebpf_common::{Cookie, Offsets};
 
@@ -149,9 +149,14 @@ where
     program.try_into().map_err(|error| one_line(&error))
 }
 
-/// What the kernel says of a function that it does not have.
+/// What the kernel says of a function that it does not have, or of kprobes when it has none at all.
 fn on_function(function: &str, error: &ProgramError) -> String {
     let errno = match error {
+        ProgramError::KProbeError(KProbeError::FileError { io_error, .. })
+            if io_error.kind() == io::ErrorKind::NotFound =>
+        {
+            return "this kernel has no kprobes (CONFIG_KPROBE_EVENTS)".to_owned();
+        }
         ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
         ProgramError::Btf(_) => {
             return format!("the kernel's BTF has no function {function}: it is in a module, or was inlined");

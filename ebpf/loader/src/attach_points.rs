@@ -96,6 +96,8 @@ fn every_kinds() -> Vec<Probe> {
     ]
 }
 
+/// Each falls back to a kprobe by itself: a module's function is not in the kernel's own BTF, and trampolines take six arguments
+/// only in kernels before 6.6, and `qdisc_create` has seven.
 fn fexit_parts() -> Vec<Probe> {
     let pairs = [
         ("tc_modify_qdisc", "fentry_tc_modify_qdisc", "fexit_tc_modify_qdisc"),
@@ -104,23 +106,27 @@ fn fexit_parts() -> Vec<Probe> {
         ("tc_new_tfilter", "fentry_tc_new_tfilter", "fexit_tc_new_tfilter"),
         ("tc_del_tfilter", "fentry_tc_del_tfilter", "fexit_tc_del_tfilter"),
         ("tc_get_tfilter", "fentry_tc_get_tfilter", "fexit_tc_get_tfilter"),
-        (QDISC_CREATE, "fentry_qdisc_create", "fexit_qdisc_create"),
+        ("qdisc_create", "fentry_qdisc_create", "fexit_qdisc_create"),
+        ("htb_change_class", "fentry_htb_change_class", "fexit_htb_change_class"),
+        ("htb_delete", "fentry_htb_delete", "fexit_htb_delete"),
         ("synchronize_rcu", "fentry_synchronize_rcu", "fexit_synchronize_rcu"),
         ("synchronize_rcu_expedited", "fentry_synchronize_rcu_expedited", "fexit_synchronize_rcu_expedited"),
     ];
     let mut probes: Vec<Probe> =
         pairs.into_iter().map(|(function, begin, end)| fexit(function, begin, end)).collect();
-    let in_module = [
-        ("htb_change_class", "fentry_htb_change_class", "fexit_htb_change_class"),
-        ("htb_delete", "fentry_htb_delete", "fexit_htb_delete"),
-    ];
-    probes.extend(in_module.into_iter().map(|(function, begin, end)| Probe {
-        otherwise: Some(Box::new(kprobe(function, "kprobe_class_operation", "kretprobe_class_operation"))),
-        ..fexit(function, begin, end)
-    }));
     probes.push(single("fexit", RTNL_LOCK, "fexit_rtnl_lock", Target::Fexit(RTNL_LOCK)));
     probes.push(single("fentry", RTNL_UNLOCK, "fentry_netdev_run_todo", Target::Fentry(RTNL_UNLOCK)));
+    let mut by_kprobe = kprobe_parts();
+    for probe in &mut probes {
+        let same = by_kprobe.iter().position(|other| function_of(&other.name) == function_of(&probe.name));
+        probe.otherwise = same.map(|index| Box::new(by_kprobe.swap_remove(index)));
+    }
     probes
+}
+
+/// The function in `kind:function`.
+fn function_of(name: &str) -> Option<&str> {
+    name.split_once(':').map(|(_, function)| function)
 }
 
 fn kprobe_parts() -> Vec<Probe> {
@@ -243,6 +249,15 @@ mod tests {
             let Plan { essential, optional } = Plan::of(kind, true);
             let names: BTreeSet<_> = essential.iter().chain(&optional).map(|probe| &probe.name).collect();
             assert_eq!(names.len(), essential.len() + optional.len(), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn each_part_that_a_trampoline_cannot_reach_has_a_kprobe() {
+        for probe in fexit_parts() {
+            let otherwise = probe.otherwise.unwrap();
+            assert_eq!(function_of(&otherwise.name), function_of(&probe.name));
+            assert_eq!(otherwise.points.len(), probe.points.len());
         }
     }
 

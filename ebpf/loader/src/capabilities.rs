@@ -9,6 +9,7 @@ use crate::{
     error::Unavailable,
     kallsyms::{self, Symbol},
     kind::ProbeKind,
+    lockdown,
     probes::{CPU_CLOCK, Options},
     report::ProbeState,
     sampling::Sampler,
@@ -65,7 +66,7 @@ const ANY_FUNCTION: &str = "rtnl_lock";
 /// Tries everything. Attaches probes for a moment and leaves nothing behind. Works without privileges, and then says that it
 /// could not tell.
 pub fn capabilities() -> Vec<Capability> {
-    let mut found = vec![privileges(), kernel_btf(), kernel_functions(), rtnl_symbol()];
+    let mut found = vec![privileges(), kernel_lockdown(), kernel_btf(), kernel_functions(), rtnl_symbol()];
     let tracefs = tracefs::root();
     found.push(match &tracefs {
         Ok(path) => Capability::new("tracefs", Support::Supported, path.display().to_string()),
@@ -161,6 +162,18 @@ fn privileges() -> Capability {
 fn effective_capabilities(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(line.trim(), 16).ok()
+}
+
+fn kernel_lockdown() -> Capability {
+    const NAME: &str = "kernel lets BPF read its memory";
+    match lockdown::mode() {
+        Some(mode) if mode == lockdown::CONFIDENTIALITY => {
+            Capability::new(NAME, Support::Unsupported, format!("lockdown is at {mode}"))
+                .advise("boot with lockdown=integrity, or without secure boot")
+        }
+        Some(mode) => Capability::new(NAME, Support::Supported, format!("lockdown is at {mode}")),
+        None => Capability::new(NAME, Support::CouldNotTell, "/sys/kernel/security/lockdown cannot be read"),
+    }
 }
 
 fn kernel_btf() -> Capability {

@@ -28,6 +28,7 @@ mod error;
 mod events;
 mod kallsyms;
 mod kind;
+mod lockdown;
 mod probes;
 mod rehearsal;
 mod report;

@@ -435,6 +435,8 @@ pub mod fixtures {
                 probes: Probes {
                     kind: "tracepoint".into(),
                     reason: "the first kind that attached".into(),
+                    passed_over: Vec::new(),
+                    structures_unread: None,
                     rtnl_lock: Some("kallsyms".into()),
                     attached: Vec::new(),
                 },
