@@ -6,7 +6,7 @@ use tc_adapter::HtbXstats;
 use crate::flow::Flow;
 use crate::outcome::Stop;
 use crate::pair::{NEAR, Packets, Pair};
-use crate::shaper::{Shaper, ceil_and_burst, rate_and_burst};
+use crate::shaper::{Shaper, rate_and_ceil};
 use crate::window::{Share, expect, require_capacity};
 
 /// What both have together, in Mbit/s.
@@ -26,11 +26,8 @@ impl Sibling {
     fn add(&self, shaper: &mut Shaper) -> Result<(), Failed> {
         let Self { minor, port, rate } = self;
         // Ten frames in turn for 10 Mbit/s: what is over is shared as the rates are. By default it would depend on r2q.
-        let (rates, quantum) = (rate_and_burst(*rate), rate * 1514);
-        shaper.add(&format!(
-            "class parent 1:1 classid 1:{minor:x} htb {rates} {} quantum {quantum}",
-            ceil_and_burst(CEIL)
-        ))?;
+        let (rates, quantum) = (rate_and_ceil(*rate, CEIL), rate * 1514);
+        shaper.add(&format!("class parent 1:1 classid 1:{minor:x} htb {rates} quantum {quantum}"))?;
         shaper.add(&format!(
             "filter parent 1: protocol ip prio 1 u32 match ip dport {port} 0xffff flowid 1:{minor:x}"
         ))
@@ -50,11 +47,7 @@ fn siblings(pair: &Pair) -> Result<Shaper, Stop> {
     require_capacity(pair, CEIL.into())?;
     let mut shaper = Shaper::new(NEAR)?;
     shaper.add("qdisc root handle 1: htb")?;
-    shaper.add(&format!(
-        "class parent 1: classid 1:1 htb {} {}",
-        rate_and_burst(CEIL),
-        ceil_and_burst(CEIL)
-    ))?;
+    shaper.add(&format!("class parent 1: classid 1:1 htb {}", rate_and_ceil(CEIL, CEIL)))?;
     SMALL.add(&mut shaper)?;
     LARGE.add(&mut shaper)?;
     Ok(shaper)

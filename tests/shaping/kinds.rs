@@ -13,7 +13,7 @@ use tc_adapter::{Handle, QdiscXstats};
 use crate::flow::Flow;
 use crate::outcome::Stop;
 use crate::pair::{NEAR, NEAR_ADDRESS, Packets, Pair, far_address};
-use crate::shaper::{Shaper, rate_and_burst};
+use crate::shaper::{Shaper, rate_and_ceil};
 use crate::window::{Share, expect, expect_counted, require_capacity};
 
 /// Bytes of a datagram, and of its frame as a qdisc counts it.
@@ -38,7 +38,7 @@ fn steers(kind: &str, filter: impl Fn(u16) -> String) -> Result<(), Stop> {
     shaper.add("qdisc root handle 1: htb default 30")?;
     for (minor, port, _) in CLASSES {
         // Nothing waits for long, and nothing is dropped.
-        shaper.add(&format!("class parent 1: classid 1:{minor:x} htb {}", rate_and_burst(100)))?;
+        shaper.add(&format!("class parent 1: classid 1:{minor:x} htb {}", rate_and_ceil(100, 100)))?;
         if minor != DEFAULT {
             let filter = filter(port);
             let text = format!("filter parent 1: protocol ip prio 1 {filter} flowid 1:{minor:x}");
@@ -82,7 +82,7 @@ pub(crate) fn fq_codel_counts_under_a_class() -> Result<(), Stop> {
     let pair = Pair::new(Packets::Frames)?;
     let mut shaper = Shaper::new(NEAR)?;
     shaper.add("qdisc root handle 1: htb")?;
-    shaper.add(&format!("class parent 1: classid 1:10 htb {}", rate_and_burst(RATE)))?;
+    shaper.add(&format!("class parent 1: classid 1:10 htb {}", rate_and_ceil(RATE, RATE)))?;
     shaper.add_if_known("fq_codel", "qdisc parent 1:10 handle 10: fq_codel")?;
     require_capacity(&pair, RATE.into())?;
     shaper
@@ -159,7 +159,7 @@ pub(crate) fn a_dummy_device_is_shaped() -> Result<(), Stop> {
     run("ip link set dummy0 up")?;
     let mut shaper = Shaper::new("dummy0")?;
     shaper.add("qdisc root handle 1: htb default 10")?;
-    shaper.add(&format!("class parent 1: classid 1:10 htb {}", rate_and_burst(RATE)))?;
+    shaper.add(&format!("class parent 1: classid 1:10 htb {}", rate_and_ceil(RATE, RATE)))?;
     let socket = UdpSocket::bind((NEAR_ADDRESS, 0))?;
     let done = AtomicBool::new(false);
     thread::scope(|scope| {

@@ -8,7 +8,7 @@ use support::run;
 use crate::flow::Flow;
 use crate::outcome::Stop;
 use crate::pair::{NEAR, Packets, Pair};
-use crate::shaper::{Shaper, rate_and_burst};
+use crate::shaper::{Shaper, rate_and_ceil};
 use crate::window::{Share, expect, require_capacity};
 
 const PORT: u16 = 5001;
@@ -33,7 +33,7 @@ fn gets(rate: u32, packets: Packets) -> Result<(), Stop> {
     require_capacity(&pair, rate.into())?;
     let mut shaper = Shaper::new(NEAR)?;
     shaper.add("qdisc root handle 1: htb")?;
-    shaper.add(&format!("class parent 1: classid 1:{MINOR:x} htb {}", rate_and_burst(rate)))?;
+    shaper.add(&format!("class parent 1: classid 1:{MINOR:x} htb {}", rate_and_ceil(rate, rate)))?;
     shaper.add(&format!(
         "filter parent 1: protocol ip prio 1 u32 match ip dport {PORT} 0xffff flowid 1:{MINOR:x}"
     ))?;

@@ -75,15 +75,10 @@ impl Shaper {
     }
 }
 
-/// `rate … burst …` for a class. The burst is what the class may make up for after the machine did not let it send: with `tc`'s
-/// default, one frame, each late timer would be lost. At 50 ms it adds 1.25 % to four seconds at most.
-pub(crate) fn rate_and_burst(rate: u32) -> String {
-    format!("rate {rate}mbit burst {}b", burst(rate))
-}
-
-/// `ceil … cburst …` for a class.
-pub(crate) fn ceil_and_burst(ceil: u32) -> String {
-    format!("ceil {ceil}mbit cburst {}b", burst(ceil))
+/// `rate … ceil …` in Mbit/s for a class, and both bursts: what the class may make up for after the machine did not let it send.
+/// With `tc`'s default, one frame, whatever a timer is late is lost. At 50 ms they add 1.25 % to four seconds at most.
+pub(crate) fn rate_and_ceil(rate: u32, ceil: u32) -> String {
+    format!("rate {rate}mbit burst {}b ceil {ceil}mbit cburst {}b", burst(rate), burst(ceil))
 }
 
 /// Bytes of 50 ms at so many Mbit/s.
