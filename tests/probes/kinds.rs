@@ -5,7 +5,7 @@ use libtest_mimic::Failed;
 
 use crate::{
     machine::{self, device_with_htb},
-    requests::{RTM_NEWTCLASS, Socket},
+    requests::Socket,
 };
 
 pub(crate) fn the_kind_that_must_be_is_chosen() -> Result<(), Failed> {
@@ -27,45 +27,44 @@ pub(crate) fn the_kind_that_must_be_is_chosen() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Enough that one more takes long, compared with what the kinds do not see alike: the system call around the message.
+/// Enough that one more takes long, compared with what the kinds do not see alike: the system call around the message, and each
+/// other's probes.
 const CLASSES: u16 = 1500;
-const ROUNDS: u16 = 4;
-/// Classes that each kind sees in a round.
-const BLOCK: u16 = 60;
+const ADDED: u16 = 200;
 /// By how much the medians may differ.
 const TOLERANCE: f64 = 0.10;
 
-/// Every kind sees every fourth block of adds; the machine's own ups and downs are then shared.
+/// All kinds at once, on the same requests: one after another, the machine's ups and downs would differ more than they do.
 pub(crate) fn kinds_agree() -> Result<(), Failed> {
     let device = device_with_htb()?;
     let mut socket = Socket::open()?;
     socket.add_classes(device, 1..=CLASSES / 2)?;
     socket.add_classes(device, CLASSES / 2 + 1..=CLASSES)?;
     let kinds = machine::working_kinds();
-    assert!(!kinds.is_empty());
-    let mut durations: Vec<Vec<u64>> = vec![Vec::new(); kinds.len()];
-    for _ in 0..ROUNDS {
-        for (kind, durations) in kinds.iter().zip(&mut durations) {
-            let mut probes =
-                Probes::attach(&Options { kind: Some(*kind), sample_hz: None, ..Options::default() })?;
-            let added = CLASSES + 1..=CLASSES + BLOCK;
-            for minor in added.clone() {
-                socket.add_class(device, minor)?;
-            }
-            let seen = probes.drain(|event, _| durations.push(event.total_ns));
-            assert_eq!((seen, probes.counters()?.lost()), (u64::from(BLOCK), 0), "{kind}");
-            drop(probes);
-            for minor in added {
-                socket.delete_class(device, minor)?;
-            }
-        }
+    let options = |kind| Options { kind: Some(kind), in_parts: false, sample_hz: None, ..Options::default() };
+    let mut all =
+        kinds.iter().map(|kind| Probes::attach(&options(*kind))).collect::<Result<Vec<Probes>, _>>()?;
+    // What they sent to try themselves out.
+    all.iter_mut().for_each(|probes| drop(probes.drain(|_, _| ())));
+    let first_sequence = socket.next_sequence;
+    for minor in CLASSES + 1..=CLASSES + ADDED {
+        socket.add_class(device, minor)?;
     }
-    let medians: Vec<f64> = durations.iter_mut().map(|durations| median(durations)).collect();
-    let least = medians.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = medians.iter().copied().fold(0.0, f64::max);
-    let told: Vec<_> = kinds.iter().zip(&medians).map(|(kind, ns)| format!("{kind} {ns} ns")).collect();
-    println!("{RTM_NEWTCLASS}: medians of {} adds each: {}", ROUNDS * BLOCK, told.join(", "));
-    assert!(most / least - 1.0 < TOLERANCE, "{}", told.join(", "));
+    let mut medians = Vec::new();
+    for probes in &mut all {
+        let kind = probes.report().kind;
+        let mut events = Vec::new();
+        probes.drain(|event, _| events.push(*event));
+        assert_eq!(probes.counters()?.lost(), 0, "{kind}");
+        let sequences = events.iter().map(|event| event.sequence);
+        assert!(sequences.eq(first_sequence..first_sequence + u32::from(ADDED)), "{kind}: {events:?}");
+        let mut durations: Vec<u64> = events.iter().map(|event| event.total_ns).collect();
+        medians.push((kind, median(&mut durations)));
+    }
+    let least = medians.iter().map(|(_, ns)| *ns).fold(f64::INFINITY, f64::min);
+    let most = medians.iter().map(|(_, ns)| *ns).fold(0.0, f64::max);
+    println!("medians of the same {ADDED} adds: {medians:?} ns");
+    assert!(most / least - 1.0 < TOLERANCE, "{medians:?} ns");
     Ok(())
 }
 
