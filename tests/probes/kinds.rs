@@ -45,7 +45,9 @@ pub(crate) fn kinds_agree() -> Result<(), Failed> {
     let mut all =
         kinds.iter().map(|kind| Probes::attach(&options(*kind))).collect::<Result<Vec<Probes>, _>>()?;
     // What they sent to try themselves out.
-    all.iter_mut().for_each(|probes| drop(probes.drain(|_, _| ())));
+    for probes in &mut all {
+        probes.drain(|_, _| ());
+    }
     let first_sequence = socket.next_sequence;
     for minor in CLASSES + 1..=CLASSES + ADDED {
         socket.add_class(device, minor)?;
