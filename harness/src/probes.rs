@@ -1,5 +1,7 @@
 //! Which probes watch the kernel side, and what a result says of them.
 
+use std::num::NonZeroU16;
+
 use clap::ValueEnum;
 use ebpf_loader::{Options, ProbeKind, Probes};
 
@@ -52,13 +54,29 @@ pub struct Attached {
 }
 
 /// Attaches what was chosen. Must run inside the run's own namespaces: RTNL is found by making it contended.
-pub fn attach(choice: Choice) -> Result<Attached, Failure> {
+///
+/// Where packets may have more than one message, a kind that cannot tell them apart would take many operations for one.
+pub fn attach(choice: Choice, messages_per_packet: NonZeroU16) -> Result<Attached, Failure> {
     if choice == Choice::Off {
         return Ok(Attached { collector: None, report: off("--probes off") });
     }
     let options =
         Options { kind: choice.kind(), sample_hz: Some(u64::from(KERNEL_SAMPLE_HZ)), ..Options::default() };
     match Probes::attach(&options) {
+        Ok(probes)
+            if messages_per_packet > NonZeroU16::MIN && !probes.report().kind.tells_messages_apart() =>
+        {
+            let kind = probes.report().kind;
+            let reason = format!(
+                "{kind} probes cannot tell the {messages_per_packet} messages of a packet apart, and no other kind works here"
+            );
+            match choice {
+                Choice::Auto => Ok(Attached { collector: None, report: off(&reason) }),
+                _ => Err(Failure::usage(format!(
+                    "--probes {kind} cannot tell the messages of a packet apart; use --messages-per-packet 1, or --probes off"
+                ))),
+            }
+        }
         Ok(probes) => {
             let report = describe(&probes, choice);
             let collector = KernelCollector::start(probes)

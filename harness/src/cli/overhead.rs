@@ -1,5 +1,6 @@
 //! `qdiscope overhead`: what the probes cost.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use clap::Args;
@@ -70,7 +71,13 @@ fn plan(arguments: &Arguments) -> Plan {
         classes: arguments.classes,
         weights: Weights::default(),
     };
-    Plan { workloads: vec![workload], devices: arguments.devices, seed: 1, warmup: 100 }
+    Plan {
+        workloads: vec![workload],
+        devices: arguments.devices,
+        seed: 1,
+        warmup: 100,
+        messages_per_packet: NonZeroU16::MIN,
+    }
 }
 
 async fn measure(arguments: &Arguments, plan: &Plan) -> Result<Exit, Failure> {
@@ -124,7 +131,7 @@ async fn throughput(
     stop: &Stop,
     choice: Choice,
 ) -> Result<Option<f64>, Failure> {
-    let attached = probes::attach(choice)?;
+    let attached = probes::attach(choice, plan.messages_per_packet)?;
     let session = Session { devices, collector: attached.collector.as_ref(), stop, observer: &Silent };
     let measured = session.run(plan).await?;
     Ok(measured.workloads.first().and_then(|workload| workload.throughput_ops_per_s.mean))

@@ -53,10 +53,18 @@ pub struct Settings {
     pub warmup_operations: u64,
     /// Number of veth devices that carry HTB.
     pub devices: u32,
-    /// `auto`, `tracepoint` or `off`, as asked for.
+    /// `auto`, `fexit`, `kprobe`, `tracepoint` or `off`, as asked for.
     pub probes: String,
+    /// How many requests that wait at the same time may travel in one system call.
+    #[serde(default = "one")]
+    pub messages_per_packet: u16,
     /// The budget's file, or `default`.
     pub budget: String,
+}
+
+/// What a run did before this could be chosen.
+fn one() -> u16 {
+    1
 }
 
 /// The machine, as seen before and after the run.
@@ -425,6 +433,7 @@ pub mod fixtures {
                 warmup_operations: 100,
                 devices: 10,
                 probes: "auto".into(),
+                messages_per_packet: 1,
                 budget: "default".into(),
             },
             environment: Environment {
