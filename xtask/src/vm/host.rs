@@ -55,6 +55,8 @@ pub(super) struct Host {
     pub(super) workspace: Workspace,
     pub(super) executables: Executables,
     pub(super) tree: Tree,
+    /// How long a guest may be silent.
+    pub(super) stall: Duration,
     dir: PathBuf,
 }
 
@@ -73,7 +75,7 @@ impl Host {
         let mut tree = initramfs::base(&executables.init)?;
         tree.copy(&executables.qdiscope, QDISCOPE, 0o755)?;
         let dir = workspace.target_dir.join("vm");
-        Ok(Self { options: options.clone(), workspace, executables, tree, dir })
+        Ok(Self { options: options.clone(), workspace, executables, tree, stall: machine::STALL, dir })
     }
 
     /// The kernel, and how it will be run.
@@ -109,7 +111,8 @@ impl Host {
         let timeout = Duration::from_secs(self.options.timeout * 60);
         // The last tenth is for the start, and for sending results.
         let job = Job { tasks, seconds: timeout.as_secs() * 9 / 10, shell: false };
-        let machine = Machine::new(image, dir, accel, self.options.memory, self.options.cpus, timeout);
+        let mut machine = Machine::new(image, dir, accel, self.options.memory, self.options.cpus, timeout);
+        machine.stall = self.stall;
         initramfs::write(&self.tree, &job, image, &machine.initramfs)?;
         eprintln!(
             "cargo xtask: booting {} ({}) with {} MiB and {} CPUs under {}",

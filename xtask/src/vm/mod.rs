@@ -9,6 +9,7 @@ mod bench;
 mod console;
 mod error;
 mod executables;
+mod faults;
 mod host;
 mod image;
 mod initramfs;
@@ -55,6 +56,8 @@ enum Task {
     Bench(bench::Options),
     /// Look around: an interactive shell on the guest's console, with tc, ip, strace, busybox and qdiscope; `exit` powers off.
     Shell,
+    /// End guests badly on purpose (a panic, a standstill …), to see that each bad end is noticed.
+    Faults,
     /// The same on all kernels, one after the other.
     Matrix {
         #[command(subcommand)]
@@ -74,6 +77,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Error> {
         Task::Test(test) => test::run(&options.guest, vec![one()?], &test),
         Task::Bench(bench) => bench::one(&options.guest, &one()?, bench),
         Task::Shell => shell::run(&options.guest, &one()?),
+        Task::Faults => faults::run(&options.guest, &one()?),
         Task::Matrix { task } => {
             let kernels = match &options.kernel {
                 Some(_) => vec![one()?],

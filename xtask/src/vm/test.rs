@@ -36,10 +36,15 @@ pub(super) struct Options {
     /// Implied by CI=1 or CI=true; sets `QDISCOPE_NO_SKIP=1` for the tests.
     #[arg(long)]
     no_skip: bool,
+    /// The end-to-end tests of the binary, too. They take minutes under TCG, and hardly depend on the kernel.
+    #[arg(long)]
+    e2e: bool,
 }
 
 /// The executable whose tests depend on the probe kind.
 const PROBES: &str = "probes";
+/// The executable that is run only if it is wished.
+const E2E: &str = "e2e";
 /// The kind that is forced in its second run.
 const FORCED: &str = "kprobe";
 /// The name of the check of what `qdiscope bench` chose.
@@ -99,7 +104,7 @@ fn legs(host: &mut Host, test: &Options) -> Result<Vec<Leg>, Error> {
     let filter = test.filter.as_deref();
     let mut legs = Vec::new();
     host.executables.tests.sort_by(|one, other| one.target.cmp(&other.target));
-    for executable in &host.executables.tests {
+    for executable in host.executables.tests.iter().filter(|one| test.e2e || one.target != E2E) {
         let tests = native::list(executable, filter)?;
         if tests.is_empty() {
             continue;

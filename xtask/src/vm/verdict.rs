@@ -12,8 +12,8 @@ pub(super) enum Wait {
 }
 
 /// What is wrong with a guest, if anything is. The console decides before everything else, since a panic is why the rest is
-/// missing.
-pub(super) fn fault(wait: Wait, complete: bool, console: &str) -> Option<String> {
+/// missing; `qemu` is what QEMU itself said.
+pub(super) fn fault(wait: Wait, complete: bool, console: &str, qemu: &str) -> Option<String> {
     let lines = || console.lines().map(|line| line.trim_end());
     if let Some(panic) = lines().find_map(|line| line.split_once("Kernel panic - not syncing: ")) {
         return Some(format!("the guest's kernel panicked: {}", panic.1));
@@ -23,12 +23,15 @@ pub(super) fn fault(wait: Wait, complete: bool, console: &str) -> Option<String>
             Some(format!("the guest was ended, because it had not ended after {seconds} s (--timeout)"))
         }
         Wait::Stalled(seconds) => Some(format!("the guest hung: no sign of life for {seconds} s")),
-        Wait::Ended { .. } if !complete => {
+        Wait::Ended { well: false } => {
+            let said = qemu.lines().last().map(|line| format!(": {line}")).unwrap_or_default();
+            Some(format!("QEMU failed{said}"))
+        }
+        Wait::Ended { well: true } if !complete => {
             let reason = lines().find_map(|line| line.split_once("cannot go on: "));
             let reason = reason.map(|(_, reason)| format!(": {reason}")).unwrap_or_default();
             Some(format!("the guest ended without all of its results{reason}"))
         }
-        Wait::Ended { well: false } => Some("QEMU failed".to_owned()),
         Wait::Ended { well: true } => None,
     }
 }
@@ -47,10 +50,11 @@ mod tests {
 
     #[test]
     fn only_a_guest_with_all_results_is_well() {
-        assert_eq!(fault(WELL, true, "guest: all sent\r\n"), None);
-        assert!(fault(Wait::Ended { well: false }, true, "").unwrap().contains("QEMU"));
-        assert!(fault(WELL, false, "").unwrap().ends_with("without all of its results"));
-        let reason = fault(WELL, false, "guest: cannot go on: no virtio port\r\n").unwrap();
+        assert_eq!(fault(WELL, true, "guest: all sent\r\n", ""), None);
+        let failed = fault(Wait::Ended { well: false }, false, "", "qemu: no such accelerator\n");
+        assert_eq!(failed.as_deref(), Some("QEMU failed: qemu: no such accelerator"));
+        assert!(fault(WELL, false, "", "").unwrap().ends_with("without all of its results"));
+        let reason = fault(WELL, false, "guest: cannot go on: no virtio port\r\n", "").unwrap();
         assert!(reason.ends_with("results: no virtio port"), "{reason}");
     }
 
@@ -60,17 +64,17 @@ mod tests {
             "[  3.1] sysrq: Trigger a crash\r\n[  3.2] Kernel panic - not syncing: sysrq triggered crash\r\n";
         for wait in [WELL, Wait::Stalled(60), Wait::TimedOut(600)] {
             assert_eq!(
-                fault(wait, false, console).as_deref(),
+                fault(wait, false, console, "").as_deref(),
                 Some("the guest's kernel panicked: sysrq triggered crash")
             );
         }
-        assert!(fault(WELL, true, console).is_some(), "even after all results");
+        assert!(fault(WELL, true, console, "").is_some(), "even after all results");
     }
 
     #[test]
     fn hanging_and_taking_too_long_are_told_apart() {
-        assert!(fault(Wait::Stalled(120), false, "").unwrap().contains("no sign of life for 120 s"));
-        assert!(fault(Wait::TimedOut(900), false, "").unwrap().contains("--timeout"));
+        assert!(fault(Wait::Stalled(120), false, "", "").unwrap().contains("no sign of life for 120 s"));
+        assert!(fault(Wait::TimedOut(900), false, "", "").unwrap().contains("--timeout"));
     }
 
     #[test]
