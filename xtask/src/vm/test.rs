@@ -47,6 +47,9 @@ const PROBES: &str = "probes";
 const E2E: &str = "e2e";
 /// The kind that is forced in its second run.
 const FORCED: &str = "kprobe";
+/// A test that leaves the kernel locked down, so that it runs by itself after everything else, and the variable that lets it.
+const LOCK_DOWN: &str = "probes::under_lockdown_the_reason_is_told";
+const MAY_LOCK_DOWN: &str = "QDISCOPE_TEST_LOCKDOWN";
 /// The name of the check of what `qdiscope bench` chose.
 const CHOICE: &str = "bench::the_probe_kind_is_chosen";
 /// How long one executable may take.
@@ -103,6 +106,7 @@ fn legs(host: &mut Host, test: &Options) -> Result<Vec<Leg>, Error> {
     }
     let filter = test.filter.as_deref();
     let mut legs = Vec::new();
+    let mut last = None;
     host.executables.tests.sort_by(|one, other| one.target.cmp(&other.target));
     for executable in host.executables.tests.iter().filter(|one| test.e2e || one.target != E2E) {
         let tests = native::list(executable, filter)?;
@@ -122,6 +126,13 @@ fn legs(host: &mut Host, test: &Options) -> Result<Vec<Leg>, Error> {
         };
         let name = format!("tests/{}", executable.target);
         if executable.target == PROBES {
+            if tests.iter().any(|test| test == LOCK_DOWN) {
+                let mut locked = Task { name: "lockdown".into(), ..task.clone() };
+                locked.args = ["--color", "never", "--exact", LOCK_DOWN].map(Into::into).into();
+                locked.env.insert(MAY_LOCK_DOWN.to_owned(), "1".to_owned());
+                let name = format!("{name} under lockdown");
+                last = Some(Leg { name, task: locked, tests: vec![LOCK_DOWN.to_owned()] });
+            }
             let mut forced = task.clone();
             forced.name = format!("{PROBES}-{FORCED}");
             forced.env.insert("QDISCOPE_TEST_PROBES".to_owned(), FORCED.to_owned());
@@ -137,6 +148,7 @@ fn legs(host: &mut Host, test: &Options) -> Result<Vec<Leg>, Error> {
         task.name = "choice".into();
         legs.push(Leg { name: "qdiscope bench".into(), task, tests: vec![CHOICE.into()] });
     }
+    legs.extend(last);
     Ok(legs)
 }
 
