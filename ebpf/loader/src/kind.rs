@@ -8,7 +8,9 @@ pub enum ProbeKind {
     /// BPF trampolines on kernel functions (fentry and fexit): each message of a packet, what the kernel answers, and the parts of
     /// a request, at the lowest cost. Needs the kernel's BTF. Functions of modules are followed by kprobes.
     Fexit,
-    /// kprobes and kretprobes on the same functions: the same figures at a higher cost, without BTF.
+    /// kprobes and kretprobes on the same functions: the same figures at a higher cost, without BTF. The kernel keeps room for
+    /// ten returns of a function at once, or twice as many as CPUs (`register_kretprobe()`, `kernel/kprobes.c`): of more threads that
+    /// wait for RTNL at once the later ones' ends are not seen, which [`Counters::unmatched`](crate::Counters::unmatched) counts.
     Kprobe,
     /// The kernel's own trace events: works wherever tracefs does. It sees system calls, not messages, and waits for RTNL, not for
     /// how long it is held.
