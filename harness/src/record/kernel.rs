@@ -1,6 +1,7 @@
 //! The kernel's side of a workload: events from the probes, by message type.
 
 use std::collections::BTreeMap;
+use std::os::unix::thread::JoinHandleExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use ebpf_loader::{Probes, RequestEvent, SampleSet};
 use hdrhistogram::Histogram;
+use nix::time::{ClockId, clock_gettime};
 use tc_adapter::MessageType;
 
 use super::{nanoseconds, percentiles, record};
@@ -203,6 +205,26 @@ impl KernelCollector {
         let seen = state.by_type.values().map(|phases| phases.syscall.len()).sum();
         Ok(KernelFigures { phases, seen, lost_at_most: state.lost()?.saturating_sub(state.lost_before) })
     }
+
+    /// Keeps everybody from reading events until it is dropped: how a full ring buffer is made.
+    pub fn hold(&self) -> Held<'_> {
+        Held { _state: lock(&self.state) }
+    }
+
+    /// CPU time that the reading thread has taken.
+    pub fn reader_cpu(&self) -> Option<Duration> {
+        let thread = self.thread.as_ref()?.as_pthread_t();
+        let mut clock: libc::clockid_t = 0;
+        // SAFETY: the thread has not been joined, so that its id is valid, and the place to write to is.
+        let found = unsafe { libc::pthread_getcpuclockid(thread, &raw mut clock) };
+        let time = (found == 0).then(|| clock_gettime(ClockId::from_raw(clock)).ok())??;
+        Some(Duration::from(time))
+    }
+}
+
+/// See [`KernelCollector::hold`].
+pub struct Held<'a> {
+    _state: MutexGuard<'a, State>,
 }
 
 impl Drop for KernelCollector {
