@@ -8,18 +8,21 @@
 
 mod attached;
 mod contestant;
+mod course;
 mod goal;
 mod load;
 mod measure;
 mod message;
 pub mod model;
 mod process;
+mod running;
 mod sender;
 mod serve;
 mod statistics;
 mod table;
 mod threads;
 mod tool;
+mod work;
 
 pub use contestant::{Contestant, contestants};
 pub use load::Load;

@@ -19,7 +19,7 @@ pub struct Overhead {
     pub cores: usize,
     /// What limits these figures' worth, in words: emulation, a busy machine.
     pub remarks: Vec<String>,
-    /// Pairs of windows a contestant was asked for.
+    /// Windows a contestant that count.
     pub rounds: u32,
     /// How long a window is; ms.
     pub window_ms: u64,

@@ -3,22 +3,16 @@
 use std::io::{self, BufRead as _, Write as _};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::unistd::getppid;
-use tc_adapter::{Connection, Handle, HtbClass, HtbQdisc, Request};
+use tc_adapter::{Connection, Handle, HtbQdisc, Request};
 
 use super::attached::Probes;
 use super::load::{Load, POPULATION, RATE};
 use super::message::{Answer, Order, Window};
-use super::sender::{Message, Sender};
+use super::sender::Sender;
 use super::threads::Threads;
+use super::work::{AddDelete, Changes, Refused, add};
 use crate::workload::ROOT_QDISC;
-
-/// No device has this index.
-const NO_DEVICE: u32 = i32::MAX.cast_unsigned();
-
-/// What classes are changed from and to.
-const RATES: [&str; 2] = ["10mbit", "11mbit"];
 
 /// How many operations are made between two looks at the clock.
 const STRIDE: u32 = 16;
@@ -193,90 +187,4 @@ fn at_rate(length: Duration, mut once: impl FnMut() -> io::Result<()>) -> io::Re
 
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn class(rate: &str) -> io::Result<HtbClass> {
-    rate.parse().map(HtbClass::new).map_err(io::Error::other)
-}
-
-/// `tc class add dev … parent 1: classid 1:MINOR htb rate 10mbit`
-fn add(device: u32, minor: u16) -> io::Result<Request> {
-    Ok(Request::AddClass {
-        device,
-        parent: ROOT_QDISC,
-        classid: Handle::new(1, minor),
-        class: class(RATES[0])?,
-    })
-}
-
-/// Changes of one class after the other, from 10 to 11 Mbit/s and back.
-struct Changes {
-    sender: Sender,
-    messages: Vec<Message>,
-    at: usize,
-}
-
-impl Changes {
-    fn new(device: u32) -> io::Result<Self> {
-        let sender = Sender::open()?;
-        let mut messages = Vec::new();
-        for rate in RATES {
-            let class = class(rate)?;
-            messages.extend((1..=POPULATION).map(|minor| {
-                let (parent, classid) = (Handle::UNSPEC, Handle::new(1, minor));
-                sender.encode(&Request::ChangeClass { device, parent, classid, class: class.clone() })
-            }));
-        }
-        Ok(Self { sender, messages, at: 0 })
-    }
-
-    fn once(sender: &mut Sender, messages: &mut [Message], at: &mut usize) -> io::Result<()> {
-        *at = (*at + 1) % messages.len();
-        sender.must(&mut messages[*at])
-    }
-}
-
-/// A class that is added and deleted.
-pub(super) struct AddDelete {
-    sender: Sender,
-    add: Message,
-    delete: Message,
-}
-
-impl AddDelete {
-    pub(super) fn new(device: u32, minor: u16) -> io::Result<Self> {
-        let sender = Sender::open()?;
-        let classid = Handle::new(1, minor);
-        let add = sender.encode(&add(device, minor)?);
-        let delete = sender.encode(&Request::DeleteClass { device, classid });
-        Ok(Self { sender, add, delete })
-    }
-
-    pub(super) fn once(&mut self) -> io::Result<()> {
-        self.sender.must(&mut self.add)?;
-        self.sender.must(&mut self.delete)
-    }
-}
-
-/// A request that the kernel takes RTNL for and then refuses: the fastest there is.
-struct Refused {
-    sender: Sender,
-    message: Message,
-}
-
-impl Refused {
-    fn new() -> io::Result<Self> {
-        let sender = Sender::open()?;
-        let classid = Handle::new(1, 1);
-        let message = sender.encode(&Request::DeleteClass { device: NO_DEVICE, classid });
-        Ok(Self { sender, message })
-    }
-
-    fn once(sender: &mut Sender, message: &mut Message) -> io::Result<()> {
-        match sender.ask(message)? {
-            Err(Errno::ENODEV) => Ok(()),
-            Err(errno) => Err(errno.into()),
-            Ok(()) => Err(io::Error::other("the kernel deleted a class of a device that does not exist")),
-        }
-    }
 }

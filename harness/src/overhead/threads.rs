@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::load::{Load, POPULATION, THREADS};
 use super::message::Window;
-use super::serve::AddDelete;
+use super::work::AddDelete;
 
 /// Threads that wait for a window to begin. They exist from the start, because a tracer attaches to those that it finds.
 pub(super) struct Threads {

@@ -25,6 +25,7 @@ pub(super) fn plan(arguments: &Arguments, loads: Vec<Load>) -> Result<Plan, Fail
         |contestant: &Contestant| arguments.only.is_empty() || arguments.only.contains(&contestant.name());
     Ok(Plan {
         rounds: arguments.rounds(),
+        patient: !arguments.quick,
         window: Duration::from_millis(if arguments.quick { 100 } else { 300 }),
         loads,
         contestants: all.into_iter().filter(asked).collect(),
