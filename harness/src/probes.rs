@@ -1,7 +1,7 @@
 //! Which probes watch the kernel side, and what a result says of them.
 
 use clap::ValueEnum;
-use ebpf_loader::{Options, Probes};
+use ebpf_loader::{Options, ProbeKind, Probes};
 
 use crate::exit::Failure;
 use crate::profile::KERNEL_SAMPLE_HZ;
@@ -13,6 +13,10 @@ use crate::report::model;
 pub enum Choice {
     /// The best kind that this kernel lets us attach; none, with the reason, where it lets us attach none.
     Auto,
+    /// Trampolines on kernel functions (fentry and fexit); exit 3 where they do not attach.
+    Fexit,
+    /// kprobes and kretprobes; exit 3 where they do not attach.
+    Kprobe,
     /// Tracepoints; exit 3 where they do not attach.
     Tracepoint,
     /// No kernel figures at all.
@@ -22,10 +26,19 @@ pub enum Choice {
 impl Choice {
     /// As on the command line.
     pub fn name(self) -> &'static str {
+        match (self, self.kind()) {
+            (_, Some(kind)) => kind.name(),
+            (Self::Off, None) => "off",
+            (_, None) => "auto",
+        }
+    }
+
+    fn kind(self) -> Option<ProbeKind> {
         match self {
-            Self::Auto => "auto",
-            Self::Tracepoint => "tracepoint",
-            Self::Off => "off",
+            Self::Fexit => Some(ProbeKind::Fexit),
+            Self::Kprobe => Some(ProbeKind::Kprobe),
+            Self::Tracepoint => Some(ProbeKind::Tracepoint),
+            Self::Auto | Self::Off => None,
         }
     }
 }
@@ -43,7 +56,8 @@ pub fn attach(choice: Choice) -> Result<Attached, Failure> {
     if choice == Choice::Off {
         return Ok(Attached { collector: None, report: off("--probes off") });
     }
-    let options = Options { sample_hz: Some(u64::from(KERNEL_SAMPLE_HZ)), ..Options::default() };
+    let options =
+        Options { kind: choice.kind(), sample_hz: Some(u64::from(KERNEL_SAMPLE_HZ)), ..Options::default() };
     match Probes::attach(&options) {
         Ok(probes) => {
             let report = describe(&probes, choice);
@@ -59,7 +73,14 @@ pub fn attach(choice: Choice) -> Result<Attached, Failure> {
 }
 
 fn off(reason: &str) -> model::Probes {
-    model::Probes { kind: "off".into(), reason: reason.into(), rtnl_lock: None, attached: Vec::new() }
+    model::Probes {
+        kind: "off".into(),
+        reason: reason.into(),
+        passed_over: Vec::new(),
+        rtnl_lock: None,
+        structures_unread: None,
+        attached: Vec::new(),
+    }
 }
 
 fn describe(probes: &Probes, choice: Choice) -> model::Probes {
@@ -79,7 +100,16 @@ fn describe(probes: &Probes, choice: Choice) -> model::Probes {
             Choice::Auto => "the first kind, in order of preference, that attached and fired".into(),
             _ => format!("--probes {}", choice.name()),
         },
+        passed_over: report
+            .passed_over
+            .iter()
+            .map(|(kind, unavailable)| model::PassedOver {
+                kind: kind.to_string(),
+                reason: unavailable.to_string(),
+            })
+            .collect(),
         rtnl_lock: Some(report.rtnl_lock.to_string()),
+        structures_unread: report.structures.clone(),
         attached,
     }
 }

@@ -71,7 +71,6 @@ struct Course {
 impl Session<'_> {
     /// Runs the plan to its end, or until it is stopped.
     pub async fn run(&self, plan: &Plan) -> Result<Measured, Failure> {
-        self.check_htb().await?;
         let before = Descriptors::now();
         let mut hdr = HdrLog::new().map_err(|error| Failure::internal(error.to_string()))?;
         let mut kernel_profile = KernelProfile::default();
@@ -89,19 +88,6 @@ impl Session<'_> {
         }
         let resources = run_resources(&usages, before, Descriptors::now());
         Ok(Measured { workloads, resources, hdr, kernel_profile })
-    }
-
-    /// One qdisc, created and deleted: a kernel without HTB is told apart from everything that may fail later.
-    async fn check_htb(&self) -> Result<(), Failure> {
-        let client = connect()?;
-        let device = self.devices[0];
-        let (handle, qdisc) = (ROOT_QDISC, HtbQdisc::new().into());
-        client.request(&Request::AddQdisc { device, parent: Handle::ROOT, handle, qdisc }).await.map_err(|error| {
-            Failure::environment(format!(
-                "this kernel creates no HTB qdisc: {error}; it needs CONFIG_NET_SCH_HTB (modprobe sch_htb)"
-            ))
-        })?;
-        client.request(&delete_root(device)).await.map(drop).map_err(|error| unprepared(&error))
     }
 
     async fn measure(
@@ -269,6 +255,21 @@ impl Session<'_> {
         }
         Ok(())
     }
+}
+
+/// One qdisc, created and deleted: a kernel without HTB is told apart from everything that may fail later. It also makes the kernel
+/// load HTB where that is a module, so that its functions are there when probes are attached.
+pub async fn check_htb(device: u32) -> Result<(), Failure> {
+    let client = connect()?;
+    let (handle, qdisc) = (ROOT_QDISC, HtbQdisc::new().into());
+    client.request(&Request::AddQdisc { device, parent: Handle::ROOT, handle, qdisc }).await.map_err(
+        |error| {
+            Failure::environment(format!(
+                "this kernel creates no HTB qdisc: {error}; it needs CONFIG_NET_SCH_HTB (modprobe sch_htb)"
+            ))
+        },
+    )?;
+    client.request(&delete_root(device)).await.map(drop).map_err(|error| unprepared(&error))
 }
 
 fn tag(workload: &Workload) -> String {

@@ -14,6 +14,7 @@ mod peers;
 mod privilege;
 mod run;
 mod test;
+mod vm;
 
 use std::{fmt::Display, process::ExitCode};
 
@@ -34,6 +35,7 @@ enum Task {
     Fuzz(fuzz::Options),
     Run(run::Options),
     Test(test::Options),
+    Vm(vm::Options),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +51,9 @@ fn main() -> ExitCode {
         Task::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Run(options) => run::run(options).map(|never| match never {}),
         Task::Test(options) => test::run(&options),
+        Task::Vm(options) => {
+            return vm::run(options).unwrap_or_else(|error| failure(&error, error.exit_code()));
+        }
     };
     outcome.unwrap_or_else(|error| failure(&error, error.exit_code()))
 }
@@ -56,4 +61,14 @@ fn main() -> ExitCode {
 fn failure(error: &impl Display, code: u8) -> ExitCode {
     eprintln!("cargo xtask: {error}");
     ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
 }

@@ -23,7 +23,7 @@ use crate::profile::{KernelProfile, ProfileError, ReadyProfiler, UserProfile, Us
 use crate::report::explain::explain;
 use crate::report::model::{RunResult, SCHEMA_VERSION, Settings, State};
 use crate::report::terminal;
-use crate::session::{Measured, Session};
+use crate::session::{Measured, Session, check_htb};
 use crate::store::RunDir;
 use crate::workload::{Kind, Weights};
 
@@ -257,6 +257,7 @@ async fn measure(
     let stop = Stop::default();
     stop_on_signal(&stop, SAVED)?;
     let devices = isolation::create_devices(plan.devices_needed()).await?;
+    check_htb(devices[0]).await?;
     let Attached { collector, report } = probes::attach(choice)?;
     let profiler = profiler.and_then(ReadyProfiler::start);
     let progress = Progress::new();

@@ -3,68 +3,83 @@
 use std::thread;
 use std::time::Duration;
 
-use clap::ValueEnum as _;
+use ebpf_loader::{Follow, Options};
+use serde::{Deserialize, Serialize};
 
-use super::message::Seen;
-use super::sender::Sender;
-use crate::probes::{self, Choice};
+use super::message::{Seen, Socket};
+use crate::profile::KERNEL_SAMPLE_HZ;
 use crate::record::{KernelCollector, Window};
 
 /// Longer than the reader's period: by then it has read everything by itself.
 const READ_BY_THEN: Duration = Duration::from_millis(20);
 
+/// Which probes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setup {
+    /// The kind's name, as in `--probes`.
+    pub(super) kind: String,
+    /// With sampling of kernel stacks.
+    pub(super) stacks: bool,
+    /// With the parts of a request.
+    pub(super) parts: bool,
+}
+
 /// Attached until dropped.
 pub(super) struct Probes {
     collector: KernelCollector,
-    stacks: bool,
+    sampling: bool,
+    cpu_before: Option<Duration>,
 }
 
 impl Probes {
-    /// The error says why this kind cannot be had here.
-    pub(super) fn attach(kind: &str, stacks: bool) -> Result<Self, String> {
-        let choice = Choice::from_str(kind, false)?;
-        let attached = probes::attach(choice).map_err(|failure| failure.to_string())?;
-        let collector = attached.collector.ok_or(attached.report.reason)?;
-        if stacks {
-            let sampler = attached.report.attached.iter().find(|probe| probe.name.starts_with("perf_event:"));
-            if let Some(reason) = sampler.and_then(|probe| probe.reason.clone()) {
-                return Err(format!("no kernel stacks: {reason}"));
-            }
+    /// Follows a process, by its id in the initial PID namespace, or this one. The error says why it cannot be done here.
+    pub(super) fn attach(setup: &Setup, process: Option<u32>) -> Result<Self, String> {
+        let options = Options {
+            kind: Some(setup.kind.parse().map_err(|error: ebpf_loader::UnknownKind| error.to_string())?),
+            follow: process.map_or(Follow::ThisProcess, Follow::Process),
+            in_parts: setup.parts,
+            sample_hz: setup.stacks.then_some(u64::from(KERNEL_SAMPLE_HZ)),
+            ..Options::default()
+        };
+        let probes = ebpf_loader::Probes::attach(&options).map_err(|unavailable| unavailable.to_string())?;
+        let sampler = probes.report().probes.iter().find(|probe| probe.name.starts_with("perf_event:"));
+        if let Some(reason) = sampler.and_then(|probe| probe.reason.as_ref()).filter(|_| setup.stacks) {
+            return Err(format!("no kernel stacks: {reason}"));
+        }
+        let collector = KernelCollector::start(probes).map_err(|error| error.to_string())?;
+        if setup.stacks {
             collector.start_sampling().map_err(|error| error.to_string())?;
         }
-        Ok(Self { collector, stacks })
+        Ok(Self { collector, sampling: setup.stacks, cpu_before: None })
     }
 
     /// Counts the requests of this socket from now on.
-    pub(super) fn watch(&self, sender: &Sender) -> Result<Option<u64>, String> {
+    pub(super) fn watch(&mut self, socket: Socket) -> Result<(), String> {
         self.collector.begin().map_err(|error| error.to_string())?;
-        self.collector.watch(Window { port_id: sender.port(), after_sequence: sender.sequence() });
-        Ok(self.reader_cpu_ns())
+        self.collector.watch(Window { port_id: socket.port_id, after_sequence: socket.sequence });
+        self.cpu_before = self.collector.reader_cpu();
+        Ok(())
     }
 
-    /// What was counted since, given what [`Self::watch`] returned.
-    pub(super) fn seen(&self, cpu_before: Option<u64>) -> Result<Seen, String> {
+    /// Whether the events are left unread.
+    pub(super) fn pause(&self, paused: bool) {
+        self.collector.pause(paused);
+    }
+
+    /// What was counted since [`Self::watch`].
+    pub(super) fn seen(&self) -> Result<Seen, String> {
         thread::sleep(READ_BY_THEN);
-        let reader_cpu_ns =
-            self.reader_cpu_ns().zip(cpu_before).map(|(now, before)| now.saturating_sub(before));
+        let cpu = self.collector.reader_cpu().zip(self.cpu_before);
         let figures = self.collector.figures().map_err(|error| error.to_string())?;
+        let reader_cpu_ns =
+            cpu.and_then(|(now, before)| u64::try_from(now.checked_sub(before)?.as_nanos()).ok());
         Ok(Seen { events: figures.seen, lost: figures.lost_at_most, reader_cpu_ns })
-    }
-
-    /// While `work` runs nobody reads the events.
-    pub(super) fn unread<T>(&self, work: impl FnOnce() -> T) -> T {
-        let _held = self.collector.hold();
-        work()
-    }
-
-    fn reader_cpu_ns(&self) -> Option<u64> {
-        self.collector.reader_cpu().and_then(|cpu| u64::try_from(cpu.as_nanos()).ok())
     }
 }
 
 impl Drop for Probes {
     fn drop(&mut self) {
-        if self.stacks {
+        if self.sampling {
             // The samples are of no interest, and the sampler ends with the probes anyway.
             let _ = self.collector.stop_sampling();
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::contestant::Contestant;
 use super::load::Load;
-use super::message::Window;
+use super::message::{Seen, Window};
 use super::model::{Counted, Outcome};
 use super::statistics::summary;
 
@@ -39,10 +39,10 @@ impl Course {
     }
 
     /// What the probes reported of a load at a given rate, and of one that nobody read.
-    pub(super) fn count(&mut self, rate: &Window, flood: &Window) {
-        self.reader_ns_per_event.extend(reader_ns_per_event(rate));
-        self.rate.extend(counted(rate));
-        self.flood.extend(counted(flood));
+    pub(super) fn count(&mut self, rate: (&Window, Seen), flood: (&Window, Seen)) {
+        self.reader_ns_per_event.extend(reader_ns_per_event(rate.1));
+        self.rate.push(counted(rate.0, rate.1));
+        self.flood.push(counted(flood.0, flood.1));
     }
 
     pub(super) fn outcome(self) -> Outcome {
@@ -66,21 +66,19 @@ impl Course {
     }
 }
 
-fn counted(window: &Window) -> Option<Counted> {
-    let seen = window.seen?;
+fn counted(window: &Window, seen: Seen) -> Counted {
     let per_second = window.requests as f64 / Duration::from_nanos(window.elapsed_ns).as_secs_f64();
-    Some(Counted { sent: window.requests, per_second, events: seen.events, lost: seen.lost })
+    Counted { sent: window.requests, per_second, events: seen.events, lost: seen.lost }
 }
 
-fn reader_ns_per_event(window: &Window) -> Option<f64> {
-    let seen = window.seen.filter(|seen| seen.events > 0)?;
-    Some(seen.reader_cpu_ns? as f64 / seen.events as f64)
+fn reader_ns_per_event(seen: Seen) -> Option<f64> {
+    let cpu_ns = seen.reader_cpu_ns.filter(|_| seen.events > 0)?;
+    Some(cpu_ns as f64 / seen.events as f64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::overhead::message::Seen;
 
     #[test]
     fn costs_are_ratios_and_for_others_differences() {
@@ -97,11 +95,12 @@ mod tests {
     }
 
     #[test]
-    fn a_window_without_probes_says_nothing_of_them() {
+    fn no_events_have_no_price() {
         let seen = Seen { events: 90, lost: 10, reader_cpu_ns: Some(4_500) };
-        let window = Window { requests: 100, elapsed_ns: 1_000_000, seen: Some(seen), slices: Vec::new() };
-        assert_eq!(counted(&window).map(|counted| counted.per_second), Some(100_000.0));
-        assert_eq!(reader_ns_per_event(&window), Some(50.0));
-        assert_eq!(counted(&Window { seen: None, ..window }), None);
+        let window = Window { requests: 100, elapsed_ns: 1_000_000, slices: Vec::new() };
+        assert!((counted(&window, seen).per_second - 100_000.0).abs() < 1e-6);
+        assert_eq!(reader_ns_per_event(seen), Some(50.0));
+        assert_eq!(reader_ns_per_event(Seen { events: 0, ..seen }), None);
+        assert_eq!(reader_ns_per_event(Seen { reader_cpu_ns: None, ..seen }), None);
     }
 }

@@ -2,16 +2,18 @@
 //! machine cancels out, and a jump shows.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use super::attached::Setup;
 use super::contestant::Contestant;
 use super::course::Course;
 use super::goal;
 use super::load::Load;
-use super::message::{Answer, Order};
+use super::message::{Answer, Order, Seen, Window};
 use super::model::{Outcome, Overhead};
-use super::process::LoadProcess;
+use super::process::{LoadProcess, unexpected};
 use super::running::RunningTool;
 use super::statistics::lower_quartile;
 use crate::environment;
@@ -27,7 +29,7 @@ const STEADY: f64 = 1.03;
 /// …which is then measured again, so many times at most.
 const ATTEMPTS: u32 = 3;
 
-/// A ring buffer of 4 MiB holds 58,000 events of 72 bytes; larger events, fewer.
+/// A ring buffer of 4 MiB holds 28,000 events of 152 bytes.
 const FLOOD: u64 = 100_000;
 
 /// What to measure.
@@ -59,6 +61,7 @@ pub fn measure(
         plan,
         watched: LoadProcess::start(Some(device))?,
         bystander: LoadProcess::start(None)?,
+        watcher: knows_pids().then(|| LoadProcess::start(None)).transpose()?,
         unsteady: 0,
         compared: 0,
     };
@@ -82,7 +85,11 @@ pub fn measure(
             stage.unsteady, stage.compared
         ));
     }
-    let goals = plan.contestants.iter().zip(&outcomes).filter(|(contestant, _)| contestant.is_judged());
+    let goals = plan
+        .contestants
+        .iter()
+        .zip(&outcomes)
+        .filter(|(contestant, outcome)| contestant.is_judged() && outcome.absent.is_none());
     Ok(Some(Overhead {
         format: 1,
         kernel: environment::kernel_release(),
@@ -97,6 +104,14 @@ pub fn measure(
     }))
 }
 
+/// The inode of the initial PID namespace (`PROC_PID_INIT_INO`, `include/linux/proc_ns.h`).
+const INITIAL: u64 = 0xEFFF_FFFC;
+
+/// Whether process ids are here what the probes take them for.
+fn knows_pids() -> bool {
+    std::fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() == INITIAL)
+}
+
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -108,6 +123,8 @@ struct Stage<'a> {
     plan: &'a Plan,
     watched: LoadProcess,
     bystander: LoadProcess,
+    /// `None` where probes cannot be told whom to follow: there the watched process attaches them itself.
+    watcher: Option<LoadProcess>,
     /// Comparisons that counted although the machine's speed changed.
     unsteady: usize,
     compared: usize,
@@ -163,7 +180,7 @@ impl Stage<'_> {
     ) -> Result<Result<Figures, String>, Failure> {
         match course.contestant.clone() {
             Contestant::Nothing => self.figures(loads).map(Ok),
-            Contestant::Probes { kind, stacks } => self.with_probes(course, loads, counts, kind, stacks),
+            Contestant::Probes(setup) => self.with_probes(course, loads, counts, setup),
             Contestant::Tool(tool) => match RunningTool::attach(tool, &mut self.watched, folder)? {
                 Ok(running) => {
                     let figures = self.figures(loads)?;
@@ -179,22 +196,45 @@ impl Stage<'_> {
         course: &mut Course,
         loads: &[Load],
         counts: bool,
-        kind: String,
-        stacks: bool,
+        setup: Setup,
     ) -> Result<Result<Figures, String>, Failure> {
-        match self.watched.order(&Order::Attach { kind, stacks })? {
+        let process = self.watcher.is_some().then(|| self.watched.id());
+        match self.watcher().order(&Order::Attach { setup, process })? {
             Answer::Ready => {}
             Answer::Absent { reason } => return Ok(Err(reason)),
-            other => return Err(Failure::internal(format!("the load answers {other:?}"))),
+            other => return Err(unexpected(&other)),
         }
         let figures = self.figures(loads)?;
         if counts {
-            let window = self.watched.window(Load::Rate, milliseconds(self.plan.window))?;
-            let flood = self.watched.windowed(&Order::Flood { requests: FLOOD })?;
-            course.count(&window, &flood);
+            let length = milliseconds(self.plan.window);
+            let (rate, rate_seen) =
+                self.counted(&Order::Window { load: Load::Rate, milliseconds: length }, false)?;
+            let (flood, flood_seen) = self.counted(&Order::Flood { requests: FLOOD }, true)?;
+            course.count((&rate, rate_seen), (&flood, flood_seen));
         }
-        self.watched.order(&Order::Detach)?;
+        self.watcher().done(&Order::Detach)?;
         Ok(Ok(figures))
+    }
+
+    /// Runs a load of one socket, and what the probes counted of it; `unread`: nobody reads meanwhile.
+    fn counted(&mut self, order: &Order, unread: bool) -> Result<(Window, Seen), Failure> {
+        let socket = match self.watched.order(&Order::Socket)? {
+            Answer::Socket(socket) => socket,
+            other => return Err(unexpected(&other)),
+        };
+        self.watcher().done(&Order::Watch { socket })?;
+        self.watcher().done(&Order::Pause { paused: unread })?;
+        let window = self.watched.windowed(order)?;
+        self.watcher().done(&Order::Pause { paused: false })?;
+        match self.watcher().order(&Order::Count)? {
+            Answer::Seen(seen) => Ok((window, seen)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The process that our probes and their reader are in.
+    fn watcher(&mut self) -> &mut LoadProcess {
+        self.watcher.as_mut().unwrap_or(&mut self.watched)
     }
 
     /// A window of each load.

@@ -1,7 +1,8 @@
-//! What is said between the measuring process and the one that runs the loads: a line of JSON each.
+//! What is said between the measuring process and those that it starts: a line of JSON each.
 
 use serde::{Deserialize, Serialize};
 
+use super::attached::Setup;
 use super::load::Load;
 
 /// Do this.
@@ -9,11 +10,19 @@ use super::load::Load;
 pub(super) enum Order {
     /// Run a load for so long.
     Window { load: Load, milliseconds: u64 },
-    /// Send so many requests while the probes' reader holds still.
+    /// Send so many requests that will be refused, as fast as it goes.
     Flood { requests: u64 },
-    /// Attach our probes, of the kind that `--probes` calls so, with or without sampling of kernel stacks.
-    Attach { kind: String, stacks: bool },
-    /// Detach them.
+    /// Say which socket [`Load::Rate`] and floods use.
+    Socket,
+    /// Attach our probes to a process, or to the one that obeys.
+    Attach { setup: Setup, process: Option<u32> },
+    /// Count the requests of a socket from now on.
+    Watch { socket: Socket },
+    /// Leave events unread, or read them again.
+    Pause { paused: bool },
+    /// Say what was counted.
+    Count,
+    /// Detach the probes.
     Detach,
 }
 
@@ -24,10 +33,23 @@ pub(super) enum Answer {
     Ready,
     /// The window is over.
     Window(Window),
+    /// The socket.
+    Socket(Socket),
+    /// What was counted.
+    Seen(Seen),
     /// These probes do not attach here.
     Absent { reason: String },
-    /// The load cannot run.
+    /// The order cannot be obeyed.
     Failed { reason: String },
+}
+
+/// A socket that requests come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Socket {
+    /// Its netlink port id.
+    pub(super) port_id: u32,
+    /// Of the last request.
+    pub(super) sequence: u32,
 }
 
 /// One window of a load.
@@ -39,8 +61,6 @@ pub(super) struct Window {
     pub(super) requests: u64,
     /// From the first to the last; ns.
     pub(super) elapsed_ns: u64,
-    /// What the probes reported of it, where they are attached and the load has one socket.
-    pub(super) seen: Option<Seen>,
 }
 
 /// What came out of the probes.

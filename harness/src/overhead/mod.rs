@@ -24,6 +24,7 @@ mod threads;
 mod tool;
 mod work;
 
+pub use attached::Setup;
 pub use contestant::{Contestant, contestants};
 pub use load::Load;
 pub use measure::{Plan, measure};

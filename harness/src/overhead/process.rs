@@ -87,6 +87,14 @@ impl LoadProcess {
         self.windowed(&Order::Window { load, milliseconds })
     }
 
+    /// An order that has no result.
+    pub(super) fn done(&mut self, order: &Order) -> Result<(), Failure> {
+        match self.order(order)? {
+            Answer::Ready => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     pub(super) fn windowed(&mut self, order: &Order) -> Result<Window, Failure> {
         match self.order(order)? {
             Answer::Window(window) => Ok(window),
@@ -102,7 +110,7 @@ impl Drop for LoadProcess {
     }
 }
 
-fn unexpected(answer: &Answer) -> Failure {
+pub(super) fn unexpected(answer: &Answer) -> Failure {
     match answer {
         Answer::Failed { reason } => Failure::environment(format!("the load: {reason}")),
         other => Failure::internal(format!("the load answers {other:?}")),

@@ -8,8 +8,7 @@ use tc_adapter::{Connection, Handle, HtbQdisc, Request};
 
 use super::attached::Probes;
 use super::load::{Load, POPULATION, RATE};
-use super::message::{Answer, Order, Window};
-use super::sender::Sender;
+use super::message::{Answer, Order, Socket, Window};
 use super::threads::Threads;
 use super::work::{AddDelete, Changes, Refused, add};
 use crate::workload::ROOT_QDISC;
@@ -18,7 +17,7 @@ use crate::workload::ROOT_QDISC;
 const STRIDE: u32 = 16;
 
 /// Serves orders until standard input ends. Runs in the network namespace that it was started in, and keeps to `device`; without
-/// one it can run [`Load::Syscall`] only. Problems go to the one who gives the orders.
+/// one it can watch, and of the loads run [`Load::Syscall`]. Problems go to the one who gives the orders.
 pub fn serve(device: Option<u32>) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     let mut answer = |answer: &Answer| -> io::Result<()> {
@@ -30,16 +29,52 @@ pub fn serve(device: Option<u32>) -> io::Result<()> {
         Ok(loads) => loads,
         Err(error) => return answer(&Answer::Failed { reason: format!("prepare the load: {error}") }),
     };
+    let mut probes = None;
     answer(&Answer::Ready)?;
     for line in io::stdin().lock().lines() {
-        let outcome = match (serde_json::from_str(&line?)?, &mut loads) {
-            (Order::Window { load: Load::Syscall, milliseconds }, _) => system_calls(milliseconds),
-            (order, Some(loads)) => loads.obey(&order),
-            (order, None) => Err(io::Error::other(format!("{order:?} needs a device"))),
-        };
+        let order = serde_json::from_str(&line?)?;
+        let outcome = obey(&order, loads.as_mut(), &mut probes);
         answer(&outcome.unwrap_or_else(|error| Answer::Failed { reason: error.to_string() }))?;
     }
     Ok(())
+}
+
+fn obey(order: &Order, loads: Option<&mut Loads>, probes: &mut Option<Probes>) -> io::Result<Answer> {
+    let loads = || loads.ok_or_else(|| io::Error::other("this process has no device"));
+    let attached = || io::Error::other("no probes are attached");
+    match order {
+        Order::Window { load: Load::Syscall, milliseconds } => system_calls(*milliseconds),
+        Order::Window { load, milliseconds } => {
+            loads()?.window(*load, Duration::from_millis(*milliseconds)).map(Answer::Window)
+        }
+        Order::Flood { requests } => loads()?.flood(*requests).map(Answer::Window),
+        Order::Socket => {
+            let sender = &loads()?.refused.sender;
+            Ok(Answer::Socket(Socket { port_id: sender.port(), sequence: sender.sequence() }))
+        }
+        Order::Attach { setup, process } => Ok(match Probes::attach(setup, *process) {
+            Ok(attached) => {
+                *probes = Some(attached);
+                Answer::Ready
+            }
+            Err(reason) => Answer::Absent { reason },
+        }),
+        Order::Watch { socket } => {
+            probes.as_mut().ok_or_else(attached)?.watch(*socket).map_err(io::Error::other)?;
+            Ok(Answer::Ready)
+        }
+        Order::Pause { paused } => {
+            probes.as_ref().ok_or_else(attached)?.pause(*paused);
+            Ok(Answer::Ready)
+        }
+        Order::Count => {
+            probes.as_ref().ok_or_else(attached)?.seen().map(Answer::Seen).map_err(io::Error::other)
+        }
+        Order::Detach => {
+            *probes = None;
+            Ok(Answer::Ready)
+        }
+    }
 }
 
 fn system_calls(milliseconds: u64) -> io::Result<Answer> {
@@ -55,7 +90,6 @@ struct Loads {
     adds: AddDelete,
     threads: Threads,
     refused: Refused,
-    probes: Option<Probes>,
 }
 
 impl Loads {
@@ -72,74 +106,24 @@ impl Loads {
             adds: AddDelete::new(device, POPULATION + 1)?,
             threads: Threads::start(device)?,
             refused: Refused::new()?,
-            probes: None,
         })
     }
 
-    fn obey(&mut self, order: &Order) -> io::Result<Answer> {
-        match order {
-            Order::Window { load, milliseconds } => {
-                self.window(*load, Duration::from_millis(*milliseconds)).map(Answer::Window)
-            }
-            Order::Flood { requests } => self.flood(*requests).map(Answer::Window),
-            Order::Attach { kind, stacks } => Ok(match Probes::attach(kind, *stacks) {
-                Ok(probes) => {
-                    self.probes = Some(probes);
-                    Answer::Ready
-                }
-                Err(reason) => Answer::Absent { reason },
-            }),
-            Order::Detach => {
-                self.probes = None;
-                Ok(Answer::Ready)
-            }
-        }
-    }
-
     fn window(&mut self, load: Load, length: Duration) -> io::Result<Window> {
-        let Self { changes, adds, threads, refused, probes } = self;
         match load {
-            Load::Change => watched(probes.as_ref(), &mut changes.sender, |sender| {
-                let (messages, at) = (&mut changes.messages, &mut changes.at);
-                sliced(load, length, 1, || Changes::once(sender, messages, at))
-            }),
-            Load::Add => sliced(load, length, 2, || adds.once()),
-            Load::Concurrent => threads.window(length),
+            Load::Change => sliced(load, length, 1, || self.changes.once()),
+            Load::Add => sliced(load, length, 2, || self.adds.once()),
+            Load::Concurrent => self.threads.window(length),
+            Load::Rate => at_rate(length, || self.refused.once()),
             Load::Syscall => Err(io::Error::other("this process is watched")),
-            Load::Rate => watched(probes.as_ref(), &mut refused.sender, |sender| {
-                at_rate(length, || Refused::once(sender, &mut refused.message))
-            }),
         }
     }
 
     fn flood(&mut self, requests: u64) -> io::Result<Window> {
-        let Refused { sender, message } = &mut self.refused;
-        watched(self.probes.as_ref(), sender, |sender| {
-            let start = Instant::now();
-            let mut send = || (0..requests).try_for_each(|_| Refused::once(sender, message));
-            match &self.probes {
-                Some(probes) => probes.unread(send)?,
-                None => send()?,
-            }
-            Ok(Window { requests, elapsed_ns: nanoseconds(start.elapsed()), ..Window::default() })
-        })
+        let start = Instant::now();
+        (0..requests).try_for_each(|_| self.refused.once())?;
+        Ok(Window { requests, elapsed_ns: nanoseconds(start.elapsed()), slices: Vec::new() })
     }
-}
-
-/// With what the probes report of it, if there are any.
-fn watched(
-    probes: Option<&Probes>,
-    sender: &mut Sender,
-    work: impl FnOnce(&mut Sender) -> io::Result<Window>,
-) -> io::Result<Window> {
-    let before = probes.map(|probes| probes.watch(sender)).transpose().map_err(io::Error::other)?;
-    let window = work(sender)?;
-    let seen = probes
-        .zip(before)
-        .map(|(probes, before)| probes.seen(before))
-        .transpose()
-        .map_err(io::Error::other)?;
-    Ok(Window { seen, ..window })
 }
 
 /// Repeats `once`, which is `requests` requests, and times it slice by slice.

@@ -31,9 +31,9 @@ pub(super) fn add(device: u32, minor: u16) -> io::Result<Request> {
 
 /// Changes of one class after the other, from 10 to 11 Mbit/s and back.
 pub(super) struct Changes {
-    pub(super) sender: Sender,
-    pub(super) messages: Vec<Message>,
-    pub(super) at: usize,
+    sender: Sender,
+    messages: Vec<Message>,
+    at: usize,
 }
 
 impl Changes {
@@ -50,9 +50,9 @@ impl Changes {
         Ok(Self { sender, messages, at: 0 })
     }
 
-    pub(super) fn once(sender: &mut Sender, messages: &mut [Message], at: &mut usize) -> io::Result<()> {
-        *at = (*at + 1) % messages.len();
-        sender.must(&mut messages[*at])
+    pub(super) fn once(&mut self) -> io::Result<()> {
+        self.at = (self.at + 1) % self.messages.len();
+        self.sender.must(&mut self.messages[self.at])
     }
 }
 
@@ -81,7 +81,7 @@ impl AddDelete {
 /// A request that the kernel takes RTNL for and then refuses: the fastest there is.
 pub(super) struct Refused {
     pub(super) sender: Sender,
-    pub(super) message: Message,
+    message: Message,
 }
 
 impl Refused {
@@ -92,8 +92,8 @@ impl Refused {
         Ok(Self { sender, message })
     }
 
-    pub(super) fn once(sender: &mut Sender, message: &mut Message) -> io::Result<()> {
-        match sender.ask(message)? {
+    pub(super) fn once(&mut self) -> io::Result<()> {
+        match self.sender.ask(&mut self.message)? {
             Err(Errno::ENODEV) => Ok(()),
             Err(errno) => Err(errno.into()),
             Ok(()) => Err(io::Error::other("the kernel deleted a class of a device that does not exist")),

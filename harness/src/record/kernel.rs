@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use ebpf_loader::{Probes, RequestEvent, SampleSet};
+use ebpf_loader::{Probes, RequestEvent, SampleSet, Section};
 use hdrhistogram::Histogram;
 use nix::time::{ClockId, clock_gettime};
 use tc_adapter::MessageType;
@@ -62,6 +62,7 @@ pub struct KernelFigures {
 /// Which phases the attached probes tell apart; the others are absent, not zero.
 #[derive(Clone, Copy)]
 struct Measures {
+    system_calls: bool,
     rtnl_wait: bool,
     off_cpu: bool,
 }
@@ -69,43 +70,66 @@ struct Measures {
 impl Measures {
     fn of(probes: &Probes) -> Self {
         let report = probes.report();
-        Self { rtnl_wait: report.measures_rtnl_wait(), off_cpu: report.measures_off_cpu() }
+        Self {
+            system_calls: !report.kind.tells_messages_apart(),
+            rtnl_wait: report.measures_rtnl_wait(),
+            off_cpu: report.measures_off_cpu(),
+        }
     }
 }
 
 struct Phases {
-    syscall: Histogram<u64>,
+    request: Histogram<u64>,
     rtnl_wait: Histogram<u64>,
     off_cpu: Histogram<u64>,
     on_cpu: Histogram<u64>,
+    // Those that not every kind of probes and not every request has: made when the first comes.
+    rtnl_hold: Option<Histogram<u64>>,
+    sections: [Option<Histogram<u64>>; Section::ALL.len()],
 }
 
 impl Phases {
     fn new() -> Self {
         Self {
-            syscall: nanoseconds(),
+            request: nanoseconds(),
             rtnl_wait: nanoseconds(),
             off_cpu: nanoseconds(),
             on_cpu: nanoseconds(),
+            rtnl_hold: None,
+            sections: [const { None }; Section::ALL.len()],
         }
     }
 
     fn record(&mut self, event: &RequestEvent) {
-        let on_cpu = event.syscall_ns.saturating_sub(event.rtnl_wait_ns).saturating_sub(event.off_cpu_ns);
-        record(&mut self.syscall, event.syscall_ns);
+        record(&mut self.request, event.total_ns);
         record(&mut self.rtnl_wait, event.rtnl_wait_ns);
         record(&mut self.off_cpu, event.off_cpu_ns);
-        record(&mut self.on_cpu, on_cpu);
+        record(&mut self.on_cpu, event.on_cpu_ns());
+        if let Some(held) = event.rtnl_hold() {
+            record(self.rtnl_hold.get_or_insert_with(nanoseconds), held);
+        }
+        for (section, histogram) in Section::ALL.into_iter().zip(&mut self.sections) {
+            if let Some(spent) = event.section(section) {
+                record(histogram.get_or_insert_with(nanoseconds), spent);
+            }
+        }
     }
 
     fn figures(&self, measures: Measures) -> Option<KernelPhases> {
         let if_measured = |measured: bool, histogram| if measured { percentiles(histogram) } else { None };
+        let section = |section: Section| self.sections[section as usize].as_ref().and_then(percentiles);
         Some(KernelPhases {
-            syscall: percentiles(&self.syscall)?,
+            request: percentiles(&self.request)?,
+            syscall: if_measured(measures.system_calls, &self.request),
             rtnl_wait: if_measured(measures.rtnl_wait, &self.rtnl_wait),
             // Without the RTNL wait, sleeping for RTNL is off CPU and the probes count it there.
             off_cpu: if_measured(measures.off_cpu, &self.off_cpu),
             on_cpu: if_measured(measures.rtnl_wait && measures.off_cpu, &self.on_cpu),
+            rtnl_hold: self.rtnl_hold.as_ref().and_then(percentiles),
+            handler: section(Section::Handler),
+            qdisc_create: section(Section::QdiscCreate),
+            class_operation: section(Section::ClassOperation),
+            rcu: section(Section::Rcu),
         })
     }
 }
@@ -115,12 +139,17 @@ struct State {
     window: Option<Window>,
     by_type: BTreeMap<u16, Phases>,
     lost_before: u64,
+    /// Nobody reads.
+    paused: bool,
 }
 
 impl State {
     fn drain(&mut self) {
+        if self.paused {
+            return;
+        }
         let Self { probes, window, by_type, .. } = self;
-        probes.drain(|event| {
+        probes.drain(|event, _| {
             if window.is_some_and(|window| window.holds(event)) {
                 by_type.entry(event.message_type).or_insert_with(Phases::new).record(event);
             }
@@ -147,7 +176,7 @@ pub struct KernelCollector {
 impl KernelCollector {
     /// Starts reading.
     pub fn start(probes: Probes) -> std::io::Result<Self> {
-        let state = State { probes, window: None, by_type: BTreeMap::new(), lost_before: 0 };
+        let state = State { probes, window: None, by_type: BTreeMap::new(), lost_before: 0, paused: false };
         let state = Arc::new(Mutex::new(state));
         let stop = Arc::new(AtomicBool::new(false));
         let thread = thread::Builder::new().name("qdiscope-events".into()).spawn({
@@ -202,13 +231,13 @@ impl KernelCollector {
             .iter()
             .filter_map(|(&message_type, phases)| Some((type_name(message_type), phases.figures(measures)?)))
             .collect();
-        let seen = state.by_type.values().map(|phases| phases.syscall.len()).sum();
+        let seen = state.by_type.values().map(|phases| phases.request.len()).sum();
         Ok(KernelFigures { phases, seen, lost_at_most: state.lost()?.saturating_sub(state.lost_before) })
     }
 
-    /// Keeps everybody from reading events until it is dropped: how a full ring buffer is made.
-    pub fn hold(&self) -> Held<'_> {
-        Held { _state: lock(&self.state) }
+    /// Keeps the reader from reading, or lets it go on: how a full ring buffer is made.
+    pub fn pause(&self, paused: bool) {
+        lock(&self.state).paused = paused;
     }
 
     /// CPU time that the reading thread has taken.
@@ -220,11 +249,6 @@ impl KernelCollector {
         let time = (found == 0).then(|| clock_gettime(ClockId::from_raw(clock)).ok())??;
         Some(Duration::from(time))
     }
-}
-
-/// See [`KernelCollector::hold`].
-pub struct Held<'a> {
-    _state: MutexGuard<'a, State>,
 }
 
 impl Drop for KernelCollector {

@@ -13,6 +13,7 @@ use crate::isolation;
 use crate::load::Stop;
 use crate::overhead::model::{Overhead, Verdict};
 use crate::overhead::{self, Contestant, Load, Plan};
+use crate::session::check_htb;
 
 /// The names in `--only` are looked up here.
 pub(super) fn plan(arguments: &Arguments, loads: Vec<Load>) -> Result<Plan, Failure> {
@@ -48,7 +49,10 @@ pub(super) fn run(
     stop: &Stop,
     busy: Option<String>,
 ) -> Result<Exit, Failure> {
-    let devices = runtime.block_on(isolation::create_devices(1))?;
+    let devices = runtime.block_on(async {
+        let devices = isolation::create_devices(1).await?;
+        check_htb(devices[0]).await.map(|()| devices)
+    })?;
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(200));
     let measured = overhead::measure(plan, devices[0], stop, &|doing| bar.set_message(doing.to_owned()));

@@ -12,7 +12,7 @@ use crate::plan::{Load, Plan, Workload};
 use crate::probes::{self, Choice};
 use crate::record::Interval;
 use crate::report::model::WorkloadResult;
-use crate::session::{Observer, Session};
+use crate::session::{Observer, Session, check_htb};
 use crate::workload::{Kind, Weights};
 
 /// How long each side of a round is measured, in whole fills: a single fill is over within a second, and what else the machine
@@ -32,6 +32,7 @@ pub(super) async fn measure(arguments: &Arguments, stop: &Stop) -> Result<Exit, 
     let plan = plan(arguments);
     let (classes, workers) = (plan.workloads[0].classes, plan.workloads[0].workers);
     let devices = isolation::create_devices(plan.devices_needed()).await?;
+    check_htb(devices[0]).await?;
     // The first fill of a young process is slower than the later ones; it counts for neither side.
     throughput(&plan, &devices, stop, Choice::Off).await?;
     print("round  probes off ops/s  probes on ops/s  on / off\n")?;

@@ -30,8 +30,9 @@ pub(super) struct Arguments {
     /// A load to run; may be repeated [default: all]
     #[arg(long = "load", value_name = "LOAD")]
     loads: Vec<Selected>,
-    /// A contestant to measure; may be repeated [default: all]: nothing, tracepoint, tracepoint-stacks, bpftrace-empty, bpftrace,
-    /// perf-trace, perf-trace-all, perf-record, strace, and the like for each kind of probe
+    /// A contestant to measure; may be repeated [default: all]: nothing; fexit, kprobe, tracepoint; each of them with -stacks (samples
+    /// kernel stacks too), the first two with -whole (does not tell a request's parts apart); bpftrace-empty, bpftrace, perf-trace,
+    /// perf-trace-all, perf-record, strace
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Write the measurement, but for htb-class, as JSON to FILE, or to standard output instead of the table
