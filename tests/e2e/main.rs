@@ -114,6 +114,7 @@ fn anywhere() -> Vec<Trial> {
             overhead::a_contestant_is_measured_or_absent_with_a_reason,
         ),
         ("overhead::what_is_not_installed_is_absent", overhead::what_is_not_installed_is_absent),
+        ("overhead::one_load_is_out_of_the_others_way", overhead::one_load_is_out_of_the_others_way),
         ("overhead::what_does_not_exist_is_refused", overhead::what_does_not_exist_is_refused),
         ("overhead::killing_it_ends_what_it_started", overhead::killing_it_ends_what_it_started),
         ("overhead::interrupting_ends_it", overhead::interrupting_ends_it),

@@ -83,6 +83,16 @@ pub(crate) fn losses_are_counted_exactly() -> Result<(), Failed> {
     Ok(())
 }
 
+pub(crate) fn one_load_is_out_of_the_others_way() -> Result<(), Failed> {
+    let arguments =
+        "overhead --quick --only nothing --load change --load htb-class --classes 500 --devices 2";
+    let finished = Finished::of(&mut qdiscope(arguments)?)?.expect(0)?;
+    let text = finished.stdout;
+    let (table, line) = (text.find("the same twice"), text.find("htb-class, 500 classes on 2 devices"));
+    assert!(table.is_some() && table < line, "the table, then htb-class:\n{text}");
+    Ok(())
+}
+
 pub(crate) fn what_does_not_exist_is_refused() -> Result<(), Failed> {
     for arguments in ["--only nobody", "--load nothing", "--load change --classes 5", "--rounds 0"] {
         Finished::of(&mut qdiscope(&format!("overhead {arguments}"))?)?.expect(2)?;

@@ -4,16 +4,16 @@ use std::fs;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
+use tc_adapter::{Connection, Handle, Request};
 
 use super::Arguments;
 use crate::cli::print;
 use crate::environment;
 use crate::exit::{Exit, Failure};
-use crate::isolation;
 use crate::load::Stop;
 use crate::overhead::model::{Overhead, Verdict};
 use crate::overhead::{self, Contestant, Load, Plan};
-use crate::session::check_htb;
+use crate::workload::ROOT_QDISC;
 
 /// The names in `--only` are looked up here.
 pub(super) fn plan(arguments: &Arguments, loads: Vec<Load>) -> Result<Plan, Failure> {
@@ -45,23 +45,31 @@ pub(super) fn busy() -> Option<String> {
 pub(super) fn run(
     arguments: &Arguments,
     plan: &Plan,
-    runtime: &tokio::runtime::Runtime,
+    device: u32,
     stop: &Stop,
     busy: Option<String>,
 ) -> Result<Exit, Failure> {
-    let devices = runtime.block_on(async {
-        let devices = isolation::create_devices(1).await?;
-        check_htb(devices[0]).await.map(|()| devices)
-    })?;
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(200));
-    let measured = overhead::measure(plan, devices[0], stop, &|doing| bar.set_message(doing.to_owned()));
+    let measured = overhead::measure(plan, device, stop, &|doing| bar.set_message(doing.to_owned()));
     bar.finish_and_clear();
+    clear(device)?;
     let Some(mut measured) = measured? else { return Ok(Exit::Interrupted) };
     measured.remarks.extend(busy);
     measured.remarks.extend(measured.cpu.as_deref().and_then(emulated));
     show(arguments, &measured)?;
     Ok(if arguments.check_goals { verdict(&measured) } else { Exit::Pass })
+}
+
+/// The load's classes, which outlive it, are not to be in the way of what comes next.
+fn clear(device: u32) -> Result<(), Failure> {
+    let request = Request::DeleteQdisc { device, parent: Handle::ROOT, handle: ROOT_QDISC };
+    match Connection::connect().and_then(|mut connection| connection.request(&request)) {
+        Ok(_) => Ok(()),
+        // The load did not come to it.
+        Err(error) if matches!(error.errno(), Some(libc::ENOENT | libc::EINVAL)) => Ok(()),
+        Err(error) => Err(Failure::environment(format!("delete the load's classes: {error}"))),
+    }
 }
 
 /// QEMU without KVM names its CPUs so.

@@ -5,14 +5,13 @@ use std::time::Duration;
 use super::Arguments;
 use crate::cli::print;
 use crate::exit::{Exit, Failure};
-use crate::isolation;
 use crate::load::Stop;
 use crate::overhead::median;
 use crate::plan::{Load, Plan, Workload};
 use crate::probes::{self, Choice};
 use crate::record::Interval;
 use crate::report::model::WorkloadResult;
-use crate::session::{Observer, Session, check_htb};
+use crate::session::{Observer, Session};
 use crate::workload::{Kind, Weights};
 
 /// How long each side of a round is measured, in whole fills: a single fill is over within a second, and what else the machine
@@ -28,18 +27,20 @@ impl Observer for Silent {
 }
 
 /// A B A B …, so that a machine whose speed drifts takes both along. Prints a line a round, and at the end one with the ratio.
-pub(super) async fn measure(arguments: &Arguments, stop: &Stop) -> Result<Exit, Failure> {
-    let plan = plan(arguments);
+pub(super) async fn measure(
+    arguments: &Arguments,
+    plan: &Plan,
+    devices: &[u32],
+    stop: &Stop,
+) -> Result<Exit, Failure> {
     let (classes, workers) = (plan.workloads[0].classes, plan.workloads[0].workers);
-    let devices = isolation::create_devices(plan.devices_needed()).await?;
-    check_htb(devices[0]).await?;
     // The first fill of a young process is slower than the later ones; it counts for neither side.
-    throughput(&plan, &devices, stop, Choice::Off).await?;
+    throughput(plan, devices, stop, Choice::Off).await?;
     print("round  probes off ops/s  probes on ops/s  on / off\n")?;
     let mut ratios = Vec::new();
     for round in 1..=arguments.rounds() {
-        let off = throughput(&plan, &devices, stop, Choice::Off).await?;
-        let on = throughput(&plan, &devices, stop, Choice::Tracepoint).await?;
+        let off = throughput(plan, devices, stop, Choice::Off).await?;
+        let on = throughput(plan, devices, stop, Choice::Tracepoint).await?;
         if stop.is_set() {
             return Ok(Exit::Interrupted);
         }

@@ -12,6 +12,8 @@ use crate::exit::{Exit, Failure};
 use crate::isolation;
 use crate::load::Stop;
 use crate::overhead::{self, Load};
+use crate::plan::Plan;
+use crate::session::check_htb;
 
 /// Runs loads alternately with nothing attached (A) and with a contestant (B): A B A B …, so that a machine whose speed drifts takes
 /// both along. Contestants are each kind of our probes, with and without sampling of kernel stacks, and other tools that do
@@ -141,19 +143,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             Selected::HtbClass => None,
         })
         .collect();
-    htb_class::plan(arguments).check().map_err(Failure::usage)?;
+    let htb_class = loads.contains(&Selected::HtbClass).then(|| htb_class::plan(arguments));
+    htb_class.as_ref().map_or(Ok(()), Plan::check).map_err(Failure::usage)?;
     let comparison = comparison::plan(arguments, compared)?;
     let busy = comparison::busy();
     isolation::enter()?;
     let runtime = runtime()?;
     let stop = Stop::default();
     runtime.block_on(async { stop_on_signal(&stop, "what is attached will be detached") })?;
+    let devices = runtime.block_on(async {
+        let devices = isolation::create_devices(htb_class.as_ref().map_or(1, Plan::devices_needed)).await?;
+        check_htb(devices[0]).await.map(|()| devices)
+    })?;
     let mut exit = Exit::Pass;
     if !comparison.loads.is_empty() {
-        exit = comparison::run(arguments, &comparison, &runtime, &stop, busy)?;
+        exit = comparison::run(arguments, &comparison, devices[0], &stop, busy)?;
     }
-    if loads.contains(&Selected::HtbClass) && exit != Exit::Interrupted {
-        let ratio = runtime.block_on(htb_class::measure(arguments, &stop))?;
+    if let Some(plan) = htb_class.filter(|_| exit != Exit::Interrupted) {
+        let ratio = runtime.block_on(htb_class::measure(arguments, &plan, &devices, &stop))?;
         if ratio != Exit::Pass {
             exit = ratio;
         }
