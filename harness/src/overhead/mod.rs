@@ -1,7 +1,7 @@
 //! What watching costs: loads that a process of its own runs, alternately with nothing attached (A) and with one
 //! *contestant* (B): a kind of our probes, or another tool that does the like.
 //!
-//! [`measure`] drives, [`serve`] is the process that runs the loads, [`statistics`] and [`goal`] are pure, [`table`]
+//! [`measure`] drives, [`serve`] is the process that runs the loads, `statistics` and `goal` are pure, `table`
 //! renders a [`model::Overhead`], which can be saved and rendered again.
 //!
 //! **Architecture invariant:** while an A window runs nothing is attached: not even a disabled program.

@@ -19,7 +19,7 @@ use crate::session::check_htb;
 /// both along. Contestants are each kind of our probes, with and without sampling of kernel stacks, and other tools that do
 /// the like: bpftrace, perf and strace, where they are installed.
 ///
-/// Without arguments: every load and every contestant as a table, with the goals, and then `htb-class`, which takes four minutes. With
+/// Without arguments: every load and every contestant as a table, with the goals, and then `htb-class`, which together takes five minutes. With
 /// --classes, --workers, --devices or --min-ratio and no --load: `htb-class` only.
 #[derive(Args)]
 pub(super) struct Arguments {
