@@ -77,7 +77,8 @@ fn cpu_time() -> Option<CpuTime> {
     Some(CpuTime { total: parts.into_iter().flatten().sum(), steal })
 }
 
-fn load_average() -> Option<f64> {
+/// Of the last minute.
+pub fn load_average() -> Option<f64> {
     procfs::LoadAverage::current().ok().map(|load| f64::from(load.one))
 }
 

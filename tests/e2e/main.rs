@@ -109,6 +109,15 @@ fn anywhere() -> Vec<Trial> {
             tc::bad_files_are_refused_before_anything_is_sent,
         ),
         ("overhead::a_ratio_is_printed", overhead::a_ratio_is_printed),
+        (
+            "overhead::a_contestant_is_measured_or_absent_with_a_reason",
+            overhead::a_contestant_is_measured_or_absent_with_a_reason,
+        ),
+        ("overhead::what_is_not_installed_is_absent", overhead::what_is_not_installed_is_absent),
+        ("overhead::one_load_is_out_of_the_others_way", overhead::one_load_is_out_of_the_others_way),
+        ("overhead::what_does_not_exist_is_refused", overhead::what_does_not_exist_is_refused),
+        ("overhead::killing_it_ends_what_it_started", overhead::killing_it_ends_what_it_started),
+        ("overhead::interrupting_ends_it", overhead::interrupting_ends_it),
     ];
     tests.iter().map(|&(name, test)| support::trial(name, &NEEDS, test)).collect()
 }
@@ -120,6 +129,7 @@ fn watched() -> Vec<Trial> {
         ("result::kernel_phases_add_up", 1, result::kernel_phases_add_up),
         ("profiles::kernel_stacks_are_folded", 1, profiles::kernel_stacks_are_folded),
         ("profiles::the_kernel_flamegraph_names_htb", 1, profiles::the_kernel_flamegraph_names_htb),
+        ("overhead::losses_are_counted_exactly", 1, overhead::losses_are_counted_exactly),
         ("faults::tracefs_is_mounted_privately", 1, faults::tracefs_is_mounted_privately),
         ("faults::no_btf_is_no_panic", 1, faults::no_btf_is_no_panic),
         (

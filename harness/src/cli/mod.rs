@@ -43,12 +43,14 @@ enum Command {
     /// Say what this machine can measure, and what to do about the rest
     #[command(after_help = "Exit codes:\n    0  `bench` can run here\n    3  it cannot, see the arrows")]
     Doctor(doctor::Arguments),
-    /// Measure what the probes cost: the same load with and without them, interleaved
-    #[command(
-        after_help = "Exit codes:\n    0  measured, and not below --min-ratio\n    1  internal error\n    2  usage\n    \
-                            3  this environment cannot run it\n    4  below --min-ratio\n  130  interrupted"
-    )]
+    /// Measure what watching costs: the same load with and without the probes and other tools, interleaved
+    #[command(after_help = "Exit codes:\n    0  measured\n    1  internal error\n    2  usage\n    \
+                            3  this environment cannot run it\n    4  below --min-ratio, or --check-goals and a goal is missed\n    \
+                            6  --check-goals and a goal is undecided\n  130  interrupted")]
     Overhead(overhead::Arguments),
+    /// Run the loads of `overhead`
+    #[command(hide = true)]
+    OverheadLoad(overhead::LoadArguments),
     /// Bring a tree of qdiscs, classes and filters about, or say how the kernel differs from it
     #[command(subcommand)]
     Tc(tc::Command),
@@ -68,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Overhead(arguments) => overhead::run(&arguments),
+        Command::OverheadLoad(arguments) => overhead::serve(&arguments),
         Command::Tc(command) => tc::run(&command),
         Command::Schema => schema::run(),
     })

@@ -1,6 +1,7 @@
 //! The kernel's side of a workload: events from the probes, by message type.
 
 use std::collections::BTreeMap;
+use std::os::unix::thread::JoinHandleExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use ebpf_loader::{Probes, RequestEvent, SampleSet, Section};
 use hdrhistogram::Histogram;
+use nix::time::{ClockId, clock_gettime};
 use tc_adapter::MessageType;
 
 use super::{nanoseconds, percentiles, record};
@@ -137,10 +139,15 @@ struct State {
     window: Option<Window>,
     by_type: BTreeMap<u16, Phases>,
     lost_before: u64,
+    /// Nobody reads.
+    paused: bool,
 }
 
 impl State {
     fn drain(&mut self) {
+        if self.paused {
+            return;
+        }
         let Self { probes, window, by_type, .. } = self;
         probes.drain(|event, _| {
             if window.is_some_and(|window| window.holds(event)) {
@@ -169,7 +176,7 @@ pub struct KernelCollector {
 impl KernelCollector {
     /// Starts reading.
     pub fn start(probes: Probes) -> std::io::Result<Self> {
-        let state = State { probes, window: None, by_type: BTreeMap::new(), lost_before: 0 };
+        let state = State { probes, window: None, by_type: BTreeMap::new(), lost_before: 0, paused: false };
         let state = Arc::new(Mutex::new(state));
         let stop = Arc::new(AtomicBool::new(false));
         let thread = thread::Builder::new().name("qdiscope-events".into()).spawn({
@@ -226,6 +233,21 @@ impl KernelCollector {
             .collect();
         let seen = state.by_type.values().map(|phases| phases.request.len()).sum();
         Ok(KernelFigures { phases, seen, lost_at_most: state.lost()?.saturating_sub(state.lost_before) })
+    }
+
+    /// Keeps the reader from reading, or lets it go on: how a full ring buffer is made.
+    pub fn pause(&self, paused: bool) {
+        lock(&self.state).paused = paused;
+    }
+
+    /// CPU time that the reading thread has taken.
+    pub fn reader_cpu(&self) -> Option<Duration> {
+        let thread = self.thread.as_ref()?.as_pthread_t();
+        let mut clock: libc::clockid_t = 0;
+        // SAFETY: the thread has not been joined, so that its id is valid, and the place to write to is.
+        let found = unsafe { libc::pthread_getcpuclockid(thread, &raw mut clock) };
+        let time = (found == 0).then(|| clock_gettime(ClockId::from_raw(clock)).ok())??;
+        Some(Duration::from(time))
     }
 }
 
