@@ -181,7 +181,7 @@ fn keep(kernel: &Kernel, choice: &Choice, root: &Path, new: &Path) -> Result<Man
     if !wanted.iter().any(|path| path.contains("sch_htb")) {
         return Err(unknown("there is no module sch_htb in it".into()));
     }
-    // Smaller, and without compression that busybox's modprobe may not know.
+    // Smaller, and without compression, which would be undone by an emulated processor.
     let small = new.join("root/small");
     let within = Path::new("usr/lib/modules").join(&choice.release);
     for path in wanted {

@@ -19,8 +19,9 @@ use super::{
 /// `ip` are other programs than those that tests mean.
 pub(super) const PATH: &str = "/usr/sbin:/usr/bin:/usr/lib/busybox";
 
-/// Programs of the host that tests run.
-const PROGRAMS: [&str; 3] = ["ip", "tc", "strace"];
+/// Programs of the host that tests and the kernel run. `modprobe` because busybox's does not wait for a module that is just being
+/// loaded for somebody else, who then is told that there is no such qdisc.
+const PROGRAMS: [&str; 4] = ["ip", "modprobe", "strace", "tc"];
 
 /// What iproute2 reads: names, and netem's distributions; where the host has it.
 const FOLDERS: [&str; 4] =
@@ -58,7 +59,7 @@ pub(super) fn base(init: &Path) -> Result<Tree, Error> {
     tree.add("etc/profile", format!("export PATH={PATH} HOME=/root\ncd\n").into_bytes(), 0o644);
     // The paths that the kernel and scripts have built in.
     tree.link("usr/bin/sh", "busybox");
-    tree.link("usr/sbin/modprobe", "../bin/busybox");
+    tree.link("usr/sbin/modprobe", "../bin/modprobe");
     let applets = program::output(Command::new(&busybox).arg("--list"))?;
     for applet in applets.lines().filter(|applet| !PROGRAMS.contains(applet)) {
         tree.link(&format!("usr/lib/busybox/{applet}"), "/usr/bin/busybox");

@@ -62,7 +62,7 @@ pub(super) struct Leg {
 }
 
 pub(super) fn run(options: &host::Settings, kernels: Vec<Kernel>, test: &Options) -> Result<ExitCode, Error> {
-    let mut host = Host::prepare(options, true)?;
+    let mut host = Host::prepare(options)?;
     let legs = legs(&mut host, test)?;
     if legs.is_empty() {
         return Err(TaskError::NoTest(test.filter.clone().unwrap_or_default()).into());
