@@ -25,7 +25,7 @@ use crate::{
 
 /// Run the privileged tests in the guest, the probes' twice: with the kind that the kernel must give, and by kprobe.
 ///
-/// Then a short bench must have chosen that kind, too. The sum is that of `cargo xtask test`; for each kernel a JUnit file is
+/// Then a short bench must have chosen that kind, too. The sum is that of `cargo xtask test`; for each kernel a `JUnit` file is
 /// written below the target folder, vm/SERIES/test/junit.xml, with the output of each test executable beside it.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Options {
@@ -61,7 +61,7 @@ pub(super) struct Leg {
     pub(super) tests: Vec<String>,
 }
 
-pub(super) fn run(options: &host::Settings, kernels: Vec<Kernel>, test: &Options) -> Result<ExitCode, Error> {
+pub(super) fn run(options: &host::Settings, kernels: &[Kernel], test: &Options) -> Result<ExitCode, Error> {
     let mut host = Host::prepare(options)?;
     let legs = legs(&mut host, test)?;
     if legs.is_empty() {
@@ -69,7 +69,7 @@ pub(super) fn run(options: &host::Settings, kernels: Vec<Kernel>, test: &Options
     }
     let mut rows = Vec::new();
     let mut not_run = Vec::new();
-    for kernel in &kernels {
+    for kernel in kernels {
         match host.image(kernel) {
             Ok((image, accel)) => rows.extend(one(&host, kernel, (&image, accel), &legs)?),
             Err(error @ Error::LeftTheArchive { .. }) if kernels.len() > 1 => not_run.push(error),
@@ -140,7 +140,7 @@ fn legs(host: &mut Host, test: &Options) -> Result<Vec<Leg>, Error> {
     Ok(legs)
 }
 
-/// The rows of one kernel, and its JUnit file.
+/// The rows of one kernel, and its `JUnit` file.
 fn one(host: &Host, kernel: &Kernel, image: (&Image, Accel), legs: &[Leg]) -> Result<Vec<Row>, Error> {
     let dir = host.folder(&kernel.series, "test")?;
     let tasks = legs.iter().map(|leg| expecting(&leg.task, kernel)).collect();
