@@ -10,9 +10,10 @@ use super::error::Error;
 use crate::{cargo, packages};
 
 /// What is needed on the host or copied into the guest, and the Debian package that has it.
-const NEEDED: [(&str, &str); 10] = [
+const NEEDED: [(&str, &str); 11] = [
     ("apt-get", "apt"),
     ("busybox", "busybox-static"),
+    ("dash", "dash"),
     ("depmod", "kmod"),
     ("dpkg-deb", "dpkg"),
     ("ip", "iproute2"),
