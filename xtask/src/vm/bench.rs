@@ -57,7 +57,7 @@ pub(super) fn task(words: Vec<String>) -> Task {
 
 /// One kernel.
 pub(super) fn one(options: &host::Settings, kernel: &Kernel, bench: Options) -> Result<ExitCode, Error> {
-    let host = Host::prepare(options, false)?;
+    let host = Host::prepare(options)?;
     let (image, accel) = host.image(kernel)?;
     let (how, found) = guest(&host, kernel, (&image, accel), &strings(bench.args))?;
     for result in &found {
@@ -75,15 +75,15 @@ pub(super) fn one(options: &host::Settings, kernel: &Kernel, bench: Options) -> 
 /// All kernels, and this machine.
 pub(super) fn matrix(
     options: &host::Settings,
-    kernels: Vec<Kernel>,
+    kernels: &[Kernel],
     bench: Options,
 ) -> Result<ExitCode, Error> {
     let words = if bench.args.is_empty() { WORKLOAD.map(Into::into).to_vec() } else { bench.args };
     let words = strings(words);
-    let host = Host::prepare(options, false)?;
+    let host = Host::prepare(options)?;
     let mut columns = vec![Column::read("native".into(), &native(&host, &words)?)?];
     let mut not_run = Vec::new();
-    for kernel in &kernels {
+    for kernel in kernels {
         let (image, accel) = match host.image(kernel) {
             Ok(image) => image,
             Err(error @ Error::LeftTheArchive { .. }) => {

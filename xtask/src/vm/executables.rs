@@ -21,8 +21,9 @@ pub(super) struct Executables {
 /// Those of `.cargo/config.toml`, which these replace, and static linking.
 const FLAGS: [&str; 4] = ["-C", "force-frame-pointers=yes", "-C", "target-feature=+crt-static"];
 
-/// Builds them, in one go, so that what several depend on is compiled once.
-pub(super) fn build(workspace: &Workspace, tests: bool) -> Result<Executables, Error> {
+/// Builds them, in one go, so that what several depend on is compiled once. Always the same ones: for others cargo would unite other
+/// features of the dependencies, and compile all of these again.
+pub(super) fn build(workspace: &Workspace) -> Result<Executables, Error> {
     // With an explicit target the flags are not for build scripts and macros, which cannot be static.
     let host = format!("{ARCH}-unknown-linux-gnu");
     let flags = format!("target.{host}.rustflags={FLAGS:?}");
@@ -31,9 +32,7 @@ pub(super) fn build(workspace: &Workspace, tests: bool) -> Result<Executables, E
         vec!["build", "--profile", "guest", "--target", &host, "--target-dir", &folder, "--config", &flags];
     args.extend(["--package", "qdiscope", "--package", "xtask"]);
     args.extend(["--bin", "qdiscope", "--bin", "qdiscope-guest"]);
-    if tests {
-        args.extend(["--package", "qdiscope-tests", "--test", "*"]);
-    }
+    args.extend(["--package", "qdiscope-tests", "--test", "*"]);
     let executables = workspace.build(&args)?;
     let program = |name: &str| {
         let is_it = |one: &&Executable| one.kind == "bin" && one.target == name && !one.test;

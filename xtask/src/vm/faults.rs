@@ -50,7 +50,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Ends guests badly, one after the other.
 pub(super) fn run(settings: &host::Settings, kernel: &Kernel) -> Result<ExitCode, Error> {
-    let mut host = Host::prepare(settings, false)?;
+    let mut host = Host::prepare(settings)?;
     host.stall = 2 * PATIENCE;
     let (image, accel) = host.image(kernel)?;
     let mut missed = 0;

@@ -62,7 +62,7 @@ pub(super) struct Host {
 
 impl Host {
     /// Installs if wished, checks, and builds.
-    pub(super) fn prepare(options: &Settings, tests: bool) -> Result<Self, Error> {
+    pub(super) fn prepare(options: &Settings) -> Result<Self, Error> {
         if ARCH != "x86_64" {
             return Err(Error::Architecture(ARCH));
         }
@@ -71,7 +71,7 @@ impl Host {
         }
         program::check()?;
         let workspace = Workspace::load()?;
-        let executables = executables::build(&workspace, tests)?;
+        let executables = executables::build(&workspace)?;
         let mut tree = initramfs::base(&executables.init)?;
         tree.copy(&executables.qdiscope, QDISCOPE, 0o755)?;
         let dir = workspace.target_dir.join("vm");

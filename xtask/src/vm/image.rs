@@ -1,27 +1,20 @@
-//! A kernel, ready to boot: its image and an archive of its modules, taken from Debian's packages and kept with their hashes.
+//! A kernel, ready to boot: its image and an archive of its modules, kept with their hashes.
 
 use std::{
-    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{
-    archive::Archive,
     error::{Error, file},
     kernels::Kernel,
-    modules, program,
-    tree::Tree,
-    version::{self, Choice},
+    modules,
+    package::{self, MODULES, VMLINUZ, corrupt, remove, sha256},
 };
 
 const MANIFEST: &str = "kernel.json";
-const VMLINUZ: &str = "vmlinuz";
-const MODULES: &str = "modules.cpio";
 
 /// A kernel in the cache.
 #[derive(Debug)]
@@ -58,7 +51,7 @@ impl Image {
         eprintln!("cargo xtask: fetching kernel {} from Debian's {}", kernel.series, kernel.suite);
         let new = cache.join(format!("{}.new", kernel.series));
         remove(&new)?;
-        let manifest = fetch(kernel, &new)?;
+        let manifest = Manifest::fetch(kernel, &new)?;
         remove(&dir)?;
         fs::rename(&new, &dir).map_err(file(&dir))?;
         Ok(manifest.image(&dir))
@@ -66,6 +59,22 @@ impl Image {
 }
 
 impl Manifest {
+    fn fetch(kernel: &Kernel, new: &Path) -> Result<Self, Error> {
+        let choice = package::fetch(kernel, new)?;
+        let manifest = Self {
+            wanted: kernel.tried.clone(),
+            version: choice.version,
+            release: choice.release,
+            selection: modules::selection(),
+            vmlinuz: sha256(&new.join(VMLINUZ))?,
+            modules: sha256(&new.join(MODULES))?,
+        };
+        let path = new.join(MANIFEST);
+        let text = serde_json::to_string_pretty(&manifest).unwrap_or_default();
+        fs::write(&path, text).map_err(file(&path))?;
+        Ok(manifest)
+    }
+
     fn read(dir: &Path, kernel: &Kernel) -> Result<Option<Self>, Error> {
         let path = dir.join(MANIFEST);
         if !path.is_file() {
@@ -103,155 +112,6 @@ impl Manifest {
             warning,
             version: self.version.clone(),
         }
-    }
-}
-
-fn fetch(kernel: &Kernel, new: &Path) -> Result<Manifest, Error> {
-    let apt = new.join("apt");
-    let archive = Archive::open(&apt, &kernel.suite)?;
-    let choice = version::choose(kernel, &archive.packages(kernel.around())?).ok_or_else(|| {
-        Error::LeftTheArchive { series: kernel.series.clone(), suite: kernel.suite.clone() }
-    })?;
-    let (debs, root) = (new.join("debs"), new.join("root"));
-    for folder in [&debs, &root.join("usr/lib")] {
-        fs::create_dir_all(folder).map_err(file(folder))?;
-    }
-    // Packages differ in whether they say /lib or /usr/lib; with the link both arrive in the same place.
-    let lib = root.join("lib");
-    std::os::unix::fs::symlink("usr/lib", &lib).map_err(file(&lib))?;
-    for package in archive.show(&choice.packages)?.iter().filter(|package| package.version == choice.version)
-    {
-        let deb = archive.download(package, &debs)?;
-        if sha256(&deb)? != package.sha256 {
-            let reason = "not the file that the signed index names: its SHA-256 differs".into();
-            return Err(corrupt(&deb, new, reason));
-        }
-        unpack(&deb, &root)?;
-    }
-    let manifest = keep(kernel, &choice, &root, new)?;
-    for folder in [apt, debs, root] {
-        remove(&folder)?;
-    }
-    Ok(manifest)
-}
-
-/// Unpacks over what is there: a plain `dpkg-deb --extract` would replace the link by a folder.
-fn unpack(deb: &Path, root: &Path) -> Result<(), Error> {
-    let tar = program::bytes(Command::new("dpkg-deb").arg("--fsys-tarfile").arg(deb))?;
-    let mut archive = tar::Archive::new(tar.as_slice());
-    archive.set_preserve_permissions(false);
-    let damaged = |error: std::io::Error| Error::Package {
-        package: deb.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        reason: error.to_string(),
-    };
-    for entry in archive.entries().map_err(damaged)? {
-        let mut entry = entry.map_err(damaged)?;
-        let path = entry.path().map_err(damaged)?.into_owned();
-        let path = path.strip_prefix(".").unwrap_or(&path);
-        let path = if path.starts_with("lib") { Path::new("usr").join(path) } else { path.to_owned() };
-        let wanted = path.starts_with("usr/lib/modules") || path.starts_with("boot");
-        if !wanted || !entry.header().entry_type().is_file() {
-            continue;
-        }
-        let target = root.join(&path);
-        if let Some(folder) = target.parent() {
-            fs::create_dir_all(folder).map_err(file(folder))?;
-        }
-        entry.unpack(&target).map_err(file(&target))?;
-    }
-    Ok(())
-}
-
-/// Keeps of an unpacked kernel what a guest needs.
-fn keep(kernel: &Kernel, choice: &Choice, root: &Path, new: &Path) -> Result<Manifest, Error> {
-    let modules = root.join("usr/lib/modules").join(&choice.release);
-    let places = [root.join("boot").join(format!("vmlinuz-{}", choice.release)), modules.join(VMLINUZ)];
-    let unknown = |reason: String| Error::Package { package: choice.packages.join(" "), reason };
-    let from = places
-        .iter()
-        .find(|path| path.is_file())
-        .ok_or_else(|| unknown("there is no vmlinuz, neither in /boot nor in /usr/lib/modules".into()))?;
-    let vmlinuz = new.join(VMLINUZ);
-    fs::copy(from, &vmlinuz).map_err(file(&vmlinuz))?;
-
-    depmod(root, &choice.release)?;
-    let index = modules.join("modules.dep");
-    let text = fs::read_to_string(&index).map_err(file(&index))?;
-    let wanted = modules::closure(&text);
-    if !wanted.iter().any(|path| path.contains("sch_htb")) {
-        return Err(unknown("there is no module sch_htb in it".into()));
-    }
-    // Smaller, and without compression that busybox's modprobe may not know.
-    let small = new.join("root/small");
-    let within = Path::new("usr/lib/modules").join(&choice.release);
-    for path in wanted {
-        let to = small.join(&within).join(path.trim_end_matches(".xz"));
-        if let Some(folder) = to.parent() {
-            fs::create_dir_all(folder).map_err(file(folder))?;
-        }
-        fs::write(&to, plain(&modules.join(path))?).map_err(file(&to))?;
-    }
-    let lib = small.join("lib");
-    std::os::unix::fs::symlink("usr/lib", &lib).map_err(file(&lib))?;
-    for name in ["modules.builtin", "modules.builtin.modinfo", "modules.order"] {
-        let from = modules.join(name);
-        if from.is_file() {
-            let to = small.join(&within).join(name);
-            fs::copy(&from, &to).map_err(file(&to))?;
-        }
-    }
-    depmod(&small, &choice.release)?;
-    let mut tree = Tree::default();
-    tree.copy_all(&small.join("usr"), "usr")?;
-    let archive = new.join(MODULES);
-    let out = fs::File::create(&archive).map_err(file(&archive))?;
-    tree.write(std::io::BufWriter::new(out)).map_err(file(&archive))?;
-
-    let manifest = Manifest {
-        wanted: kernel.tried.clone(),
-        version: choice.version.clone(),
-        release: choice.release.clone(),
-        selection: modules::selection(),
-        vmlinuz: sha256(&vmlinuz)?,
-        modules: sha256(&archive)?,
-    };
-    let path = new.join(MANIFEST);
-    let text = serde_json::to_string_pretty(&manifest).unwrap_or_default();
-    fs::write(&path, text).map_err(file(&path))?;
-    Ok(manifest)
-}
-
-/// A module's content, unpacked.
-fn plain(path: &Path) -> Result<Vec<u8>, Error> {
-    if path.extension().is_some_and(|extension| extension == "xz") {
-        return program::bytes(Command::new("xz").args(["--decompress", "--stdout"]).arg(path));
-    }
-    fs::read(path).map_err(file(path))
-}
-
-fn depmod(root: &Path, release: &str) -> Result<(), Error> {
-    let mut command = Command::new(program::find("depmod")?);
-    // Split images leave modules.builtin and modules.order to another package: depmod warns, and needs neither.
-    command.arg("--basedir").arg(root).arg(release).stderr(std::process::Stdio::null());
-    program::succeed(&mut command)
-}
-
-fn sha256(path: &Path) -> Result<String, Error> {
-    let content = fs::read(path).map_err(file(path))?;
-    Ok(Sha256::digest(content).iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    }))
-}
-
-fn corrupt(path: &Path, remove: &Path, reason: String) -> Error {
-    Error::Corrupt { path: path.to_owned(), reason, remove: remove.to_owned() }
-}
-
-fn remove(dir: &Path) -> Result<(), Error> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(file(dir)(error)),
-        _ => Ok(()),
     }
 }
 

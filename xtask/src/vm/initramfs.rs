@@ -1,6 +1,7 @@
 //! The guest's root file system: busybox, the real `tc` and `ip`, what is to run, and the job description.
 
 use std::{
+    fmt::Write as _,
     fs::{self, File},
     io::{self, BufWriter, Write},
     path::Path,
@@ -19,8 +20,10 @@ use super::{
 /// `ip` are other programs than those that tests mean.
 pub(super) const PATH: &str = "/usr/sbin:/usr/bin:/usr/lib/busybox";
 
-/// Programs of the host that tests run.
-const PROGRAMS: [&str; 3] = ["ip", "tc", "strace"];
+/// Programs of the host that tests and the kernel run. `modprobe` because busybox's does not wait for a module that is just being
+/// loaded for somebody else, who then is told that there is no such qdisc.
+/// `dash`, because busybox's shell runs its own `tc` whatever the path says.
+const PROGRAMS: [&str; 5] = ["dash", "ip", "modprobe", "strace", "tc"];
 
 /// What iproute2 reads: names, and netem's distributions; where the host has it.
 const FOLDERS: [&str; 4] =
@@ -55,10 +58,15 @@ pub(super) fn base(init: &Path) -> Result<Tree, Error> {
         0o644,
     );
     tree.add("etc/group", b"root:x:0:\nnogroup:x:65534:\n".to_vec(), 0o644);
-    tree.add("etc/profile", format!("export PATH={PATH} HOME=/root\ncd\n").into_bytes(), 0o644);
+    // Read by the interactive shell, which is busybox's.
+    let mut profile = format!("export PATH={PATH} HOME=/root\ncd\n");
+    for name in PROGRAMS {
+        let _ = writeln!(profile, "{name}() {{ /usr/bin/{name} \"$@\"; }}");
+    }
+    tree.add("etc/profile", profile.into_bytes(), 0o644);
     // The paths that the kernel and scripts have built in.
-    tree.link("usr/bin/sh", "busybox");
-    tree.link("usr/sbin/modprobe", "../bin/busybox");
+    tree.link("usr/bin/sh", "dash");
+    tree.link("usr/sbin/modprobe", "../bin/modprobe");
     let applets = program::output(Command::new(&busybox).arg("--list"))?;
     for applet in applets.lines().filter(|applet| !PROGRAMS.contains(applet)) {
         tree.link(&format!("usr/lib/busybox/{applet}"), "/usr/bin/busybox");

@@ -1,4 +1,4 @@
-//! The rows of a kernel as JUnit XML, for whoever collects results of many.
+//! The rows of a kernel as `JUnit` XML, for whoever collects results of many.
 
 use std::{fs, path::Path};
 

@@ -18,6 +18,7 @@ mod junit;
 mod kernels;
 mod machine;
 mod modules;
+mod package;
 mod program;
 mod results;
 mod shell;
@@ -32,7 +33,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 pub(crate) use error::Error;
 
-/// Test, measure or look around in virtual machines with Debian's kernels (QEMU; x86_64).
+/// Test, measure or look around in virtual machines with Debian's kernels (QEMU, on x86-64).
 ///
 /// The kernels are in xtask/kernels.toml. They come from the Debian mirror that apt is set up for on this machine, verified by
 /// apt, and are cached in the target folder. No root is needed, except by --install and natively by `matrix bench`.
@@ -74,7 +75,7 @@ enum Matrix {
 pub(crate) fn run(options: Options) -> Result<ExitCode, Error> {
     let one = || kernels::one(options.kernel.as_deref());
     match options.task {
-        Task::Test(test) => test::run(&options.guest, vec![one()?], &test),
+        Task::Test(test) => test::run(&options.guest, &[one()?], &test),
         Task::Bench(bench) => bench::one(&options.guest, &one()?, bench),
         Task::Shell => shell::run(&options.guest, &one()?),
         Task::Faults => faults::run(&options.guest, &one()?),
@@ -84,8 +85,8 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Error> {
                 None => kernels::all()?,
             };
             match task {
-                Matrix::Test(test) => test::run(&options.guest, kernels, &test),
-                Matrix::Bench(bench) => bench::matrix(&options.guest, kernels, bench),
+                Matrix::Test(test) => test::run(&options.guest, &kernels, &test),
+                Matrix::Bench(bench) => bench::matrix(&options.guest, &kernels, bench),
             }
         }
     }

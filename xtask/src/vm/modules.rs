@@ -28,7 +28,7 @@ pub(super) fn selection() -> String {
 /// The wanted modules of a `modules.dep` and all that they need, by their paths in it.
 pub(super) fn closure(modules_dep: &str) -> BTreeSet<&str> {
     let needs: BTreeMap<&str, &str> = modules_dep.lines().filter_map(|line| line.split_once(':')).collect();
-    let mut open: Vec<_> = needs.keys().copied().filter(|path| is_wanted(name(path))).collect();
+    let mut open: Vec<_> = needs.keys().copied().filter(|path| is_wanted(&name(path))).collect();
     let mut closed = BTreeSet::new();
     while let Some(path) = open.pop() {
         if closed.insert(path) {
@@ -45,7 +45,7 @@ fn name(path: &str) -> String {
     file.split('.').next().unwrap_or(file).replace('-', "_")
 }
 
-fn is_wanted(name: String) -> bool {
+fn is_wanted(name: &str) -> bool {
     WANTED.iter().any(|wanted| match wanted.strip_suffix('*') {
         Some(beginning) => name.starts_with(beginning),
         None => name == *wanted,

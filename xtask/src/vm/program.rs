@@ -10,12 +10,14 @@ use super::error::Error;
 use crate::{cargo, packages};
 
 /// What is needed on the host or copied into the guest, and the Debian package that has it.
-const NEEDED: [(&str, &str); 9] = [
+const NEEDED: [(&str, &str); 11] = [
     ("apt-get", "apt"),
     ("busybox", "busybox-static"),
+    ("dash", "dash"),
     ("depmod", "kmod"),
     ("dpkg-deb", "dpkg"),
     ("ip", "iproute2"),
+    ("modprobe", "kmod"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("strace", "strace"),
     ("tc", "iproute2"),
@@ -29,6 +31,7 @@ pub(super) fn install() -> Result<(), Error> {
         .filter(|(program, _)| path_of(program).is_none())
         .map(|(_, package)| *package)
         .collect();
+    missing.sort_unstable();
     missing.dedup();
     if !missing.is_empty() {
         packages::install(&missing)?;

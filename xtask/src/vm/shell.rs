@@ -9,7 +9,7 @@ use super::{
 };
 
 pub(super) fn run(options: &host::Settings, kernel: &Kernel) -> Result<ExitCode, Error> {
-    let host = Host::prepare(options, false)?;
+    let host = Host::prepare(options)?;
     let (image, accel) = host.image(kernel)?;
     let dir = host.folder(&kernel.series, "shell")?;
     eprintln!(

@@ -1,5 +1,7 @@
 //! What became of a guest.
 
+use std::fmt::Write as _;
+
 /// Why waiting for a guest ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wait {
@@ -14,7 +16,7 @@ pub(super) enum Wait {
 /// What is wrong with a guest, if anything is. The console decides before everything else, since a panic is why the rest is
 /// missing; `qemu` is what QEMU itself said.
 pub(super) fn fault(wait: Wait, complete: bool, console: &str, qemu: &str) -> Option<String> {
-    let lines = || console.lines().map(|line| line.trim_end());
+    let lines = || console.lines().map(str::trim_end);
     if let Some(panic) = lines().find_map(|line| line.split_once("Kernel panic - not syncing: ")) {
         return Some(format!("the guest's kernel panicked: {}", panic.1));
     }
@@ -39,7 +41,11 @@ pub(super) fn fault(wait: Wait, complete: bool, console: &str, qemu: &str) -> Op
 /// The end of a console log, for a person.
 pub(super) fn last_lines(console: &str, count: usize) -> String {
     let lines: Vec<_> = console.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
-    lines[lines.len().saturating_sub(count)..].iter().map(|line| format!("    {line}\n")).collect()
+    let mut text = String::new();
+    for line in &lines[lines.len().saturating_sub(count)..] {
+        let _ = writeln!(text, "    {line}");
+    }
+    text
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The first process of a guest: mounts what the kernel offers, runs what the job description says, sends the results to the
 //! host, and powers off.
 //!
-//! It depends on nothing else in the guest but busybox's `modprobe`, and it never ends by itself: the kernel panics when its
+//! It needs nothing else in the guest but `modprobe`, for the port, and `ip`, for the loopback device. It never ends by itself: the kernel panics when its
 //! first process does.
 
 #[path = "../job.rs"]

@@ -16,7 +16,7 @@ const PORTS: &str = "/sys/class/virtio-ports";
 pub(crate) fn open() -> Result<File, String> {
     for module in ["virtio_pci", "virtio_console"] {
         // Where it is built in, there is no module to load: what counts is whether the port appears.
-        let _ = Command::new("/bin/busybox").args(["modprobe", "-q", module]).status();
+        let _ = Command::new("/usr/sbin/modprobe").args(["-q", module]).status();
     }
     let began = Instant::now();
     loop {

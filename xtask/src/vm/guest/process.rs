@@ -122,8 +122,8 @@ fn wait(child: &Child, began: Instant, limit: Duration) -> How {
 
 /// Ends what a task left behind, so that the next finds the machine as the first did.
 fn kill_all() {
-    // SAFETY: takes no memory; -1 is everybody but the caller, as long as the caller is the first process.
-    if unsafe { libc::getpid() } == 1 {
+    if std::process::id() == 1 {
+        // SAFETY: takes no memory; -1 is everybody but the caller, which is the first process.
         unsafe { libc::kill(-1, libc::SIGKILL) };
     }
 }
