@@ -14,6 +14,7 @@ mod peers;
 mod privilege;
 mod run;
 mod test;
+mod vagrant;
 
 use std::{fmt::Display, process::ExitCode};
 
@@ -34,6 +35,7 @@ enum Task {
     Fuzz(fuzz::Options),
     Run(run::Options),
     Test(test::Options),
+    Vagrant(vagrant::Options),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +51,9 @@ fn main() -> ExitCode {
         Task::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Run(options) => run::run(options).map(|never| match never {}),
         Task::Test(options) => test::run(&options),
+        Task::Vagrant(options) => {
+            return vagrant::run(options).unwrap_or_else(|error| failure(&error, error.exit_code()));
+        }
     };
     outcome.unwrap_or_else(|error| failure(&error, error.exit_code()))
 }
