@@ -1,8 +1,9 @@
 //! A world of its own: network, mounts and processes that go when it ends, whoever ends it and however.
 //!
-//! Its first process is this program again (`cargo xtask vagrant in-world`), whose standard input is a pipe that nobody writes to:
-//! when this side closes it, or dies, the first process ends, and with it the kernel ends all others in its process
-//! namespace, and then removes what is in the two other namespaces. `kill -9` leaves as little as a good end.
+//! Its first process is a shell that waits for this program (`cargo xtask vagrant in-world`), whose standard input is a pipe that
+//! nobody writes to: when this side closes it, or dies, the program ends, and so does the shell. With its first process the
+//! kernel ends all others of a process namespace, and then removes what is in the two other namespaces. `kill -9` leaves as
+//! little as a good end.
 
 use std::{
     env,
@@ -42,6 +43,10 @@ enum What {
     },
 }
 
+/// A shell waits for whatever becomes its child: the first process has to, for all whose parents are gone. libvirt takes a process
+/// that nobody waits for as one that it cannot kill, and tries for 40 s.
+const FIRST_PROCESS: [&str; 4] = ["sh", "-c", r#""$@"; exit "$?""#, "sh"];
+
 /// How much of the host is not seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Apart {
@@ -52,7 +57,7 @@ pub(super) enum Apart {
 }
 
 impl Errand {
-    /// The work itself, as the world's first process.
+    /// The work itself, in the world.
     pub(super) fn run(self) -> Result<(), Error> {
         // A thread, since the work is not to be asked.
         thread::spawn(|| {
@@ -96,6 +101,7 @@ pub(super) fn send(errand: &[&OsStr], apart: Apart, limit: Duration) -> Result<(
     if apart == Apart::Network {
         arguments.push("--net".into());
     }
+    arguments.extend(FIRST_PROCESS.map(Into::into));
     arguments.push(env::current_exe().map_err(at("/proc/self/exe"))?.into());
     arguments.extend(["vagrant", "in-world"].map(Into::into));
     arguments.extend(errand.iter().map(|&word| word.to_owned()));
