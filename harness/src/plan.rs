@@ -1,5 +1,6 @@
 //! What a run is to do, as data.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use crate::load::Schedule;
@@ -17,6 +18,8 @@ pub struct Plan {
     pub seed: u64,
     /// Operations of each workload that are sent before measuring begins.
     pub warmup: u64,
+    /// How many requests that wait at the same time may travel in one system call.
+    pub messages_per_packet: NonZeroU16,
 }
 
 /// HTB minors are 16 bits; 1 is the first that a class can have.

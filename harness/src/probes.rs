@@ -1,7 +1,9 @@
 //! Which probes watch the kernel side, and what a result says of them.
 
+use std::num::NonZeroU16;
+
 use clap::ValueEnum;
-use ebpf_loader::{Options, Probes};
+use ebpf_loader::{Options, ProbeKind, Probes};
 
 use crate::exit::Failure;
 use crate::profile::KERNEL_SAMPLE_HZ;
@@ -13,6 +15,10 @@ use crate::report::model;
 pub enum Choice {
     /// The best kind that this kernel lets us attach; none, with the reason, where it lets us attach none.
     Auto,
+    /// Trampolines on kernel functions (fentry and fexit); exit 3 where they do not attach.
+    Fexit,
+    /// kprobes and kretprobes; exit 3 where they do not attach.
+    Kprobe,
     /// Tracepoints; exit 3 where they do not attach.
     Tracepoint,
     /// No kernel figures at all.
@@ -22,10 +28,19 @@ pub enum Choice {
 impl Choice {
     /// As on the command line.
     pub fn name(self) -> &'static str {
+        match (self, self.kind()) {
+            (_, Some(kind)) => kind.name(),
+            (Self::Off, None) => "off",
+            (_, None) => "auto",
+        }
+    }
+
+    fn kind(self) -> Option<ProbeKind> {
         match self {
-            Self::Auto => "auto",
-            Self::Tracepoint => "tracepoint",
-            Self::Off => "off",
+            Self::Fexit => Some(ProbeKind::Fexit),
+            Self::Kprobe => Some(ProbeKind::Kprobe),
+            Self::Tracepoint => Some(ProbeKind::Tracepoint),
+            Self::Auto | Self::Off => None,
         }
     }
 }
@@ -39,12 +54,29 @@ pub struct Attached {
 }
 
 /// Attaches what was chosen. Must run inside the run's own namespaces: RTNL is found by making it contended.
-pub fn attach(choice: Choice) -> Result<Attached, Failure> {
+///
+/// Where packets may have more than one message, a kind that cannot tell them apart would take many operations for one.
+pub fn attach(choice: Choice, messages_per_packet: NonZeroU16) -> Result<Attached, Failure> {
     if choice == Choice::Off {
         return Ok(Attached { collector: None, report: off("--probes off") });
     }
-    let options = Options { sample_hz: Some(u64::from(KERNEL_SAMPLE_HZ)), ..Options::default() };
+    let options =
+        Options { kind: choice.kind(), sample_hz: Some(u64::from(KERNEL_SAMPLE_HZ)), ..Options::default() };
     match Probes::attach(&options) {
+        Ok(probes)
+            if messages_per_packet > NonZeroU16::MIN && !probes.report().kind.tells_messages_apart() =>
+        {
+            let kind = probes.report().kind;
+            let reason = format!(
+                "{kind} probes cannot tell the {messages_per_packet} messages of a packet apart, and no other kind works here"
+            );
+            match choice {
+                Choice::Auto => Ok(Attached { collector: None, report: off(&reason) }),
+                _ => Err(Failure::usage(format!(
+                    "--probes {kind} cannot tell the messages of a packet apart; use --messages-per-packet 1, or --probes off"
+                ))),
+            }
+        }
         Ok(probes) => {
             let report = describe(&probes, choice);
             let collector = KernelCollector::start(probes)
@@ -59,7 +91,14 @@ pub fn attach(choice: Choice) -> Result<Attached, Failure> {
 }
 
 fn off(reason: &str) -> model::Probes {
-    model::Probes { kind: "off".into(), reason: reason.into(), rtnl_lock: None, attached: Vec::new() }
+    model::Probes {
+        kind: "off".into(),
+        reason: reason.into(),
+        passed_over: Vec::new(),
+        rtnl_lock: None,
+        structures_unread: None,
+        attached: Vec::new(),
+    }
 }
 
 fn describe(probes: &Probes, choice: Choice) -> model::Probes {
@@ -79,7 +118,16 @@ fn describe(probes: &Probes, choice: Choice) -> model::Probes {
             Choice::Auto => "the first kind, in order of preference, that attached and fired".into(),
             _ => format!("--probes {}", choice.name()),
         },
+        passed_over: report
+            .passed_over
+            .iter()
+            .map(|(kind, unavailable)| model::PassedOver {
+                kind: kind.to_string(),
+                reason: unavailable.to_string(),
+            })
+            .collect(),
         rtnl_lock: Some(report.rtnl_lock.to_string()),
+        structures_unread: report.structures.clone(),
         attached,
     }
 }

@@ -71,7 +71,6 @@ struct Course {
 impl Session<'_> {
     /// Runs the plan to its end, or until it is stopped.
     pub async fn run(&self, plan: &Plan) -> Result<Measured, Failure> {
-        self.check_htb().await?;
         let before = Descriptors::now();
         let mut hdr = HdrLog::new().map_err(|error| Failure::internal(error.to_string()))?;
         let mut kernel_profile = KernelProfile::default();
@@ -91,19 +90,6 @@ impl Session<'_> {
         Ok(Measured { workloads, resources, hdr, kernel_profile })
     }
 
-    /// One qdisc, created and deleted: a kernel without HTB is told apart from everything that may fail later.
-    async fn check_htb(&self) -> Result<(), Failure> {
-        let client = connect()?;
-        let device = self.devices[0];
-        let (handle, qdisc) = (ROOT_QDISC, HtbQdisc::new().into());
-        client.request(&Request::AddQdisc { device, parent: Handle::ROOT, handle, qdisc }).await.map_err(|error| {
-            Failure::environment(format!(
-                "this kernel creates no HTB qdisc: {error}; it needs CONFIG_NET_SCH_HTB (modprobe sch_htb)"
-            ))
-        })?;
-        client.request(&delete_root(device)).await.map(drop).map_err(|error| unprepared(&error))
-    }
-
     async fn measure(
         &self,
         plan: &Plan,
@@ -111,7 +97,7 @@ impl Session<'_> {
         hdr: &mut HdrLog,
         kernel_profile: &mut KernelProfile,
     ) -> Result<(WorkloadResult, Usage), Failure> {
-        let setup = connect()?;
+        let setup = connect(NonZeroU16::MIN)?;
         if let Some(collector) = self.collector {
             collector.begin().map_err(|error| probes_failed(&error))?;
         }
@@ -171,7 +157,7 @@ impl Session<'_> {
             }
             setup.request(request).await.map_err(|error| unprepared(&error))?;
         }
-        let client = connect()?;
+        let client = connect(plan.messages_per_packet)?;
         let mut crew = Crew { client: client.clone(), recorder: None, stop: self.stop.clone() };
         let warm = closed(&crew, scene.sources, Until::Operations(plan.warmup)).await;
 
@@ -271,13 +257,28 @@ impl Session<'_> {
     }
 }
 
+/// One qdisc, created and deleted: a kernel without HTB is told apart from everything that may fail later. It also makes the kernel
+/// load HTB where that is a module, so that its functions are there when probes are attached.
+pub async fn check_htb(device: u32) -> Result<(), Failure> {
+    let client = connect(NonZeroU16::MIN)?;
+    let (handle, qdisc) = (ROOT_QDISC, HtbQdisc::new().into());
+    client.request(&Request::AddQdisc { device, parent: Handle::ROOT, handle, qdisc }).await.map_err(
+        |error| {
+            Failure::environment(format!(
+                "this kernel creates no HTB qdisc: {error}; it needs CONFIG_NET_SCH_HTB (modprobe sch_htb)"
+            ))
+        },
+    )?;
+    client.request(&delete_root(device)).await.map(drop).map_err(|error| unprepared(&error))
+}
+
 fn tag(workload: &Workload) -> String {
     format!("{}-{}", workload.kind.name(), workload.load.mode())
 }
 
-/// One message in each system call, so that the probes' events are the operations.
-fn connect() -> Result<Client, Failure> {
-    let options = SocketOptions { messages_per_packet: Some(NonZeroU16::MIN), ..SocketOptions::default() };
+fn connect(messages_per_packet: NonZeroU16) -> Result<Client, Failure> {
+    let options =
+        SocketOptions { messages_per_packet: Some(messages_per_packet), ..SocketOptions::default() };
     Client::connect_with(options).map_err(|error| Failure::environment(error.to_string()))
 }
 

@@ -227,3 +227,23 @@ pub(crate) fn no_btf_is_no_panic() -> Result<(), Failed> {
     assert_eq!(run.workloads()?[0].get("kernel_us").is_none(), off);
     Ok(())
 }
+
+/// What sees system calls only would take the messages of a packet for one operation.
+pub(crate) fn packets_want_probes_that_tell_messages_apart() -> Result<(), Failed> {
+    let insisted = format!("{QUICK} --messages-per-packet 64 --probes tracepoint");
+    let finished = Finished::of(&mut qdiscope(&insisted)?)?.expect(2)?;
+    let last = finished.stderr.lines().last().unwrap_or_default();
+    assert!(last.contains("cannot tell the messages of a packet apart"), "{}", finished.said());
+    let run = Saved::by(&format!("{QUICK} --messages-per-packet 64"))?;
+    assert_eq!(run.result["settings"]["messages_per_packet"], 64);
+    let probes = at(&run.result, "/environment/probes")?;
+    let workload = &run.workloads()?[0];
+    if probes["kind"] == "off" {
+        assert!(probes["reason"].as_str().is_some_and(|reason| reason.contains("apart")), "{probes}");
+        assert_eq!(workload.get("kernel_us"), None);
+    } else {
+        assert!(["fexit", "kprobe"].iter().any(|kind| probes["kind"] == *kind), "{probes}");
+        assert_eq!(workload["lost_events"], 0, "{probes}");
+    }
+    Ok(())
+}

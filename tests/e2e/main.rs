@@ -122,6 +122,11 @@ fn watched() -> Vec<Trial> {
         ("profiles::the_kernel_flamegraph_names_htb", 1, profiles::the_kernel_flamegraph_names_htb),
         ("faults::tracefs_is_mounted_privately", 1, faults::tracefs_is_mounted_privately),
         ("faults::no_btf_is_no_panic", 1, faults::no_btf_is_no_panic),
+        (
+            "faults::packets_want_probes_that_tell_messages_apart",
+            1,
+            faults::packets_want_probes_that_tell_messages_apart,
+        ),
         // On one CPU who holds RTNL is hardly ever interrupted, so that two senders do not meet.
         ("rtnl::waiting_for_others_is_rtnl_wait", 2, rtnl::waiting_for_others_is_rtnl_wait),
     ];

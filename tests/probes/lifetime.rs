@@ -1,13 +1,14 @@
 //! What is left in the kernel afterwards: nothing.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Read as _, Write as _},
     thread,
     time::{Duration, Instant},
 };
 
-use ebpf_loader::{Options, Probes};
+use ebpf_loader::Options;
 use libtest_mimic::Failed;
 use nix::libc;
 
@@ -19,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What the other process does: it attaches, says so, and waits to be killed.
 pub(crate) fn attach_and_wait() -> Result<(), Failed> {
     machine::in_own_namespace(|| {
-        let _probes = Probes::attach(&Options::default())?;
+        let _probes = machine::attach(&Options::default())?;
         io::stdout().write_all(b"!")?;
         io::stdout().flush()?;
         loop {
@@ -30,7 +31,7 @@ pub(crate) fn attach_and_wait() -> Result<(), Failed> {
 
 pub(crate) fn drop_detaches() -> Result<(), Failed> {
     assert_eq!(program_ids("self")?, [], "something else in this process holds BPF programs");
-    let mut probes = Probes::attach(&Options::default())?;
+    let mut probes = machine::attach(&Options::default())?;
     probes.start_sampling()?;
     let ids = program_ids("self")?;
     assert!(ids.len() >= 2, "requests need two programs at least: {ids:?}");
@@ -49,6 +50,45 @@ pub(crate) fn kill_leaves_nothing() -> Result<(), Failed> {
     attacher.0.kill()?;
     attacher.0.wait()?;
     gone(&ids)
+}
+
+/// Killed at any moment of attaching, not only afterwards.
+pub(crate) fn kill_while_attaching_leaves_nothing() -> Result<(), Failed> {
+    let before = (all_ids(BPF_PROG_GET_NEXT_ID), all_ids(BPF_LINK_GET_NEXT_ID));
+    for step in 1..=8 {
+        let mut attacher = Other::start(Role::Attacher)?;
+        thread::sleep(Duration::from_millis(40 * step));
+        attacher.0.kill()?;
+        attacher.0.wait()?;
+    }
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let after = (all_ids(BPF_PROG_GET_NEXT_ID), all_ids(BPF_LINK_GET_NEXT_ID));
+        if after.0.is_subset(&before.0) && after.1.is_subset(&before.1) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(format!("programs and links before {before:?}, after {after:?}").into());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+const BPF_PROG_GET_NEXT_ID: libc::c_int = 11;
+const BPF_LINK_GET_NEXT_ID: libc::c_int = 31;
+
+/// The ids of everything of a sort that the kernel has, of whatever process: what `bpftool prog` and `bpftool link` list.
+fn all_ids(command: libc::c_int) -> BTreeSet<u32> {
+    let mut ids = BTreeSet::new();
+    let mut attributes = [0_u32; 3];
+    // SAFETY: the attributes are as long as is said, and the kernel writes the second of them.
+    while unsafe {
+        libc::syscall(libc::SYS_bpf, command, attributes.as_mut_ptr(), size_of_val(&attributes)) == 0
+    } {
+        ids.insert(attributes[1]);
+        attributes[0] = attributes[1];
+    }
+    ids
 }
 
 /// The BPF programs of which a process has descriptors.

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use ebpf_loader::{Options, Probes};
+use ebpf_loader::{Options, ProbeKind, Probes};
 use libtest_mimic::Failed;
 use nix::{
     mount::{MsFlags, mount},
@@ -23,6 +23,12 @@ pub(crate) const DEVICE: &str = "probed0";
 
 /// Tells this executable to be something else than the tests.
 const ROLE: &str = "QDISCOPE_PROBES_ROLE";
+
+/// The kind of probes that the tests attach. Without it the one that this kernel prefers.
+const KIND: &str = "QDISCOPE_TEST_PROBES";
+
+/// The kind that this kernel must prefer: a silent fallback to another one fails.
+const EXPECTED: &str = "QDISCOPE_EXPECT_PROBES";
 
 /// What another process does in a test.
 #[derive(Clone, Copy)]
@@ -94,15 +100,59 @@ pub(crate) fn enter() {
     }
 }
 
+/// Attaches the kind of probes that is to be tested.
+pub(crate) fn attach(options: &Options) -> Result<Probes, Failed> {
+    Ok(Probes::attach(&Options { kind: kind_in(KIND)?, ..options.clone() })?)
+}
+
+/// The kind that a variable names; `None` when it is not set, or `auto`.
+fn kind_in(variable: &str) -> Result<Option<ProbeKind>, Failed> {
+    match env::var(variable) {
+        Ok(name) if name != "auto" && !name.is_empty() => {
+            Ok(Some(name.parse().map_err(|error| format!("{variable}: {error}"))?))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The kind that this machine must prefer, if somebody said so.
+pub(crate) fn expected_kind() -> Result<Option<ProbeKind>, Failed> {
+    kind_in(EXPECTED)
+}
+
+/// The kinds that work here.
+pub(crate) fn working_kinds() -> Vec<ProbeKind> {
+    let options = |kind| Options { kind: Some(kind), sample_hz: None, ..Options::default() };
+    ProbeKind::IN_ORDER_OF_PREFERENCE
+        .into_iter()
+        .filter(|kind| Probes::attach(&options(*kind)).is_ok())
+        .collect()
+}
+
+/// Hides what lies at `path` from the calling thread: an empty file system in memory is put over it.
+pub(crate) fn hide(path: &str) -> Result<(), Failed> {
+    own_mounts()?;
+    Ok(mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), None::<&str>)?)
+}
+
+/// Shows the calling thread `file` instead of what lies at `path`.
+pub(crate) fn replace(path: &str, file: &Path) -> Result<(), Failed> {
+    own_mounts()?;
+    Ok(mount(Some(file), path, None::<&str>, MsFlags::MS_BIND, None::<&str>)?)
+}
+
+/// Mounts of the calling thread's own: those of the process stay as they are.
+fn own_mounts() -> Result<(), Failed> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    Ok(mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?)
+}
+
 /// Why the probes cannot follow requests on this machine. Tried once.
 pub(crate) fn obstacle() -> Option<String> {
     static OBSTACLE: OnceLock<Option<String>> = OnceLock::new();
     OBSTACLE
         .get_or_init(|| {
-            let tried = in_own_namespace(|| match Probes::attach(&Options::default()) {
-                Ok(_) => Ok(()),
-                Err(unavailable) => Err(Failed::from(unavailable)),
-            });
+            let tried = in_own_namespace(|| attach(&Options::default()).map(drop));
             tried.err().map(|failed| failed.message().unwrap_or("no reason given").to_owned())
         })
         .clone()
@@ -149,7 +199,13 @@ pub(crate) fn device_with_htb() -> Result<i32, Failed> {
     Ok(i32::try_from(index)?)
 }
 
-fn run(program: &str, arguments: &[&str]) -> Result<(), Failed> {
+/// Makes the device `up`, and its peer, so that it has a carrier.
+pub(crate) fn set_up() -> Result<(), Failed> {
+    run("ip", &["link", "set", DEVICE, "up"])?;
+    run("ip", &["link", "set", "probed1", "up"])
+}
+
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<(), Failed> {
     let output =
         Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
     if output.status.success() {

@@ -4,12 +4,16 @@
 mod contention;
 mod diagnostics;
 mod events;
+mod kinds;
 mod lifetime;
 mod machine;
+mod obstacles;
+mod packets;
 mod requests;
 mod stacks;
+mod verdicts;
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
@@ -25,16 +29,45 @@ fn main() -> ExitCode {
         machine::enter();
         diagnostics::keep();
     }
-    let trials = vec![
+    let mut trials = vec![
+        trial("probes::the_kind_that_must_be_is_chosen", kinds::the_kind_that_must_be_is_chosen),
         trial("probes::every_request_gives_one_event", events::every_request_gives_one_event),
         trial("probes::a_full_ring_buffer_loses_and_counts", events::a_full_ring_buffer_loses_and_counts),
         trial("probes::threads_are_not_mixed_up", events::threads_are_not_mixed_up),
         trial("probes::what_is_no_request_gives_no_event", events::what_is_no_request_gives_no_event),
         trial_on_cpus(2, "probes::waiting_for_rtnl_is_seen", contention::waiting_for_rtnl_is_seen),
+        trial("probes::kinds_agree", kinds::kinds_agree),
+        trial("probes::two_at_once_see_the_same", kinds::two_at_once_see_the_same),
+        trial("probes::messages_of_a_packet_are_told_apart", packets::messages_of_a_packet_are_told_apart),
+        trial(
+            "probes::a_refusal_comes_with_the_kernels_words",
+            verdicts::a_refusal_comes_with_the_kernels_words,
+        ),
+        trial(
+            "probes::waiting_for_rcu_is_no_waiting_for_rtnl",
+            verdicts::waiting_for_rcu_is_no_waiting_for_rtnl,
+        ),
+        trial("probes::without_btf_the_next_kind_is_taken", obstacles::without_btf_the_next_kind_is_taken),
+        trial(
+            "probes::without_tracefs_waits_are_not_measured",
+            obstacles::without_tracefs_waits_are_not_measured,
+        ),
+        trial("probes::a_btf_that_is_none_is_told", obstacles::a_btf_that_is_none_is_told),
+        trial(
+            "probes::a_btf_that_does_not_match_is_noticed",
+            obstacles::a_btf_that_does_not_match_is_noticed,
+        ),
         trial("probes::drop_detaches", lifetime::drop_detaches),
+        trial("probes::kill_while_attaching_leaves_nothing", lifetime::kill_while_attaching_leaves_nothing),
         trial("probes::kill_leaves_nothing", lifetime::kill_leaves_nothing),
         trial("probes::kernel_stacks_are_sampled", stacks::kernel_stacks_are_sampled),
     ];
+    // For good: nothing can be tried after it.
+    if env::var_os(obstacles::LOCK_DOWN).is_some() {
+        trials = vec![Trial::test("probes::under_lockdown_the_reason_is_told", || {
+            machine::in_own_namespace(obstacles::under_lockdown_the_reason_is_told)
+        })];
+    }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

@@ -2,12 +2,19 @@
 //!
 //! Written out by hand: what is tested here must not depend on the code that will be measured with it.
 
-use std::io;
+use std::{
+    io,
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
 
 use netlink_sys::{SocketAddr, protocols::NETLINK_ROUTE};
 
+pub(crate) const RTM_DELQDISC: u16 = 37;
 pub(crate) const RTM_NEWTCLASS: u16 = 40;
 pub(crate) const RTM_DELTCLASS: u16 = 41;
+
+const TC_H_ROOT: u32 = u32::MAX;
 
 const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_ACK: u16 = 0x4;
@@ -37,6 +44,35 @@ impl Socket {
         self.request(RTM_NEWTCLASS, NLM_F_CREATE | NLM_F_EXCL, device, minor, &htb_options(125_000))
     }
 
+    /// Adds classes `1:first` to `1:last` in one system call, and returns how long that took. Only the last is acknowledged.
+    pub(crate) fn add_classes(&mut self, device: i32, minors: RangeInclusive<u16>) -> io::Result<Duration> {
+        let mut packet = Vec::new();
+        let last = *minors.end();
+        for minor in minors {
+            let acknowledged = if minor == last { NLM_F_ACK } else { 0 };
+            let flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL | acknowledged;
+            let body = class_body(device, minor, &htb_options(125_000));
+            packet.extend(self.message(RTM_NEWTCLASS, flags, &body)?);
+        }
+        let start = Instant::now();
+        self.send_bytes(&packet)?;
+        let taken = start.elapsed();
+        self.answer()?;
+        Ok(taken)
+    }
+
+    /// Deletes the root qdisc. `tc qdisc del dev D root handle MAJOR:`
+    pub(crate) fn delete_root(&mut self, device: i32, major: u32) -> io::Result<()> {
+        let mut body = Vec::with_capacity(20);
+        body.extend([0_u8; 4]);
+        body.extend(device.to_ne_bytes());
+        body.extend((major << 16).to_ne_bytes());
+        body.extend(TC_H_ROOT.to_ne_bytes());
+        body.extend([0_u8; 4]);
+        self.send(RTM_DELQDISC, NLM_F_ACK, &body)?;
+        self.answer()
+    }
+
     /// Changes its rate, in bytes a second.
     pub(crate) fn change_class(&mut self, device: i32, minor: u16, rate: u32) -> io::Result<()> {
         self.request(RTM_NEWTCLASS, 0, device, minor, &htb_options(rate))
@@ -55,29 +91,28 @@ impl Socket {
         minor: u16,
         attributes: &[u8],
     ) -> io::Result<()> {
-        let mut body = Vec::with_capacity(128);
-        body.extend([0_u8; 4]);
-        body.extend(device.to_ne_bytes());
-        body.extend((1 << 16 | u32::from(minor)).to_ne_bytes());
-        body.extend((1_u32 << 16).to_ne_bytes());
-        body.extend([0_u8; 4]);
-        body.extend(attributes);
-        self.send(kind, flags | NLM_F_ACK, &body)?;
+        self.send(kind, flags | NLM_F_ACK, &class_body(device, minor, attributes))?;
         self.answer()
     }
 
     /// Sends one message, without waiting for an answer.
     pub(crate) fn send(&mut self, kind: u16, flags: u16, body: &[u8]) -> io::Result<()> {
+        let message = self.message(kind, flags | NLM_F_REQUEST, body)?;
+        self.send_bytes(&message)
+    }
+
+    /// A message with the next sequence number.
+    fn message(&mut self, kind: u16, flags: u16, body: &[u8]) -> io::Result<Vec<u8>> {
         let length = 16 + body.len();
         let mut message = Vec::with_capacity(length);
         message.extend(u32::try_from(length).map_err(io::Error::other)?.to_ne_bytes());
         message.extend(kind.to_ne_bytes());
-        message.extend((flags | NLM_F_REQUEST).to_ne_bytes());
+        message.extend(flags.to_ne_bytes());
         message.extend(self.next_sequence.to_ne_bytes());
         message.extend(self.port_id.to_ne_bytes());
         message.extend(body);
         self.next_sequence += 1;
-        self.send_bytes(&message)
+        Ok(message)
     }
 
     /// Sends bytes as they are, to the kernel.
@@ -94,6 +129,18 @@ impl Socket {
             errno => Err(io::Error::from_raw_os_error(-errno)),
         }
     }
+}
+
+/// `struct tcmsg` for class `1:minor` below `1:`, and its attributes.
+fn class_body(device: i32, minor: u16, attributes: &[u8]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(128);
+    body.extend([0_u8; 4]);
+    body.extend(device.to_ne_bytes());
+    body.extend((1 << 16 | u32::from(minor)).to_ne_bytes());
+    body.extend((1_u32 << 16).to_ne_bytes());
+    body.extend([0_u8; 4]);
+    body.extend(attributes);
+    body
 }
 
 fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {

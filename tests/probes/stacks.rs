@@ -6,17 +6,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ebpf_loader::{Options, Probes};
+use ebpf_loader::Options;
 use libtest_mimic::Failed;
 
-use crate::{machine::device_with_htb, requests::Socket};
+use crate::{
+    machine::{self, device_with_htb},
+    requests::Socket,
+};
 
 const LOAD: Duration = Duration::from_secs(3);
 const CLASSES: u16 = 1000;
 
 pub(crate) fn kernel_stacks_are_sampled() -> Result<(), Failed> {
     let device = device_with_htb()?;
-    let mut probes = Probes::attach(&Options::default())?;
+    let mut probes = machine::attach(&Options::default())?;
     if !probes.report().attached("perf_event:cpu-clock") {
         return Err(format!("sampling cannot be started: {}", probes.report()).into());
     }
@@ -30,7 +33,7 @@ pub(crate) fn kernel_stacks_are_sampled() -> Result<(), Failed> {
     while Instant::now() < end {
         socket.add_class(device, CLASSES + 1)?;
         socket.delete_class(device, CLASSES + 1)?;
-        probes.drain(|_| ());
+        probes.drain(|_, _| ());
     }
     let samples = probes.stop_sampling()?;
     assert!(probes.stop_sampling().is_err(), "it is not running");

@@ -15,6 +15,7 @@ mod privilege;
 mod run;
 mod test;
 mod vagrant;
+mod vm;
 
 use std::{fmt::Display, process::ExitCode};
 
@@ -36,6 +37,7 @@ enum Task {
     Run(run::Options),
     Test(test::Options),
     Vagrant(vagrant::Options),
+    Vm(vm::Options),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +56,9 @@ fn main() -> ExitCode {
         Task::Vagrant(options) => {
             return vagrant::run(options).unwrap_or_else(|error| failure(&error, error.exit_code()));
         }
+        Task::Vm(options) => {
+            return vm::run(options).unwrap_or_else(|error| failure(&error, error.exit_code()));
+        }
     };
     outcome.unwrap_or_else(|error| failure(&error, error.exit_code()))
 }
@@ -61,4 +66,14 @@ fn main() -> ExitCode {
 fn failure(error: &impl Display, code: u8) -> ExitCode {
     eprintln!("cargo xtask: {error}");
     ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
 }

@@ -22,7 +22,56 @@ pub struct Control {
     pub rtnl_lock: u64,
 }
 
+/// Where the running kernel has the fields that the probes read; bytes from the start of the structure. The loader takes them
+/// from the kernel's BTF. [`Offsets::UNKNOWN`] where it has none, and then the field is not read.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offsets {
+    /// `mutex.owner`: the owner's `task_struct`, with flags in its lowest three bits.
+    pub mutex_owner: u32,
+    /// `task_struct.pid`: the thread's id.
+    pub task_pid: u32,
+    /// `task_struct.tgid`: the process's id.
+    pub task_tgid: u32,
+    /// `task_struct.comm`: the thread's name.
+    pub task_comm: u32,
+    /// The sender's port id in the buffer of a message: `sk_buff.cb`, which is a `netlink_skb_parms` there, and `portid` in that.
+    pub skb_portid: u32,
+    /// `netlink_sock.portid`.
+    pub socket_portid: u32,
+}
+
+impl Offsets {
+    /// An offset that is not known.
+    pub const UNKNOWN: u32 = u32::MAX;
+
+    /// Nothing is known.
+    pub const NONE: Self = Self {
+        mutex_owner: Self::UNKNOWN,
+        task_pid: Self::UNKNOWN,
+        task_tgid: Self::UNKNOWN,
+        task_comm: Self::UNKNOWN,
+        skb_portid: Self::UNKNOWN,
+        socket_portid: Self::UNKNOWN,
+    };
+}
+
+/// The request by which the probes recognise the loader's process: a message of this type, with both numbers drawn at random.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cookie {
+    /// Its `nlmsg_seq`; 0: no handshake is expected.
+    pub sequence: u32,
+    /// Its `nlmsg_pid`.
+    pub port_id: u32,
+}
+
+/// Type of the handshake's message: `RTM_DELTCLASS`.
+pub const HANDSHAKE_TYPE: u16 = 41;
+
 const _: () = {
     assert!(size_of::<Control>() == 16 && align_of::<Control>() == 8);
     assert!(offset_of!(Control, rtnl_lock) == 8);
+    assert!(size_of::<Offsets>() == 24 && align_of::<Offsets>() == 4);
+    assert!(size_of::<Cookie>() == 8);
 };

@@ -20,6 +20,8 @@ pub struct Counters {
     pub lost_slot: u64,
     /// Sends whose first 16 bytes could not be read from the sender's memory: perhaps a request.
     pub lost_header: u64,
+    /// Ext-ack texts that found the ring buffer full. Not requests.
+    pub lost_ext_acks: u64,
     /// Requests that were begun and of which no end was seen before the same thread's next one.
     pub unmatched: u64,
     /// Samples that hit the process in user mode, where there is no kernel stack.
@@ -36,6 +38,7 @@ impl AddAssign for Counters {
         self.lost_ring_full += other.lost_ring_full;
         self.lost_slot += other.lost_slot;
         self.lost_header += other.lost_header;
+        self.lost_ext_acks += other.lost_ext_acks;
         self.unmatched += other.unmatched;
         self.samples_user += other.samples_user;
         self.samples_kernel += other.samples_kernel;
@@ -44,9 +47,9 @@ impl AddAssign for Counters {
 }
 
 const _: () = {
-    assert!(size_of::<Counters>() == 64 && align_of::<Counters>() == 8);
-    assert!(offset_of!(Counters, unmatched) == 32);
-    assert!(offset_of!(Counters, samples_lost) == 56);
+    assert!(size_of::<Counters>() == 72 && align_of::<Counters>() == 8);
+    assert!(offset_of!(Counters, unmatched) == 40);
+    assert!(offset_of!(Counters, samples_lost) == 64);
 };
 
 #[cfg(test)]
@@ -60,6 +63,7 @@ mod tests {
             lost_ring_full: 2,
             lost_slot: 3,
             lost_header: 4,
+            lost_ext_acks: 9,
             unmatched: 5,
             samples_user: 6,
             samples_kernel: 7,
@@ -72,6 +76,7 @@ mod tests {
             lost_ring_full: 4,
             lost_slot: 6,
             lost_header: 8,
+            lost_ext_acks: 18,
             unmatched: 10,
             samples_user: 12,
             samples_kernel: 14,

@@ -13,9 +13,12 @@ mod counters;
 mod event;
 pub mod tracepoint;
 
-pub use control::{Control, PHASE_CALIBRATE, PHASE_RECORD, PHASE_SILENT};
+pub use control::{Control, Cookie, HANDSHAKE_TYPE, Offsets, PHASE_CALIBRATE, PHASE_RECORD, PHASE_SILENT};
 pub use counters::Counters;
-pub use event::{RequestEvent, TRAFFIC_CONTROL_TYPES};
+pub use event::{
+    COMM_BYTES, EXT_ACK_BYTES, ExtAckEvent, RTNL_HOLD_SEEN, RequestEvent, SECTIONS, Section,
+    TRAFFIC_CONTROL_TYPES,
+};
 
 /// Bit of the `flags` of `lock:contention_begin` that marks a mutex (`LCB_F_MUTEX`, include/trace/events/lock.h).
 pub const LCB_F_MUTEX: u32 = 1 << 5;

@@ -32,6 +32,48 @@ pub mod sys_enter_sendto {
     pub const FIELDS: &[Field] = &[FD, BUFF, LEN];
 }
 
+/// `syscalls:sys_enter_sendmsg`
+pub mod sys_enter_sendmsg {
+    use super::{Field, field};
+    /// The `struct user_msghdr`, in the sender's memory.
+    pub const MSG: Field = field("msg", 24, 8);
+    /// All that the probe reads.
+    pub const FIELDS: &[Field] = &[MSG];
+}
+
+/// `sock:sock_send_length`, which fires when the socket's own `sendmsg` has returned.
+pub mod sock_send_length {
+    use super::{Field, field};
+    /// The `struct sock`.
+    pub const SK: Field = field("sk", 8, 8);
+    /// `AF_NETLINK`, say.
+    pub const FAMILY: Field = field("family", 16, 2);
+    /// `NETLINK_ROUTE`, say.
+    pub const PROTOCOL: Field = field("protocol", 18, 2);
+    /// What `sendmsg` returned.
+    pub const RET: Field = field("ret", 20, 4);
+    /// All that the probe reads.
+    pub const FIELDS: &[Field] = &[SK, FAMILY, PROTOCOL, RET];
+}
+
+/// `netlink:netlink_extack`
+pub mod netlink_extack {
+    use super::{Field, field};
+    /// Where in the record the text is: the lower half is its offset.
+    pub const MSG: Field = field("msg", 8, 4);
+    /// All that the probe reads.
+    pub const FIELDS: &[Field] = &[MSG];
+}
+
+/// `syscalls:sys_exit_sendmsg`
+pub mod sys_exit_sendmsg {
+    use super::{Field, field};
+    /// What the system call returns.
+    pub const RET: Field = field("ret", 16, 8);
+    /// All that the probe reads.
+    pub const FIELDS: &[Field] = &[RET];
+}
+
 /// `syscalls:sys_exit_sendto`
 pub mod sys_exit_sendto {
     use super::{Field, field};

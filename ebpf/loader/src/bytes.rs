@@ -21,10 +21,31 @@ pub(crate) struct ProbeCounters(pub(crate) ebpf_common::Counters);
 // SAFETY: as above.
 unsafe impl Pod for ProbeCounters {}
 
+/// [`ebpf_common::Offsets`]
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct Offsets(ebpf_common::Offsets);
+
+// SAFETY: as above.
+unsafe impl Pod for Offsets {}
+
+/// [`ebpf_common::Cookie`]
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct Cookie(ebpf_common::Cookie);
+
+// SAFETY: as above.
+unsafe impl Pod for Cookie {}
+
 /// Creates the maps and readies the programs for loading.
-pub(crate) fn load(ring_buffer_bytes: u32, cookie: u64) -> Result<Ebpf, EbpfError> {
+pub(crate) fn load(
+    ring_buffer_bytes: u32,
+    cookie: ebpf_common::Cookie,
+    offsets: ebpf_common::Offsets,
+) -> Result<Ebpf, EbpfError> {
     EbpfLoader::new()
-        .override_global("HANDSHAKE_COOKIE", &cookie, true)
+        .override_global("HANDSHAKE", &Cookie(cookie), true)
+        .override_global("OFFSETS", &Offsets(offsets), true)
         .map_max_entries("EVENTS", ring_buffer_bytes)
         .load(PROGRAMS)
 }

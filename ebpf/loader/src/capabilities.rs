@@ -1,19 +1,19 @@
 //! What this machine can do for tracing, found out by doing it.
 
-use std::{fs, path::Path};
+use std::fs;
 
-use aya::{
-    Btf, Ebpf,
-    programs::{FEntry, FExit, KProbe},
-};
+use ebpf_common::{Cookie, Offsets};
 
 use crate::{
-    attach::{CPU_CLOCK, Options, TRACEPOINTS, refused},
-    bytes,
-    error::{Error, one_line},
+    attach,
+    error::Unavailable,
     kallsyms::{self, Symbol},
+    kind::ProbeKind,
+    lockdown,
+    probes::{CPU_CLOCK, Options},
+    report::ProbeState,
     sampling::Sampler,
-    tracefs,
+    structures, tracefs,
 };
 
 /// Whether the kernel can do something.
@@ -60,13 +60,13 @@ impl Capability {
     }
 }
 
-/// Function on which the programs without a purpose are tried. Nothing calls it often.
-const TRIED_FUNCTION: &str = "rtnl_lock";
+/// A function whose address every kernel that shows addresses shows.
+const ANY_FUNCTION: &str = "rtnl_lock";
 
 /// Tries everything. Attaches probes for a moment and leaves nothing behind. Works without privileges, and then says that it
 /// could not tell.
 pub fn capabilities() -> Vec<Capability> {
-    let mut found = vec![privileges(), kernel_btf(), kernel_functions(), rtnl_symbol()];
+    let mut found = vec![privileges(), kernel_lockdown(), kernel_btf(), kernel_functions(), rtnl_symbol()];
     let tracefs = tracefs::root();
     found.push(match &tracefs {
         Ok(path) => Capability::new("tracefs", Support::Supported, path.display().to_string()),
@@ -75,27 +75,22 @@ pub fn capabilities() -> Vec<Capability> {
             ..Capability::new("tracefs", Support::Unsupported, &unavailable.reason)
         },
     });
-    match bytes::load(Options::default().ring_buffer_bytes, 0) {
+    match attach::load(Options::default().ring_buffer_bytes, Cookie::default(), Offsets::NONE) {
         Ok(mut ebpf) => {
             found.push(Capability::new("BPF ring buffer and maps", Support::Supported, "created"));
-            found.extend(tracepoints(
-                &mut ebpf,
-                tracefs.as_deref().map_err(|unavailable| unavailable.reason.as_str()),
-            ));
             found.push(sampling(&mut ebpf));
-            found.extend(attach_kinds(&mut ebpf));
+            found.extend(ProbeKind::IN_ORDER_OF_PREFERENCE.into_iter().flat_map(probes));
         }
-        Err(error) => {
+        Err(Unavailable { reason, .. }) => {
             let state = if found[0].state == Support::Supported {
                 Support::Unsupported
             } else {
                 Support::CouldNotTell
             };
             let advice = found[0].advice.clone();
-            let reason = refused(&error).reason;
             found.push(Capability { advice, ..Capability::new("BPF ring buffer and maps", state, reason) });
-            let names = TRACEPOINTS.iter().map(crate::attach::Tracepoint::label);
-            for name in names.chain([CPU_CLOCK, "kprobe", "fentry", "fexit"].map(str::to_owned)) {
+            let kinds = ProbeKind::IN_ORDER_OF_PREFERENCE.map(name_of);
+            for name in kinds.into_iter().chain([CPU_CLOCK.to_owned()]) {
                 found.push(Capability::new(&name, Support::CouldNotTell, "no BPF program could be loaded"));
             }
         }
@@ -103,61 +98,43 @@ pub fn capabilities() -> Vec<Capability> {
     found
 }
 
-fn tracepoints(ebpf: &mut Ebpf, tracefs: Result<&Path, &str>) -> Vec<Capability> {
-    let tried = TRACEPOINTS.iter().map(|point| match tracefs {
-        Ok(tracefs) => Capability::tried(&point.label(), point.attach(ebpf, tracefs).map(|()| "attached")),
-        Err(reason) => Capability::new(&point.label(), Support::CouldNotTell, reason),
-    });
-    tried.collect()
+fn name_of(kind: ProbeKind) -> String {
+    format!("{kind} probes")
 }
 
-fn sampling(ebpf: &mut Ebpf) -> Capability {
+/// A row for the kind, and one for each of its probes that cannot be had although others can.
+fn probes(kind: ProbeKind) -> Vec<Capability> {
+    let bytes = Options::default().ring_buffer_bytes;
+    let attached = attach::load(bytes, Cookie::default(), Offsets::NONE)
+        .and_then(|ebpf| attach::attach(ebpf, kind, true));
+    let probes = match attached {
+        Ok(attached) => attached.probes,
+        Err(Unavailable { reason, advice }) => {
+            return vec![Capability {
+                advice,
+                ..Capability::new(&name_of(kind), Support::Unsupported, reason)
+            }];
+        }
+    };
+    let (can, cannot): (Vec<ProbeState>, Vec<ProbeState>) =
+        probes.into_iter().partition(|probe| probe.attached);
+    let names: Vec<_> = can.iter().map(|probe| probe.name.as_str()).collect();
+    let mut found = vec![Capability::new(&name_of(kind), Support::Supported, names.join(", "))];
+    found.extend(cannot.into_iter().map(|probe| {
+        let reason = probe.reason.unwrap_or_default();
+        // What is not loaded yet may work once it is.
+        let state = if reason.contains("module") { Support::CouldNotTell } else { Support::Unsupported };
+        Capability::new(&probe.name, state, reason)
+    }));
+    found
+}
+
+fn sampling(ebpf: &mut aya::Ebpf) -> Capability {
     let hz = Options::default().sample_hz.unwrap_or(1);
     let outcome =
         Sampler::prepare(ebpf, hz).map(|_| "kernel stacks can be sampled").map_err(|error| error.to_string());
     Capability::tried(CPU_CLOCK, outcome)
         .advise("look at kernel.perf_event_paranoid and kernel.perf_event_max_sample_rate")
-}
-
-fn attach_kinds(ebpf: &mut Ebpf) -> [Capability; 3] {
-    let btf = Btf::from_sys_fs().map_err(|error| error.to_string());
-    let outcome = |result: Result<(), Error>| match result {
-        Ok(()) => Ok("attached to rtnl_lock()"),
-        Err(Error::Program(error)) => Err(one_line(&error)),
-        Err(error) => Err(error.to_string()),
-    };
-    let fentry = btf.as_ref().map_err(Clone::clone).and_then(|btf| outcome(try_fentry(ebpf, btf)));
-    let fexit = btf.as_ref().map_err(Clone::clone).and_then(|btf| outcome(try_fexit(ebpf, btf)));
-    [
-        Capability::tried("kprobe", outcome(try_kprobe(ebpf))),
-        Capability::tried("fentry", fentry),
-        Capability::tried("fexit", fexit),
-    ]
-}
-
-fn try_kprobe(ebpf: &mut Ebpf) -> Result<(), Error> {
-    let program: &mut KProbe = program(ebpf, "try_kprobe")?.try_into()?;
-    program.load()?;
-    let link = program.attach(TRIED_FUNCTION, 0)?;
-    Ok(program.detach(link)?)
-}
-
-fn try_fentry(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), Error> {
-    let program: &mut FEntry = program(ebpf, "try_fentry")?.try_into()?;
-    program.load(TRIED_FUNCTION, btf)?;
-    let link = program.attach()?;
-    Ok(program.detach(link)?)
-}
-
-fn try_fexit(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), Error> {
-    let program: &mut FExit = program(ebpf, "try_fexit")?.try_into()?;
-    program.load(TRIED_FUNCTION, btf)?;
-    let link = program.attach()?;
-    Ok(program.detach(link)?)
-}
-
-fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut aya::programs::Program, Error> {
-    ebpf.program_mut(name).ok_or(Error::Missing(name))
 }
 
 /// Bits of the capability sets, include/uapi/linux/capability.h.
@@ -187,15 +164,27 @@ fn effective_capabilities(status: &str) -> Option<u64> {
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
+fn kernel_lockdown() -> Capability {
+    const NAME: &str = "kernel lets BPF read its memory";
+    match lockdown::mode() {
+        Some(mode) if mode == lockdown::CONFIDENTIALITY => {
+            Capability::new(NAME, Support::Unsupported, format!("lockdown is at {mode}"))
+                .advise("boot with lockdown=integrity, or without secure boot")
+        }
+        Some(mode) => Capability::new(NAME, Support::Supported, format!("lockdown is at {mode}")),
+        None => Capability::new(NAME, Support::CouldNotTell, "/sys/kernel/security/lockdown cannot be read"),
+    }
+}
+
 fn kernel_btf() -> Capability {
-    let outcome = Btf::from_sys_fs().map(|_| "/sys/kernel/btf/vmlinux").map_err(|error| error.to_string());
+    let outcome = structures::offsets().map(|_| structures::KERNEL_BTF);
     Capability::tried("kernel BTF", outcome).advise("a kernel built with CONFIG_DEBUG_INFO_BTF has it")
 }
 
 fn kernel_functions() -> Capability {
     symbol(
         "kernel function addresses",
-        TRIED_FUNCTION,
+        ANY_FUNCTION,
         "kernel stacks have no names without them: set kernel.kptr_restrict to 0 or 1 and run as root",
     )
 }
@@ -234,7 +223,7 @@ mod tests {
     #[test]
     fn every_capability_is_said_in_one_line() {
         let found = capabilities();
-        assert!(found.iter().any(|capability| capability.name == "syscalls:sys_enter_sendto"));
+        assert!(found.iter().any(|capability| capability.name == "tracepoint probes"));
         for capability in found {
             assert!(!capability.detail.contains('\n') && !capability.detail.is_empty(), "{capability:?}");
         }

@@ -20,9 +20,11 @@ pub struct Counters {
     pub lost_slot: u64,
     /// Sends whose first bytes the probe could not read: perhaps requests.
     pub lost_header: u64,
+    /// Ext-ack texts that found the ring buffer full. The requests themselves are counted elsewhere.
+    pub lost_ext_acks: u64,
     /// Requests whose end was not seen.
     pub unmatched: u64,
-    /// Sends of any process that the kernel did not show to the probes, because another BPF program or a BPF system call was
+    /// Requests or sends, of any process, that the kernel did not show to the probes, because another BPF program or a BPF system call was
     /// under way on that CPU. At most so many requests were missed. `None`: this kernel does not count them.
     pub missed_runs: Option<u64>,
 }
@@ -76,6 +78,7 @@ mod tests {
             lost_ring_full: 1,
             lost_slot: 2,
             lost_header: 4,
+            lost_ext_acks: 64,
             unmatched: 8,
             missed_runs: Some(8),
         };

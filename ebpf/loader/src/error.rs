@@ -5,6 +5,8 @@ use std::io;
 use aya::{maps::MapError, programs::ProgramError};
 use thiserror::Error;
 
+use crate::lockdown;
+
 /// Why requests cannot be followed here, in one line.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{reason}{}", advice.as_ref().map(|advice| format!(" ({advice})")).unwrap_or_default())]
@@ -13,6 +15,25 @@ pub struct Unavailable {
     pub reason: String,
     /// What would help, where that is known.
     pub advice: Option<String>,
+}
+
+impl Unavailable {
+    /// With advice where the reason is a missing privilege, and with the kernel's lockdown where that may be behind it.
+    pub(crate) fn because(reason: String) -> Self {
+        let reason = match lockdown::mode() {
+            Some(mode) if mode == lockdown::CONFIDENTIALITY && !reason.contains("lockdown") => {
+                format!(
+                    "{reason}; kernel lockdown is at {mode}, and then BPF may not read the kernel's memory"
+                )
+            }
+            _ => reason,
+        };
+        // SAFETY: no arguments, no failure.
+        let root = unsafe { libc::geteuid() } == 0;
+        let advice =
+            (!root && reason.contains("Operation not permitted")).then(|| "run it as root".to_owned());
+        Self { reason, advice }
+    }
 }
 
 /// Attached probes could not be read or controlled.

@@ -6,7 +6,9 @@
 //! let mut probes = Probes::attach(&Options::default())?;
 //! println!("{}", probes.report());
 //! // ... this process sends traffic-control requests ...
-//! probes.drain(|event| println!("{} ns, of which {} for RTNL", event.syscall_ns, event.rtnl_wait_ns));
+//! probes.drain(|event, ext_ack| {
+//!     println!("{} ns, of which {} for RTNL: {}", event.total_ns, event.rtnl_wait_ns, ext_ack.unwrap_or("no text"));
+//! });
 //! println!("lost: {}", probes.counters()?.lost());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -17,23 +19,31 @@
 //! of the process, `kill -9` too, detaches everything.
 
 mod attach;
+mod attach_points;
 mod bytes;
 mod calibration;
 mod capabilities;
 mod counters;
 mod error;
-mod handshake;
+mod events;
 mod kallsyms;
+mod kind;
+mod lockdown;
+mod probes;
+mod rehearsal;
 mod report;
+mod requests;
 mod rtnl;
 mod sampling;
+mod structures;
 mod tracefs;
 
-pub use attach::{Options, Probes};
 pub use capabilities::{Capability, Support, capabilities};
 pub use counters::Counters;
-pub use ebpf_common::RequestEvent;
+pub use ebpf_common::{RequestEvent, Section};
 pub use error::{Error, Unavailable};
-pub use report::{AttachReport, ProbeKind, ProbeState};
+pub use kind::{ProbeKind, UnknownKind};
+pub use probes::{Follow, Options, Probes};
+pub use report::{AttachReport, ProbeState};
 pub use rtnl::RtnlLock;
 pub use sampling::{KernelStack, SampleSet};

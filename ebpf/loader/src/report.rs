@@ -2,28 +2,12 @@
 
 use std::fmt;
 
-use crate::rtnl::RtnlLock;
-
-/// How the probes that follow requests are attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ProbeKind {
-    /// The kernel's own trace events: works wherever tracefs does, and sees RTNL only while it is contended.
-    Tracepoint,
-}
-
-impl fmt::Display for ProbeKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tracepoint => f.write_str("tracepoint"),
-        }
-    }
-}
+use crate::{attach_points, error::Unavailable, kind::ProbeKind, rtnl::RtnlLock};
 
 /// One attach point.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeState {
-    /// `category:name`, as `perf list` shows it.
+    /// `category:name`, as `perf list` shows it, or `fexit:FUNCTION`, `kprobe:FUNCTION`.
     pub name: String,
     /// Whether the probe is attached. For `perf_event:cpu-clock`: whether sampling can be started.
     pub attached: bool,
@@ -36,10 +20,15 @@ pub struct ProbeState {
 pub struct AttachReport {
     /// How requests are followed.
     pub kind: ProbeKind,
+    /// Kinds that would have been preferred, and why each cannot be had here.
+    pub passed_over: Vec<(ProbeKind, Unavailable)>,
     /// Every attach point that was tried.
     pub probes: Vec<ProbeState>,
     /// How RTNL is told from other locks.
     pub rtnl_lock: RtnlLock,
+    /// Why the kernel's structures could not be read, and with them neither the holder of RTNL nor a socket's port id; `None` where
+    /// they can.
+    pub structures: Option<String>,
 }
 
 impl AttachReport {
@@ -51,12 +40,17 @@ impl AttachReport {
     /// Whether an event's `rtnl_wait_ns` is measured. Where it is not, the field is 0 and must not be shown as a time, and
     /// `off_cpu_ns` includes what was slept for RTNL.
     pub fn measures_rtnl_wait(&self) -> bool {
-        self.attached("lock:contention_begin") && self.attached("lock:contention_end")
+        attach_points::CONTENTION.iter().all(|name| self.attached(name))
     }
 
     /// Whether an event's `off_cpu_ns` is measured. Where it is not, the field is 0 and must not be shown as a time.
     pub fn measures_off_cpu(&self) -> bool {
-        self.attached("sched:sched_switch")
+        self.attached(attach_points::SWITCH)
+    }
+
+    /// Whether an event's `holder_tid` says who held RTNL.
+    pub fn tells_holders(&self) -> bool {
+        self.measures_rtnl_wait() && self.structures.is_none()
     }
 }
 
@@ -69,7 +63,11 @@ impl fmt::Display for AttachReport {
                 Some(reason) => write!(f, " not {} ({reason}),", probe.name)?,
             }
         }
-        write!(f, " RTNL: {}", self.rtnl_lock)
+        write!(f, " RTNL: {}", self.rtnl_lock)?;
+        if let Some(reason) = &self.structures {
+            write!(f, "; kernel structures not read: {reason}")?;
+        }
+        Ok(())
     }
 }
 
@@ -85,12 +83,14 @@ mod tests {
         };
         AttachReport {
             kind: ProbeKind::Tracepoint,
+            passed_over: Vec::new(),
             probes: vec![
                 probe("lock:contention_begin", None),
                 probe("lock:contention_end", Some("this kernel has no such tracepoint")),
                 probe("sched:sched_switch", None),
             ],
             rtnl_lock: RtnlLock::NotMeasured,
+            structures: None,
         }
     }
 

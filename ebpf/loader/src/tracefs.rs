@@ -70,7 +70,8 @@ fn parse_field(line: &str) -> Option<FormatField<'_>> {
     let declaration = parts.next()?.strip_prefix("field:")?;
     let offset = parts.next()?.strip_prefix("offset:")?.parse().ok()?;
     let size = parts.next()?.strip_prefix("size:")?.parse().ok()?;
-    let name = declaration.split('[').next()?.rsplit([' ', '*']).next()?;
+    // An array's length follows its name, `char prev_comm[16]`, or where it is dynamic its type, `__data_loc char[] msg`.
+    let name = declaration.rsplit([' ', '*']).next()?.split('[').next()?;
     (!name.is_empty()).then_some(FormatField { name, offset, size })
 }
 
@@ -129,6 +130,8 @@ print fmt: \"prev_comm=%s\", REC->prev_comm
         assert_eq!(tight.name, "name");
         let array = parse_field("field:char prev_comm[16];\toffset:8;\tsize:16;\tsigned:0;").unwrap();
         assert_eq!(array.name, "prev_comm");
+        let dynamic = parse_field("\tfield:__data_loc char[] msg;\toffset:8;\tsize:4;\tsigned:0;").unwrap();
+        assert_eq!(dynamic.name, "msg");
         assert_eq!(parse_field("print fmt: \"%p\", REC->lock_addr"), None);
     }
 }

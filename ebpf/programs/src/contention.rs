@@ -1,7 +1,6 @@
 //! `lock:contention_begin` and `contention_end`: waiting for RTNL inside a request.
 
 use aya_ebpf::{
-    helpers::bpf_get_current_pid_tgid,
     macros::{map, tracepoint},
     maps::HashMap,
     programs::TracePointContext,
@@ -11,7 +10,10 @@ use ebpf_common::{
     tracepoint::{contention_begin, contention_end},
 };
 
-use crate::{control, record, request};
+use crate::{
+    control::{self, Current},
+    record, request,
+};
 
 /// How often a request waited for each mutex, while calibrating.
 #[map]
@@ -28,8 +30,7 @@ pub(crate) fn begin_contention(ctx: TracePointContext) -> u32 {
     } else if control.rtnl_lock != lock {
         return 0;
     }
-    #[expect(clippy::cast_possible_truncation, reason = "the lower half is the thread's id")]
-    let tid = bpf_get_current_pid_tgid() as u32;
+    let tid = Current::get().tid;
     if control.phase == PHASE_CALIBRATE && request::is_open(tid) {
         calibrate(lock);
     }
@@ -53,8 +54,7 @@ pub(crate) fn end_contention(ctx: TracePointContext) -> u32 {
     let Some(control) = control::get() else { return 0 };
     let lock = record::read_u64(&ctx, &contention_end::LOCK_ADDR);
     if control.rtnl_lock == 0 || control.rtnl_lock == lock {
-        #[expect(clippy::cast_possible_truncation, reason = "the lower half is the thread's id")]
-        request::wait_end(bpf_get_current_pid_tgid() as u32, lock);
+        request::wait_end(Current::get().tid, lock);
     }
     0
 }

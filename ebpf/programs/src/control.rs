@@ -1,14 +1,17 @@
 //! The control block, and the handshake by which the probes learn whom to follow.
 
-use aya_ebpf::{Global, macros::map, maps::Array};
-use ebpf_common::Control;
+use aya_ebpf::{EbpfContext, Global, helpers::bpf_get_current_pid_tgid, macros::map, maps::Array};
+use aya_log_ebpf::info;
+use ebpf_common::{Control, Cookie, HANDSHAKE_TYPE};
+
+use crate::request::Header;
 
 #[map]
 static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
 
-/// Drawn by the loader. It sends "a message of this many bytes" to no socket at all, which no one else does.
+/// Drawn by the loader, which then sends a request with these numbers. No one else does.
 #[unsafe(no_mangle)]
-static HANDSHAKE_COOKIE: Global<u64> = Global::new(0);
+static HANDSHAKE: Global<Cookie> = Global::new(Cookie { sequence: 0, port_id: 0 });
 
 /// The control block, which is always there: the verifier wants to see the check nevertheless.
 #[inline(always)]
@@ -16,21 +19,36 @@ pub(crate) fn get() -> Option<&'static Control> {
     CONTROL.get(0)
 }
 
-/// Makes the current process the target if this send is the loader's handshake and there is no target yet.
+/// The thread that runs, and its process; as numbered in the initial PID namespace.
+#[derive(Clone, Copy)]
+pub(crate) struct Current {
+    pub(crate) tgid: u32,
+    pub(crate) tid: u32,
+}
+
+impl Current {
+    #[inline(always)]
+    pub(crate) fn get() -> Self {
+        let pid_tgid = bpf_get_current_pid_tgid();
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half is the thread's id")]
+        Self { tgid: (pid_tgid >> 32) as u32, tid: pid_tgid as u32 }
+    }
+}
+
+/// Makes the current process the target if this is the loader's handshake.
 #[inline(always)]
-pub(crate) fn learn_target(buffer: u64, length: u64, tgid: u32) -> bool {
-    let cookie = HANDSHAKE_COOKIE.load();
-    if cookie == 0 || length != cookie || buffer != 0 {
-        return false;
+pub(crate) fn handshake(ctx: &impl EbpfContext, header: &Header, tgid: u32) {
+    let cookie = HANDSHAKE.load();
+    if cookie.sequence == 0
+        || header.message_type != HANDSHAKE_TYPE
+        || header.sequence != cookie.sequence
+        || header.port_id != cookie.port_id
+    {
+        return;
     }
-    let Some(control) = CONTROL.get_ptr_mut(0) else { return false };
-    // SAFETY: the pointer is to the map's only value. Nobody else writes this field, and the loader writes the others only
-    // before and after the handshake.
-    unsafe {
-        if (*control).target_tgid != 0 {
-            return false;
-        }
-        (*control).target_tgid = tgid;
-    }
-    true
+    let Some(control) = CONTROL.get_ptr_mut(0) else { return };
+    // SAFETY: the pointer is to the map's only value. Nobody else writes this field before the handshake is over, and the
+    // loader writes the others only before and after it.
+    unsafe { (*control).target_tgid = tgid };
+    info!(ctx, "following process {} (as numbered in the initial PID namespace)", tgid);
 }

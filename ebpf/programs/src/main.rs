@@ -4,20 +4,24 @@
 //! The probes. One event model, and one small file for each group of attach points that feeds it:
 //!
 //! - [`request`] follows a request from its begin through its waits to its end and makes the event. It knows nothing of
-//!   tracepoints, so other attach points (fexit, kprobes) can feed it as well.
-//! - [`sendto`], [`contention`], [`scheduler`]: tracepoints that call it.
+//!   attach points.
+//! - Begin and end of a request: [`message`] (fexit or kprobes: each message), or [`syscall`] (tracepoints: each system call).
+//! - [`sections`]: the parts of a request (fexit or kprobes).
+//! - [`contention`], [`scheduler`], [`extack`]: tracepoints that every kind uses.
 //! - [`sampling`]: kernel stacks of the traced process.
-//! - [`attach_kinds`]: empty programs with which the loader finds out what else the kernel could attach.
 
-mod attach_kinds;
 mod contention;
 mod control;
 mod counters;
+mod extack;
+mod kernel;
+mod message;
 mod record;
 mod request;
 mod sampling;
 mod scheduler;
-mod sendto;
+mod sections;
+mod syscall;
 
 /// `bpf_ktime_get_ns`, the ring buffer and stack traces are for GPL-compatible programs only.
 #[unsafe(link_section = "license")]

@@ -17,3 +17,10 @@ pub(crate) fn read_u32(ctx: &TracePointContext, field: &Field) -> u32 {
     // SAFETY: see `read_u64`.
     unsafe { ctx.as_ptr().cast::<u8>().add(field.offset).cast::<u32>().read_volatile() }
 }
+
+/// As [`read_u64`], for a field of 2 bytes.
+#[inline(always)]
+pub(crate) fn read_u16(ctx: &TracePointContext, field: &Field) -> u16 {
+    // SAFETY: see `read_u64`.
+    unsafe { ctx.as_ptr().cast::<u8>().add(field.offset).cast::<u16>().read_volatile() }
+}

@@ -1,62 +1,107 @@
-//! The event model: a request begins, waits, and ends, whoever reports it.
+//! A request from its begin through its waits to its end, and the event that it gives.
 
 mod slot;
 
 use aya_ebpf::{
+    EbpfContext,
     bindings::BPF_RB_NO_WAKEUP,
     helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
     macros::map,
     maps::RingBuf,
 };
-use ebpf_common::{Control, PHASE_RECORD, RequestEvent};
-pub(crate) use slot::Claim;
+use aya_log_ebpf::warn;
+use ebpf_common::{Control, PHASE_RECORD, RTNL_HOLD_SEEN, RequestEvent, SECTIONS, Section};
+use slot::{Claim, Slot};
 
-use crate::counters::count;
+use crate::{control::Current, counters::count, kernel};
 
 /// The loader sets the size. Without wakeups: a consumer that sleeps in poll(2) makes the load three times slower.
 #[map]
-static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+
+/// `struct nlmsghdr`, include/uapi/linux/netlink.h.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct MessageHeader {
+    pub(crate) length: u32,
+    pub(crate) message_type: u16,
+    flags: u16,
+    sequence: u32,
+    port_id: u32,
+}
 
 /// What a request says about itself.
+#[derive(Clone, Copy)]
 pub(crate) struct Header {
     pub(crate) message_type: u16,
     pub(crate) flags: u16,
     pub(crate) sequence: u32,
     pub(crate) port_id: u32,
-    pub(crate) fd: i32,
 }
 
-/// How an end was reported.
-#[derive(PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// The thread was not in a request.
-    NotOurs,
-    /// Recorded, or its phase is not to be.
-    Done,
-    /// The ring buffer was full; `first` on this CPU.
-    RingFull { first: bool },
+impl From<MessageHeader> for Header {
+    #[inline(always)]
+    fn from(message: MessageHeader) -> Self {
+        let MessageHeader { message_type, flags, sequence, port_id, .. } = message;
+        Self { message_type, flags, sequence, port_id }
+    }
 }
 
-/// Thread `tid` begins a request.
 #[inline(always)]
-pub(crate) fn begin(tid: u32, header: &Header) -> Claim {
-    let (slot, claim) = slot::claim(tid);
-    let Some(slot) = slot else { return claim };
+fn now() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// The current thread begins a request. `count` is given the place for the number of its messages: memory of a map, whose
+/// values the verifier does not follow, so that a loop that counts there does not multiply what it has to look at.
+#[inline(always)]
+pub(crate) fn begin(
+    ctx: &impl EbpfContext,
+    control: &Control,
+    current: Current,
+    header: &Header,
+    count_messages: impl FnOnce(&mut u16),
+) {
+    let (slot, claim) = slot::claim(current.tid);
+    let recording = control.phase == PHASE_RECORD;
+    match claim {
+        Claim::Fresh => {}
+        Claim::Reopened => {
+            if recording && count(|c| &mut c.unmatched) == 0 {
+                warn!(ctx, "thread {}: the end of a request was not seen", current.tid);
+            }
+        }
+        Claim::Taken { by } => {
+            if recording && count(|c| &mut c.lost_slot) == 0 {
+                warn!(
+                    ctx,
+                    "threads {} and {} share a slot: the later one's requests are lost", by, current.tid
+                );
+            }
+        }
+    }
+    let Some(slot) = slot else { return };
     slot.rtnl_wait_ns = 0;
     slot.off_cpu_ns = 0;
+    slot.rtnl_hold_ns = 0;
+    slot.section_ns = [0; SECTIONS];
+    slot.section_start_ns = [0; SECTIONS];
+    slot.hold_start_ns = 0;
     slot.wait_lock = 0;
     slot.off_start_ns = 0;
+    slot.holder_tid = 0;
     slot.off_cpu_switches = 0;
     slot.rtnl_contentions = 0;
+    slot.sections_seen = 0;
     slot.message_type = header.message_type;
     slot.flags = header.flags;
     slot.sequence = header.sequence;
     slot.port_id = header.port_id;
-    slot.fd = header.fd;
+    slot.tgid = current.tgid;
+    count_messages(&mut slot.messages);
     // Last, so that the probe's own work is not counted to the request.
-    // SAFETY: a helper without arguments.
-    slot.start_ns = unsafe { bpf_ktime_get_ns() };
-    claim
+    slot.start_ns = now();
 }
 
 /// Thread `tid` begins to wait for `lock`, which is RTNL. One wait can begin several times (a mutex is spun on, then slept
@@ -67,8 +112,24 @@ pub(crate) fn wait_begin(tid: u32, lock: u64) {
     if slot.wait_lock == 0 {
         slot.wait_lock = lock;
         slot.rtnl_contentions = slot.rtnl_contentions.saturating_add(1);
-        // SAFETY: a helper without arguments.
-        slot.wait_start_ns = unsafe { bpf_ktime_get_ns() };
+        slot.wait_start_ns = now();
+        hold_by(slot, lock);
+    } else if slot.holder_tid == 0 {
+        // It was being handed over a moment ago.
+        hold_by(slot, lock);
+    }
+}
+
+/// Notes who holds `lock`.
+#[inline(always)]
+fn hold_by(slot: &mut Slot, lock: u64) {
+    match kernel::mutex_holder(lock) {
+        Some(holder) => {
+            slot.holder_tid = holder.tid;
+            slot.holder_tgid = holder.tgid;
+            slot.holder_comm = holder.comm;
+        }
+        None => slot.holder_tid = 0,
     }
 }
 
@@ -77,9 +138,7 @@ pub(crate) fn wait_begin(tid: u32, lock: u64) {
 pub(crate) fn wait_end(tid: u32, lock: u64) {
     let Some(slot) = slot::find(tid) else { return };
     if slot.wait_lock == lock {
-        // SAFETY: a helper without arguments.
-        let now = unsafe { bpf_ktime_get_ns() };
-        slot.rtnl_wait_ns = slot.rtnl_wait_ns.wrapping_add(now.wrapping_sub(slot.wait_start_ns));
+        slot.rtnl_wait_ns = slot.rtnl_wait_ns.wrapping_add(now().wrapping_sub(slot.wait_start_ns));
         slot.wait_lock = 0;
     }
 }
@@ -90,8 +149,7 @@ pub(crate) fn switch_out(tid: u32) {
     let Some(slot) = slot::find(tid) else { return };
     if slot.wait_lock == 0 {
         slot.off_cpu_switches = slot.off_cpu_switches.saturating_add(1);
-        // SAFETY: a helper without arguments.
-        slot.off_start_ns = unsafe { bpf_ktime_get_ns() };
+        slot.off_start_ns = now();
     }
 }
 
@@ -100,10 +158,48 @@ pub(crate) fn switch_out(tid: u32) {
 pub(crate) fn switch_in(tid: u32) {
     let Some(slot) = slot::find(tid) else { return };
     if slot.off_start_ns != 0 {
-        // SAFETY: a helper without arguments.
-        let now = unsafe { bpf_ktime_get_ns() };
-        slot.off_cpu_ns = slot.off_cpu_ns.wrapping_add(now.wrapping_sub(slot.off_start_ns));
+        slot.off_cpu_ns = slot.off_cpu_ns.wrapping_add(now().wrapping_sub(slot.off_start_ns));
         slot.off_start_ns = 0;
+    }
+}
+
+/// Thread `tid` has RTNL now.
+#[inline(always)]
+pub(crate) fn hold_begin(tid: u32) {
+    let Some(slot) = slot::find(tid) else { return };
+    if slot.hold_start_ns == 0 {
+        slot.hold_start_ns = now();
+    }
+}
+
+/// Thread `tid` gives RTNL back.
+#[inline(always)]
+pub(crate) fn hold_end(tid: u32) {
+    let Some(slot) = slot::find(tid) else { return };
+    if slot.hold_start_ns != 0 {
+        slot.rtnl_hold_ns = slot.rtnl_hold_ns.wrapping_add(now().wrapping_sub(slot.hold_start_ns));
+        slot.hold_start_ns = 0;
+        slot.sections_seen |= RTNL_HOLD_SEEN;
+    }
+}
+
+/// Thread `tid` enters a section.
+#[inline(always)]
+pub(crate) fn section_begin(tid: u32, section: Section) {
+    let Some(slot) = slot::find(tid) else { return };
+    slot.section_start_ns[section as usize] = now();
+}
+
+/// Thread `tid` leaves it.
+#[inline(always)]
+pub(crate) fn section_end(tid: u32, section: Section) {
+    let Some(slot) = slot::find(tid) else { return };
+    let start = slot.section_start_ns[section as usize];
+    if start != 0 {
+        let spent = &mut slot.section_ns[section as usize];
+        *spent = spent.wrapping_add(now().wrapping_sub(start));
+        slot.section_start_ns[section as usize] = 0;
+        slot.sections_seen |= section.bit();
     }
 }
 
@@ -113,40 +209,57 @@ pub(crate) fn is_open(tid: u32) -> bool {
     slot::find(tid).is_some()
 }
 
-/// Thread `tid` ends its request, which returned `result`.
+/// Begin and sequence number of the request in which thread `tid` is.
 #[inline(always)]
-pub(crate) fn end(tid: u32, result: i32, control: &Control) -> Ended {
-    let Some(slot) = slot::find(tid) else { return Ended::NotOurs };
-    // First, so that the probe's own work is not counted to the request.
-    // SAFETY: helpers without arguments.
-    let (now, cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id()) };
-    let outcome = if control.phase == PHASE_RECORD { emit(slot, tid, now, cpu, result) } else { Ended::Done };
-    slot::release(slot);
-    outcome
+pub(crate) fn identity(tid: u32) -> Option<(u64, u32)> {
+    slot::find(tid).map(|slot| (slot.start_ns, slot.sequence))
 }
 
+/// Thread `tid` ends its request, if it is in one. `port_id` is the sending socket's, where only the end knows it.
 #[inline(always)]
-fn emit(slot: &slot::Slot, tid: u32, now: u64, cpu: u32, result: i32) -> Ended {
+pub(crate) fn end(ctx: &impl EbpfContext, control: &Control, tid: u32, result: i32, port_id: Option<u32>) {
+    let Some(slot) = slot::find(tid) else { return };
+    // First, so that the probe's own work is not counted to the request.
+    let now = now();
+    if control.phase == PHASE_RECORD && !emit(slot, tid, now, result, port_id) {
+        warn!(ctx, "the ring buffer is full: events are being lost");
+    }
+    slot::release(slot);
+}
+
+/// Returns false when the ring buffer is full, for the first time on this CPU.
+#[inline(always)]
+fn emit(slot: &Slot, tid: u32, now: u64, result: i32, port_id: Option<u32>) -> bool {
     let Some(mut entry) = EVENTS.reserve::<RequestEvent>(0) else {
-        return Ended::RingFull { first: count(|c| &mut c.lost_ring_full) == 0 };
+        return count(|c| &mut c.lost_ring_full) != 0;
     };
+    let waited = slot.holder_tid != 0;
     entry.write(RequestEvent {
         start_ns: slot.start_ns,
-        syscall_ns: now.wrapping_sub(slot.start_ns),
+        total_ns: now.wrapping_sub(slot.start_ns),
         rtnl_wait_ns: slot.rtnl_wait_ns,
         off_cpu_ns: slot.off_cpu_ns,
+        rtnl_hold_ns: slot.rtnl_hold_ns,
+        section_ns: slot.section_ns,
         sequence: slot.sequence,
-        port_id: slot.port_id,
+        port_id: port_id.unwrap_or(slot.port_id),
+        tgid: slot.tgid,
         tid,
-        cpu,
+        // SAFETY: a helper without arguments.
+        cpu: unsafe { bpf_get_smp_processor_id() },
         result,
-        fd: slot.fd,
+        holder_tid: slot.holder_tid,
+        holder_tgid: if waited { slot.holder_tgid } else { 0 },
+        holder_comm: if waited { slot.holder_comm } else { [0; _] },
         message_type: slot.message_type,
         flags: slot.flags,
         off_cpu_switches: slot.off_cpu_switches,
         rtnl_contentions: slot.rtnl_contentions,
+        messages: slot.messages,
+        sections_seen: slot.sections_seen,
+        reserved: 0,
     });
     entry.submit(u64::from(BPF_RB_NO_WAKEUP));
     count(|c| &mut c.emitted);
-    Ended::Done
+    true
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{IsTerminal as _, Read as _};
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use crate::profile::{KernelProfile, ProfileError, ReadyProfiler, UserProfile, Us
 use crate::report::explain::explain;
 use crate::report::model::{RunResult, SCHEMA_VERSION, Settings, State};
 use crate::report::terminal;
-use crate::session::{Measured, Session};
+use crate::session::{Measured, Session, check_htb};
 use crate::store::RunDir;
 use crate::workload::{Kind, Weights};
 
@@ -70,6 +71,10 @@ pub(super) struct Arguments {
     /// Operations of each workload that are sent before measuring begins; htb-class: in each fill
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(..=MOST_CLASSES))]
     warmup: u64,
+    /// Requests that wait at the same time and may travel in one system call. With more than one, only probes that tell the messages
+    /// of a packet apart (fexit, kprobe) can watch the kernel's side
+    #[arg(long, value_name = "N", default_value_t = NonZeroU16::MIN)]
+    messages_per_packet: NonZeroU16,
     /// Who watches the kernel's side
     #[arg(long, value_enum, default_value_t = Choice::Auto)]
     probes: Choice,
@@ -124,7 +129,13 @@ impl Arguments {
                 None => self.closed(kind),
             }));
         }
-        let plan = Plan { workloads, devices: self.devices, seed: self.seed, warmup: self.warmup };
+        let plan = Plan {
+            workloads,
+            devices: self.devices,
+            seed: self.seed,
+            warmup: self.warmup,
+            messages_per_packet: self.messages_per_packet,
+        };
         plan.check().map_err(Failure::usage)?;
         Ok(plan)
     }
@@ -170,6 +181,7 @@ impl Arguments {
             warmup_operations: self.warmup,
             devices: self.devices,
             probes: self.probes.name().into(),
+            messages_per_packet: self.messages_per_packet.get(),
             budget: self
                 .budget
                 .as_deref()
@@ -257,7 +269,8 @@ async fn measure(
     let stop = Stop::default();
     stop_on_signal(&stop, SAVED)?;
     let devices = isolation::create_devices(plan.devices_needed()).await?;
-    let Attached { collector, report } = probes::attach(choice)?;
+    check_htb(devices[0]).await?;
+    let Attached { collector, report } = probes::attach(choice, plan.messages_per_packet)?;
     let profiler = profiler.and_then(ReadyProfiler::start);
     let progress = Progress::new();
     let session =

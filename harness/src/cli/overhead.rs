@@ -1,5 +1,6 @@
 //! `qdiscope overhead`: what the probes cost.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use clap::Args;
@@ -12,7 +13,7 @@ use crate::plan::{Load, Plan, Workload};
 use crate::probes::{self, Choice};
 use crate::record::Interval;
 use crate::report::model::WorkloadResult;
-use crate::session::{Observer, Session};
+use crate::session::{Observer, Session, check_htb};
 use crate::workload::{Kind, Weights};
 
 /// Runs `htb-class` alternately without (A) and with (B) all probes, sampling and their reader: A B A B …, so that
@@ -70,13 +71,20 @@ fn plan(arguments: &Arguments) -> Plan {
         classes: arguments.classes,
         weights: Weights::default(),
     };
-    Plan { workloads: vec![workload], devices: arguments.devices, seed: 1, warmup: 100 }
+    Plan {
+        workloads: vec![workload],
+        devices: arguments.devices,
+        seed: 1,
+        warmup: 100,
+        messages_per_packet: NonZeroU16::MIN,
+    }
 }
 
 async fn measure(arguments: &Arguments, plan: &Plan) -> Result<Exit, Failure> {
     let stop = Stop::default();
     stop_on_signal(&stop, SAVED)?;
     let devices = isolation::create_devices(plan.devices_needed()).await?;
+    check_htb(devices[0]).await?;
     // The first fill of a young process is slower than the later ones; it counts for neither side.
     throughput(plan, &devices, &stop, Choice::Off).await?;
     print("round  probes off ops/s  probes on ops/s  on / off\n")?;
@@ -123,7 +131,7 @@ async fn throughput(
     stop: &Stop,
     choice: Choice,
 ) -> Result<Option<f64>, Failure> {
-    let attached = probes::attach(choice)?;
+    let attached = probes::attach(choice, plan.messages_per_packet)?;
     let session = Session { devices, collector: attached.collector.as_ref(), stop, observer: &Silent };
     let measured = session.run(plan).await?;
     Ok(measured.workloads.first().and_then(|workload| workload.throughput_ops_per_s.mean))

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use ebpf_loader::{Probes, RequestEvent, SampleSet};
+use ebpf_loader::{Probes, RequestEvent, SampleSet, Section};
 use hdrhistogram::Histogram;
 use tc_adapter::MessageType;
 
@@ -60,6 +60,7 @@ pub struct KernelFigures {
 /// Which phases the attached probes tell apart; the others are absent, not zero.
 #[derive(Clone, Copy)]
 struct Measures {
+    system_calls: bool,
     rtnl_wait: bool,
     off_cpu: bool,
 }
@@ -67,43 +68,66 @@ struct Measures {
 impl Measures {
     fn of(probes: &Probes) -> Self {
         let report = probes.report();
-        Self { rtnl_wait: report.measures_rtnl_wait(), off_cpu: report.measures_off_cpu() }
+        Self {
+            system_calls: !report.kind.tells_messages_apart(),
+            rtnl_wait: report.measures_rtnl_wait(),
+            off_cpu: report.measures_off_cpu(),
+        }
     }
 }
 
 struct Phases {
-    syscall: Histogram<u64>,
+    request: Histogram<u64>,
     rtnl_wait: Histogram<u64>,
     off_cpu: Histogram<u64>,
     on_cpu: Histogram<u64>,
+    // Those that not every kind of probes and not every request has: made when the first comes.
+    rtnl_hold: Option<Histogram<u64>>,
+    sections: [Option<Histogram<u64>>; Section::ALL.len()],
 }
 
 impl Phases {
     fn new() -> Self {
         Self {
-            syscall: nanoseconds(),
+            request: nanoseconds(),
             rtnl_wait: nanoseconds(),
             off_cpu: nanoseconds(),
             on_cpu: nanoseconds(),
+            rtnl_hold: None,
+            sections: [const { None }; Section::ALL.len()],
         }
     }
 
     fn record(&mut self, event: &RequestEvent) {
-        let on_cpu = event.syscall_ns.saturating_sub(event.rtnl_wait_ns).saturating_sub(event.off_cpu_ns);
-        record(&mut self.syscall, event.syscall_ns);
+        record(&mut self.request, event.total_ns);
         record(&mut self.rtnl_wait, event.rtnl_wait_ns);
         record(&mut self.off_cpu, event.off_cpu_ns);
-        record(&mut self.on_cpu, on_cpu);
+        record(&mut self.on_cpu, event.on_cpu_ns());
+        if let Some(held) = event.rtnl_hold() {
+            record(self.rtnl_hold.get_or_insert_with(nanoseconds), held);
+        }
+        for (section, histogram) in Section::ALL.into_iter().zip(&mut self.sections) {
+            if let Some(spent) = event.section(section) {
+                record(histogram.get_or_insert_with(nanoseconds), spent);
+            }
+        }
     }
 
     fn figures(&self, measures: Measures) -> Option<KernelPhases> {
         let if_measured = |measured: bool, histogram| if measured { percentiles(histogram) } else { None };
+        let section = |section: Section| self.sections[section as usize].as_ref().and_then(percentiles);
         Some(KernelPhases {
-            syscall: percentiles(&self.syscall)?,
+            request: percentiles(&self.request)?,
+            syscall: if_measured(measures.system_calls, &self.request),
             rtnl_wait: if_measured(measures.rtnl_wait, &self.rtnl_wait),
             // Without the RTNL wait, sleeping for RTNL is off CPU and the probes count it there.
             off_cpu: if_measured(measures.off_cpu, &self.off_cpu),
             on_cpu: if_measured(measures.rtnl_wait && measures.off_cpu, &self.on_cpu),
+            rtnl_hold: self.rtnl_hold.as_ref().and_then(percentiles),
+            handler: section(Section::Handler),
+            qdisc_create: section(Section::QdiscCreate),
+            class_operation: section(Section::ClassOperation),
+            rcu: section(Section::Rcu),
         })
     }
 }
@@ -118,7 +142,7 @@ struct State {
 impl State {
     fn drain(&mut self) {
         let Self { probes, window, by_type, .. } = self;
-        probes.drain(|event| {
+        probes.drain(|event, _| {
             if window.is_some_and(|window| window.holds(event)) {
                 by_type.entry(event.message_type).or_insert_with(Phases::new).record(event);
             }
@@ -200,7 +224,7 @@ impl KernelCollector {
             .iter()
             .filter_map(|(&message_type, phases)| Some((type_name(message_type), phases.figures(measures)?)))
             .collect();
-        let seen = state.by_type.values().map(|phases| phases.syscall.len()).sum();
+        let seen = state.by_type.values().map(|phases| phases.request.len()).sum();
         Ok(KernelFigures { phases, seen, lost_at_most: state.lost()?.saturating_sub(state.lost_before) })
     }
 }

@@ -62,12 +62,12 @@ fn waits_for_rtnl(workload: &WorkloadResult) -> bool {
         .kernel_us
         .iter()
         .flat_map(|by_type| by_type.values())
-        .any(|phases| phases.rtnl_wait.as_ref().is_some_and(|wait| wait.mean > phases.syscall.mean * 0.3))
+        .any(|phases| phases.rtnl_wait.as_ref().is_some_and(|wait| wait.mean > phases.request.mean * 0.3))
 }
 
 /// Every request must be in the kernel's figures or be counted as lost.
 fn unaccounted(workload: &WorkloadResult) -> Option<String> {
-    let seen: u64 = workload.kernel_us.as_ref()?.values().map(|phases| phases.syscall.count).sum();
+    let seen: u64 = workload.kernel_us.as_ref()?.values().map(|phases| phases.request.count).sum();
     let (lost, accounted) = (workload.lost_events?, workload.lost_events_accounted?);
     let name = format!("{} ({})", workload.name, workload.mode);
     if seen + lost != workload.operations || lost > accounted {

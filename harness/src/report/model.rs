@@ -53,10 +53,18 @@ pub struct Settings {
     pub warmup_operations: u64,
     /// Number of veth devices that carry HTB.
     pub devices: u32,
-    /// `auto`, `tracepoint` or `off`, as asked for.
+    /// `auto`, `fexit`, `kprobe`, `tracepoint` or `off`, as asked for.
     pub probes: String,
+    /// How many requests that wait at the same time may travel in one system call.
+    #[serde(default = "one")]
+    pub messages_per_packet: u16,
     /// The budget's file, or `default`.
     pub budget: String,
+}
+
+/// What a run did before this could be chosen.
+fn one() -> u16 {
+    1
 }
 
 /// The machine, as seen before and after the run.
@@ -90,16 +98,31 @@ pub struct Probes {
     pub kind: String,
     /// Why this kind.
     pub reason: String,
+    /// Kinds that would have been preferred, and why each cannot be had here.
+    #[serde(default)]
+    pub passed_over: Vec<PassedOver>,
     /// How RTNL's lock was recognised; null without probes.
     pub rtnl_lock: Option<String>,
+    /// Why the kernel's own structures could not be read, and with them the holder of RTNL; null where they can.
+    #[serde(default)]
+    pub structures_unread: Option<String>,
     /// Each probe tried.
     pub attached: Vec<ProbeState>,
+}
+
+/// A kind of probes that was tried and is not in use.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct PassedOver {
+    /// `fexit` or `kprobe`.
+    pub kind: String,
+    /// Why not.
+    pub reason: String,
 }
 
 /// One probe.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ProbeState {
-    /// Attach point, e.g. `lock:contention_begin`.
+    /// Attach point, e.g. `lock:contention_begin` or `fexit:tc_ctl_tclass`.
     pub name: String,
     /// Whether it is attached.
     pub attached: bool,
@@ -223,17 +246,31 @@ pub struct Percentiles {
 }
 
 /// Where requests of one message type spent their time in the kernel.
-/// For each request, `syscall = rtnl_wait + off_cpu + on_cpu`.
+/// For each request, `request = rtnl_wait + off_cpu + on_cpu`; the other phases lie within these.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 pub struct KernelPhases {
-    /// From the entry of `sendto` to its return.
-    pub syscall: Percentiles,
+    /// What the probes cover of a request: with fexit and kprobes the message, from entering `rtnetlink_rcv_msg` to leaving it;
+    /// with tracepoints the system call that sent it.
+    pub request: Percentiles,
+    /// From the entry of the system call to the return of the socket's `sendmsg`. Null where the probes see messages.
+    pub syscall: Option<Percentiles>,
     /// Waiting for RTNL, spinning or asleep. Null where no probe tells.
     pub rtnl_wait: Option<Percentiles>,
     /// Off the CPU for another reason: RCU, memory, preemption. Null where no probe tells.
     pub off_cpu: Option<Percentiles>,
     /// The rest. Null where one of the others is.
     pub on_cpu: Option<Percentiles>,
+    /// Holding RTNL. Null where no probe tells, as with tracepoints.
+    pub rtnl_hold: Option<Percentiles>,
+    /// In rtnetlink's handler, e.g. `tc_ctl_tclass`. Null where no probe tells.
+    pub handler: Option<Percentiles>,
+    /// In `qdisc_create`. Null where no probe tells, or no request came there.
+    pub qdisc_create: Option<Percentiles>,
+    /// In the qdisc's own operation on a class, e.g. `htb_change_class`. Null where no probe tells, or no request came there.
+    pub class_operation: Option<Percentiles>,
+    /// In `synchronize_rcu` or `synchronize_rcu_expedited`; counts only the requests that came there. Null where none did, or
+    /// no probe tells.
+    pub rcu: Option<Percentiles>,
 }
 
 /// Resources of one workload.
@@ -340,10 +377,16 @@ pub mod fixtures {
 
     pub fn workload() -> WorkloadResult {
         let phases = KernelPhases {
-            syscall: percentiles(80.0, 20_000),
+            request: percentiles(80.0, 20_000),
+            syscall: Some(percentiles(80.0, 20_000)),
             rtnl_wait: Some(percentiles(0.0, 20_000)),
             off_cpu: Some(percentiles(1.0, 20_000)),
             on_cpu: Some(percentiles(79.0, 20_000)),
+            rtnl_hold: None,
+            handler: None,
+            qdisc_create: None,
+            class_operation: None,
+            rcu: None,
         };
         WorkloadResult {
             name: "htb-class".into(),
@@ -390,6 +433,7 @@ pub mod fixtures {
                 warmup_operations: 100,
                 devices: 10,
                 probes: "auto".into(),
+                messages_per_packet: 1,
                 budget: "default".into(),
             },
             environment: Environment {
@@ -400,6 +444,8 @@ pub mod fixtures {
                 probes: Probes {
                     kind: "tracepoint".into(),
                     reason: "the first kind that attached".into(),
+                    passed_over: Vec::new(),
+                    structures_unread: None,
                     rtnl_lock: Some("kallsyms".into()),
                     attached: Vec::new(),
                 },

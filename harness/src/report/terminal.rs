@@ -103,21 +103,34 @@ fn latency(figures: Option<&Percentiles>) -> Vec<Cell> {
 }
 
 fn kernel(run: &RunResult) -> Table {
-    let mut table = table(&["workload", "message", "count", "system call", "RTNL wait", "off CPU", "on CPU"]);
+    let messages = run.workloads.iter().flat_map(|workload| workload.kernel_us.iter().flatten());
+    let in_parts = messages.clone().any(|(_, phases)| phases.handler.is_some());
+    let covered =
+        if messages.clone().any(|(_, phases)| phases.syscall.is_some()) { "system call" } else { "message" };
+    let mut heads = vec!["workload", "message", "count", covered, "RTNL wait", "off CPU", "on CPU"];
+    if in_parts {
+        heads.extend(["handler", "RTNL held", "RCU"]);
+    }
+    let mut table = table(&heads);
     for workload in &run.workloads {
         for (message, phases) in workload.kernel_us.iter().flatten() {
             let pair = |figures: &Percentiles| format!("{} / {}", micros(figures.p50), micros(figures.p95));
             let both =
                 |figures: Option<&Percentiles>| right(figures.map_or_else(|| "not measured".into(), pair));
-            table.add_row(vec![
+            let mut row = vec![
                 Cell::new(format!("{} ({})", workload.name, workload.mode)),
                 right(message),
-                right(phases.syscall.count),
-                both(Some(&phases.syscall)),
+                right(phases.request.count),
+                both(Some(&phases.request)),
                 both(phases.rtnl_wait.as_ref()),
                 both(phases.off_cpu.as_ref()),
                 both(phases.on_cpu.as_ref()),
-            ]);
+            ];
+            if in_parts {
+                row.extend([both(phases.handler.as_ref()), both(phases.rtnl_hold.as_ref())]);
+                row.push(right(phases.rcu.as_ref().map_or_else(|| "none".into(), pair)));
+            }
+            table.add_row(row);
         }
     }
     table

@@ -5,37 +5,37 @@
 
 /// What one or several test executables reported.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Report {
+pub(crate) struct Report {
     /// Tests announced before they ran ("running 3 tests").
-    pub(super) announced: u64,
-    pub(super) passed: u64,
-    pub(super) failed: u64,
-    pub(super) skipped: u64,
+    pub(crate) announced: u64,
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    pub(crate) skipped: u64,
     /// How many executables came to their end and summed up.
-    pub(super) summaries: u64,
+    pub(crate) summaries: u64,
     /// The tests whose outcome was seen, in any of the three.
-    pub(super) seen: Vec<String>,
-    pub(super) failures: Vec<String>,
-    pub(super) skips: Vec<Skip>,
+    pub(crate) seen: Vec<String>,
+    pub(crate) failures: Vec<String>,
+    pub(crate) skips: Vec<Skip>,
 }
 
 /// A test that did not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Skip {
-    pub(super) test: String,
-    pub(super) reason: Option<String>,
+pub(crate) struct Skip {
+    pub(crate) test: String,
+    pub(crate) reason: Option<String>,
 }
 
 impl Report {
     /// Tests with an outcome.
-    pub(super) fn reported(&self) -> u64 {
+    pub(crate) fn reported(&self) -> u64 {
         self.passed + self.failed + self.skipped
     }
 }
 
 /// Reads output as it arrives, in pieces of any size.
 #[derive(Default)]
-pub(super) struct Reader {
+pub(crate) struct Reader {
     line: Vec<u8>,
     /// A test whose name was printed, and whose outcome was not yet: its own output came between.
     pending: Option<String>,
@@ -43,7 +43,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             if byte == b'\n' {
                 let line = std::mem::take(&mut self.line);
@@ -54,7 +54,7 @@ impl Reader {
         }
     }
 
-    pub(super) fn finish(mut self) -> Report {
+    pub(crate) fn finish(mut self) -> Report {
         self.push(b"\n");
         self.report
     }
@@ -142,7 +142,7 @@ fn announcement(line: &str) -> Option<u64> {
 }
 
 /// The tests that `--list` listed.
-pub(super) fn listed(output: &str) -> Vec<String> {
+pub(crate) fn listed(output: &str) -> Vec<String> {
     output.lines().filter_map(|line| line.strip_suffix(": test")).map(Into::into).collect()
 }
 

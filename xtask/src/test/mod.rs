@@ -3,8 +3,8 @@
 //! `cargo test` cannot do this: it runs all executables as one user, stops at the first that fails, and its
 //! many summaries leave it to the reader to notice that half of the tests were skipped.
 
-mod libtest;
-mod tally;
+pub(crate) mod libtest;
+pub(crate) mod tally;
 
 use std::{
     ffi::OsString,
@@ -50,8 +50,7 @@ struct Suite<'a> {
 }
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
-    let set = |name, values: &[&str]| std::env::var(name).is_ok_and(|value| values.contains(&value.as_str()));
-    let no_skip = options.no_skip || set("CI", &["1", "true"]) || set("QDISCOPE_NO_SKIP", &["1"]);
+    let no_skip = options.no_skip || skips_are_forbidden();
     let filter = options.filter.as_deref();
     let workspace = Workspace::load()?;
     let mut vars = Vec::new();
@@ -102,6 +101,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
     Ok(if tally.passed() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
+/// Whether the environment forbids skips that nothing forces.
+pub(crate) fn skips_are_forbidden() -> bool {
+    let set = |name, values: &[&str]| std::env::var(name).is_ok_and(|value| values.contains(&value.as_str()));
+    set("CI", &["1", "true"]) || set("QDISCOPE_NO_SKIP", &["1"])
+}
+
 impl Suite<'_> {
     fn name(&self) -> String {
         let Executable { target, kind, .. } = &self.executable;
@@ -147,7 +152,7 @@ impl Suite<'_> {
 }
 
 /// Asks a test executable which tests it has, under its filter.
-fn list(executable: &Executable, filter: Option<&str>) -> Result<Vec<String>, Error> {
+pub(crate) fn list(executable: &Executable, filter: Option<&str>) -> Result<Vec<String>, Error> {
     let mut command = Command::new(&executable.path);
     command.arg("--list").args(filter).stderr(Stdio::inherit());
     let output = command.output().map_err(|source| cargo::start(&command, source))?;

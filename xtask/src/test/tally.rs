@@ -6,26 +6,26 @@ use super::libtest::{Report, Skip};
 
 /// What one executable came to.
 #[derive(Debug)]
-pub(super) struct Row {
-    pub(super) name: String,
-    pub(super) report: Report,
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) report: Report,
     /// Why the executable counts as failed although none of its tests need have, if it does.
-    pub(super) fault: Option<String>,
+    pub(crate) fault: Option<String>,
     /// The tests of a faulty executable whose outcome nobody saw: one of them is the culprit.
-    pub(super) unseen: Vec<String>,
+    pub(crate) unseen: Vec<String>,
 }
 
 /// All rows of a run.
 #[derive(Debug)]
-pub(super) struct Tally {
-    pub(super) rows: Vec<Row>,
+pub(crate) struct Tally {
+    pub(crate) rows: Vec<Row>,
     /// Whether a skip that gives no reason is a failure.
-    pub(super) no_skip: bool,
+    pub(crate) no_skip: bool,
 }
 
 impl Row {
     /// Judges a report against what the executable had listed and how it ended (`died`: in words, if not well).
-    pub(super) fn judge(name: String, listed: u64, report: Report, died: Option<String>) -> Self {
+    pub(crate) fn judge(name: String, listed: u64, report: Report, died: Option<String>) -> Self {
         let fault = if report.summaries == 0 && listed > 0 {
             Some(format!("ended without a summary ({})", died.as_deref().unwrap_or("exit status 0")))
         } else if report.reported() < listed {
@@ -39,7 +39,7 @@ impl Row {
     }
 
     /// Names, where there is a fault, the tests that are to blame for it.
-    pub(super) fn blaming(mut self, listed: Vec<String>) -> Self {
+    pub(crate) fn blaming(mut self, listed: Vec<String>) -> Self {
         if self.fault.is_some() {
             self.unseen = listed.into_iter().filter(|test| !self.report.seen.contains(test)).collect();
         }
@@ -47,7 +47,7 @@ impl Row {
     }
 
     /// The row of an executable that was not run at all.
-    pub(super) fn not_run(name: String, tests: Vec<String>, reason: &str) -> Self {
+    pub(crate) fn not_run(name: String, tests: Vec<String>, reason: &str) -> Self {
         let skips: Vec<_> =
             tests.into_iter().map(|test| Skip { test, reason: Some(reason.to_owned()) }).collect();
         let report = Report { skipped: skips.len() as u64, skips, ..Report::default() };
@@ -63,14 +63,14 @@ impl Row {
 
 impl Tally {
     /// Whether the run as a whole passed.
-    pub(super) fn passed(&self) -> bool {
+    pub(crate) fn passed(&self) -> bool {
         self.rows.iter().all(|row| {
             row.fault.is_none() && row.report.failed == 0 && !(self.no_skip && row.unexplained() > 0)
         })
     }
 
     /// The summary for people, in plain text.
-    pub(super) fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         let sum = |field: fn(&Report) -> u64| self.rows.iter().map(|row| field(&row.report)).sum::<u64>();
         let (passed, failed, skipped) = (sum(|r| r.passed), sum(|r| r.failed), sum(|r| r.skipped));
         let width =

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::error::{Error, at};
 
 /// What the guest's kernel gives (6.1, as Debian builds it for clouds): anything else is a silent step down.
-const PROBES: &str = "tracepoint";
+const PROBES: &str = "fexit";
 
 /// Reads a `result.json`: measured to its end, with these probes, with operations and the kernel's share in them. Gives the kind.
 pub(super) fn check(path: &Path) -> Result<&'static str, Error> {

@@ -89,7 +89,7 @@ impl Machine<'_> {
         self.step("vagrant up", UP).run(up.args(["up", "--no-tty", "--no-color", "--no-provision"]), &[0])?;
         self.step("look at the copy", SHORT).run(&mut self.ssh("test -f /qdiscope/Cargo.toml"), &[0])?;
         let mut upload = self.vagrant();
-        upload.args(["upload", "--no-tty"]).arg(self.stripped()?).arg(PROGRAM);
+        upload.args(["upload", "--no-tty"]).arg(&self.places.program).arg(PROGRAM);
         self.step("vagrant upload", COPY).run(&mut upload, &[0])?;
         let bench = format!("sudo -E {PROGRAM} bench --quick --out {RUN}");
         self.step("qdiscope bench", BENCH).run(&mut self.ssh(&bench), &ENDS)?;
@@ -97,15 +97,6 @@ impl Machine<'_> {
         let cat = format!("sudo cat {RUN}/result.json");
         self.step("fetch result.json", SHORT).run_into(&mut self.ssh(&cat), &result)?;
         figures::check(&result)
-    }
-
-    /// The program without what only a debugger reads, which is most of it.
-    fn stripped(&self) -> Result<PathBuf, Error> {
-        let stripped = self.places.state().join("qdiscope");
-        let mut strip = Command::new("strip");
-        strip.arg("--strip-debug").arg("-o").arg(&stripped).arg(&self.places.program);
-        self.step("strip", SHORT).run(&mut strip, &[0])?;
-        Ok(stripped)
     }
 
     /// Takes down what `vagrant up` made, and looks whether that was all of it.

@@ -9,7 +9,6 @@ pub(super) const PACKAGES_TO_VALIDATE: &[&str] = &["vagrant", "vagrant-libvirt"]
 
 /// For `vagrant up` with libvirt and QEMU, from a box of our own.
 pub(super) const PACKAGES_TO_VERIFY: &[&str] = &[
-    "binutils",
     "dnsmasq-base",
     "e2fsprogs",
     "fdisk",
@@ -46,7 +45,6 @@ pub(super) const TO_VERIFY: &[&str] = &[
     "rsync",
     "sfdisk",
     "ssh",
-    "strip",
     "unshare",
     "virsh",
     "virtlogd",

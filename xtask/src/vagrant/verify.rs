@@ -61,24 +61,18 @@ pub(super) fn run(options: Options) -> Result<(), Error> {
     }
 }
 
-/// `qdiscope` for a machine whose libraries may be older or none.
+/// `qdiscope` for a machine whose libraries may be older: static. The command is that of `cargo xtask vm bench`, to the word, so
+/// that what one of them has built the other finds.
 fn build(workspace: &Workspace) -> Result<PathBuf, Error> {
     let host = format!("{}-unknown-linux-gnu", env::consts::ARCH);
-    // They replace those of .cargo/config.toml, so that its own are among them.
-    let flags = ["-Cforce-frame-pointers=yes", "-Ctarget-feature=+crt-static"];
+    // Those of .cargo/config.toml, which these replace, and static linking.
+    let flags = ["-C", "force-frame-pointers=yes", "-C", "target-feature=+crt-static"];
     let flags = format!("target.{host}.rustflags={flags:?}");
-    let args = [
-        "build",
-        "--release",
-        "--package",
-        "qdiscope",
-        "--bin",
-        "qdiscope",
-        "--target",
-        &host,
-        "--config",
-        &flags,
-    ];
+    let folder = workspace.target_dir.join("vm/build").display().to_string();
+    let mut args =
+        vec!["build", "--profile", "guest", "--target", &host, "--target-dir", &folder, "--config", &flags];
+    args.extend(["--package", "qdiscope", "--package", "xtask"]);
+    args.extend(["--bin", "qdiscope", "--bin", "qdiscope-guest"]);
     Ok(workspace.build_one(&args, "qdiscope")?)
 }
 

@@ -6,18 +6,25 @@
 use core::arch::asm;
 
 use aya_ebpf::{macros::map, maps::Array};
+use ebpf_common::{COMM_BYTES, SECTIONS};
 
 const SLOTS: u32 = 8192;
 
 /// An open request of one thread. Only that thread's system call and the scheduler, when it switches that thread, touch the
-/// fields, so only claiming needs to be atomic. 128 bytes keep neighbouring threads off each other's cache lines.
+/// fields, so only claiming needs to be atomic. 256 bytes keep neighbouring threads off each other's cache lines.
 #[repr(C)]
-pub(crate) struct Slot {
+pub(super) struct Slot {
     /// Thread id of the owner, 0 when free.
     owner: u64,
     pub(super) start_ns: u64,
     pub(super) rtnl_wait_ns: u64,
     pub(super) off_cpu_ns: u64,
+    pub(super) rtnl_hold_ns: u64,
+    pub(super) section_ns: [u64; SECTIONS],
+    /// When each section was entered, 0 while the thread is not in it.
+    pub(super) section_start_ns: [u64; SECTIONS],
+    /// Since when the request has held RTNL, 0 while it does not.
+    pub(super) hold_start_ns: u64,
     /// The lock that is being waited for, 0 when none.
     pub(super) wait_lock: u64,
     pub(super) wait_start_ns: u64,
@@ -25,22 +32,28 @@ pub(crate) struct Slot {
     pub(super) off_start_ns: u64,
     pub(super) sequence: u32,
     pub(super) port_id: u32,
-    pub(super) fd: i32,
+    pub(super) tgid: u32,
+    /// Who held RTNL; 0: nobody is known, and the two after it mean nothing.
+    pub(super) holder_tid: u32,
+    pub(super) holder_tgid: u32,
     pub(super) message_type: u16,
     pub(super) flags: u16,
+    pub(super) messages: u16,
     pub(super) off_cpu_switches: u16,
     pub(super) rtnl_contentions: u16,
-    _unused: [u8; 52],
+    pub(super) sections_seen: u16,
+    pub(super) holder_comm: [u8; COMM_BYTES],
+    _unused: [u8; 72],
 }
 
-const _: () = assert!(size_of::<Slot>() == 128);
+const _: () = assert!(size_of::<Slot>() == 256);
 
 #[map]
 static SLOTS_BY_TID: Array<Slot> = Array::with_max_entries(SLOTS, 0);
 
 /// How claiming a slot went.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Claim {
+pub(super) enum Claim {
     /// The slot was free.
     Fresh,
     /// The thread's own earlier request was still open: its end was never reported.

@@ -1,0 +1,175 @@
+//! System calls that send: a request's begin and end, where neither fexit nor kprobes are to be had.
+//!
+//! A request ends at `sock:sock_send_length` where the kernel has it (6.3 and later), because that is passed by system calls
+//! on sockets only; else at the system call's own exit.
+
+use aya_ebpf::{EbpfContext, helpers::bpf_probe_read_user, macros::tracepoint, programs::TracePointContext};
+use aya_log_ebpf::warn;
+use ebpf_common::{
+    PHASE_RECORD, TRAFFIC_CONTROL_TYPES,
+    tracepoint::{sock_send_length, sys_enter_sendmsg, sys_enter_sendto, sys_exit_sendmsg, sys_exit_sendto},
+};
+
+use crate::{
+    control::{self, Current},
+    counters::count,
+    kernel, record,
+    request::{self, Header, MessageHeader},
+};
+
+/// `AF_NETLINK`, include/linux/socket.h.
+const AF_NETLINK: u16 = 16;
+/// `NETLINK_ROUTE`, include/uapi/linux/netlink.h.
+const NETLINK_ROUTE: u16 = 0;
+
+/// How many messages of a buffer are counted at most.
+const MAX_MESSAGES: u16 = 512;
+
+/// `struct user_msghdr`, include/linux/socket.h, as far as it is needed.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct SocketMessage {
+    name: u64,
+    name_length: u64,
+    segments: u64,
+    segment_count: u64,
+}
+
+/// `struct iovec`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Segment {
+    base: u64,
+    length: u64,
+}
+
+#[tracepoint]
+pub(crate) fn enter_sendto(ctx: TracePointContext) -> u32 {
+    let Some(control) = control::get() else { return 0 };
+    let current = Current::get();
+    if control.target_tgid == 0 || control.target_tgid == current.tgid {
+        let base = record::read_u64(&ctx, &sys_enter_sendto::BUFF);
+        let length = record::read_u64(&ctx, &sys_enter_sendto::LEN);
+        begin(&ctx, current, Segment { base, length }, true);
+    }
+    0
+}
+
+#[tracepoint]
+pub(crate) fn enter_sendmsg(ctx: TracePointContext) -> u32 {
+    let Some(control) = control::get() else { return 0 };
+    let current = Current::get();
+    if control.target_tgid != 0 && control.target_tgid != current.tgid {
+        return 0;
+    }
+    let message = record::read_u64(&ctx, &sys_enter_sendmsg::MSG) as *const SocketMessage;
+    // SAFETY: the helper checks the address and reports what it cannot read.
+    let Ok(message) = (unsafe { bpf_probe_read_user(message) }) else { return 0 };
+    if message.segment_count == 0 {
+        return 0;
+    }
+    // SAFETY: as above.
+    let Ok(first) = (unsafe { bpf_probe_read_user(message.segments as *const Segment) }) else { return 0 };
+    begin(&ctx, current, first, message.segment_count == 1);
+    0
+}
+
+#[inline(always)]
+fn begin(ctx: &TracePointContext, current: Current, buffer: Segment, whole: bool) {
+    let Some(control) = control::get() else { return };
+    if buffer.length < size_of::<MessageHeader>() as u64 {
+        return;
+    }
+    // SAFETY: the helper checks the address and reports what it cannot read.
+    let Ok(message) = (unsafe { bpf_probe_read_user(buffer.base as *const MessageHeader) }) else {
+        if control.phase == PHASE_RECORD && count(|c| &mut c.lost_header) == 0 {
+            warn!(ctx, "thread {}: the first 16 bytes of a send could not be read", current.tid);
+        }
+        return;
+    };
+    // With several segments, the first may end within the message.
+    if !TRAFFIC_CONTROL_TYPES.contains(&message.message_type)
+        || (whole && u64::from(message.length) > buffer.length)
+        || (message.length as usize) < size_of::<MessageHeader>()
+    {
+        return;
+    }
+    let header = Header::from(message);
+    if control.target_tgid == 0 {
+        control::handshake(ctx, &header, current.tgid);
+        return;
+    }
+    request::begin(ctx, control, current, &header, |messages| {
+        if !whole {
+            *messages = 0;
+        } else if aligned(message.length) >= buffer.length {
+            *messages = 1;
+        } else {
+            count_messages(buffer, messages);
+        }
+    });
+}
+
+/// `NLMSG_ALIGN`
+#[inline(always)]
+fn aligned(length: u32) -> u64 {
+    (u64::from(length) + 3) & !3
+}
+
+/// How many messages the buffer has, 0 when there are more than [`MAX_MESSAGES`] or one cannot be read.
+#[inline(always)]
+fn count_messages(buffer: Segment, messages: &mut u16) {
+    *messages = 0;
+    let mut at = 0_u64;
+    for _ in 0..MAX_MESSAGES {
+        if at + size_of::<MessageHeader>() as u64 > buffer.length {
+            return;
+        }
+        // SAFETY: the helper checks the address.
+        let Ok(length) = (unsafe { bpf_probe_read_user((buffer.base + at) as *const u32) }) else { break };
+        if (length as usize) < size_of::<MessageHeader>() {
+            return;
+        }
+        *messages += 1;
+        at += aligned(length);
+    }
+    *messages = 0;
+}
+
+#[tracepoint]
+pub(crate) fn sent(ctx: TracePointContext) -> u32 {
+    if record::read_u16(&ctx, &sock_send_length::FAMILY) == AF_NETLINK
+        && record::read_u16(&ctx, &sock_send_length::PROTOCOL) == NETLINK_ROUTE
+        && let Some(control) = control::get()
+    {
+        #[expect(clippy::cast_possible_wrap, reason = "it is an int")]
+        let result = record::read_u32(&ctx, &sock_send_length::RET) as i32;
+        let port_id = kernel::port_of(record::read_u64(&ctx, &sock_send_length::SK));
+        end(&ctx, control, result, port_id);
+    }
+    0
+}
+
+#[tracepoint]
+pub(crate) fn exit_sendto(ctx: TracePointContext) -> u32 {
+    exit(&ctx, record::read_u64(&ctx, &sys_exit_sendto::RET))
+}
+
+#[tracepoint]
+pub(crate) fn exit_sendmsg(ctx: TracePointContext) -> u32 {
+    exit(&ctx, record::read_u64(&ctx, &sys_exit_sendmsg::RET))
+}
+
+#[inline(always)]
+fn exit(ctx: &TracePointContext, returned: u64) -> u32 {
+    if let Some(control) = control::get() {
+        #[expect(clippy::cast_possible_truncation, reason = "these system calls return an int")]
+        end(ctx, control, returned as i32, None);
+    }
+    0
+}
+
+#[inline(always)]
+fn end(ctx: &impl EbpfContext, control: &ebpf_common::Control, result: i32, port_id: Option<u32>) {
+    request::end(ctx, control, Current::get().tid, result, port_id);
+}

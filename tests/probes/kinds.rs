@@ -1,0 +1,99 @@
+//! Kinds of probes: the one that must be chosen is, and they say the same of the same requests.
+
+use ebpf_loader::{Options, ProbeKind, Probes};
+use libtest_mimic::Failed;
+
+use crate::{
+    machine::{self, device_with_htb},
+    requests::Socket,
+};
+
+pub(crate) fn the_kind_that_must_be_is_chosen() -> Result<(), Failed> {
+    let probes = Probes::attach(&Options::default())?;
+    let report = probes.report();
+    let Some(expected) = machine::expected_kind()? else {
+        // Nobody said what this machine must give: then at least every better kind has a reason.
+        let passed_over: Vec<_> = report.passed_over.iter().map(|(kind, _)| *kind).collect();
+        let better = ProbeKind::IN_ORDER_OF_PREFERENCE.into_iter().take_while(|kind| *kind != report.kind);
+        assert!(better.eq(passed_over), "{report:?}");
+        assert!(report.passed_over.iter().all(|(_, why)| !why.reason.is_empty()), "{report:?}");
+        return Ok(());
+    };
+    assert_eq!(report.kind, expected, "{report:?}");
+    // All that this kind can see is seen: a kernel from which a probe is missing is another kernel than we know.
+    let missing: Vec<_> = report.probes.iter().filter(|probe| !probe.attached).collect();
+    assert!(missing.is_empty(), "not attached: {missing:?}");
+    assert_eq!(report.structures, None);
+    Ok(())
+}
+
+/// Enough that one more takes long, compared with what the kinds do not see alike: the system call around the message, and each
+/// other's probes.
+const CLASSES: u16 = 1500;
+const ADDED: u16 = 200;
+/// By how much the medians may differ.
+const TOLERANCE: f64 = 0.10;
+
+/// All kinds at once, on the same requests: one after another, the machine's ups and downs would differ more than they do.
+pub(crate) fn kinds_agree() -> Result<(), Failed> {
+    let device = device_with_htb()?;
+    let mut socket = Socket::open()?;
+    socket.add_classes(device, 1..=CLASSES / 2)?;
+    socket.add_classes(device, CLASSES / 2 + 1..=CLASSES)?;
+    let kinds = machine::working_kinds();
+    let options = |kind| Options { kind: Some(kind), in_parts: false, sample_hz: None, ..Options::default() };
+    let mut all =
+        kinds.iter().map(|kind| Probes::attach(&options(*kind))).collect::<Result<Vec<Probes>, _>>()?;
+    // What they sent to try themselves out.
+    for probes in &mut all {
+        probes.drain(|_, _| ());
+    }
+    let first_sequence = socket.next_sequence;
+    for minor in CLASSES + 1..=CLASSES + ADDED {
+        socket.add_class(device, minor)?;
+    }
+    let mut medians = Vec::new();
+    for probes in &mut all {
+        let kind = probes.report().kind;
+        let mut events = Vec::new();
+        probes.drain(|event, _| events.push(*event));
+        assert_eq!(probes.counters()?.lost(), 0, "{kind}");
+        let sequences = events.iter().map(|event| event.sequence);
+        assert!(sequences.eq(first_sequence..first_sequence + u32::from(ADDED)), "{kind}: {events:?}");
+        let mut durations: Vec<u64> = events.iter().map(|event| event.total_ns).collect();
+        medians.push((kind, median(&mut durations)));
+    }
+    let least = medians.iter().map(|(_, ns)| *ns).fold(f64::INFINITY, f64::min);
+    let most = medians.iter().map(|(_, ns)| *ns).fold(0.0, f64::max);
+    println!("medians of the same {ADDED} adds: {medians:?} ns");
+    assert!(most / least - 1.0 < TOLERANCE, "{medians:?} ns");
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "durations of less than a day")]
+fn median(durations: &mut [u64]) -> f64 {
+    durations.sort_unstable();
+    durations[durations.len() / 2] as f64
+}
+
+/// Two at once do not disturb each other: both see everything, and nothing of the other's requests is lost.
+pub(crate) fn two_at_once_see_the_same() -> Result<(), Failed> {
+    const ADDED: u16 = 100;
+    let device = device_with_htb()?;
+    let options = Options { sample_hz: None, ..Options::default() };
+    let mut one = machine::attach(&options)?;
+    let mut other = machine::attach(&options)?;
+    // What the second sent to try itself out.
+    one.drain(|_, _| ());
+    let mut socket = Socket::open()?;
+    for minor in 1..=ADDED {
+        socket.add_class(device, minor)?;
+    }
+    let (mut by_one, mut by_other) = (Vec::new(), Vec::new());
+    one.drain(|event, _| by_one.push(event.sequence));
+    other.drain(|event, _| by_other.push(event.sequence));
+    assert!(by_one.iter().copied().eq(1..=u32::from(ADDED)), "{by_one:?}");
+    assert_eq!(by_one, by_other);
+    assert_eq!(other.counters()?.lost(), 0);
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! `cargo xtask vm … test`: the privileged tests under other kernels, and which probes those kernels must give.
+
+use std::{collections::BTreeMap, fs, path::Path, process::ExitCode};
+
+use super::{
+    accel::Accel,
+    bench,
+    error::{Error, file},
+    host::{self, Host, QDISCOPE},
+    image::Image,
+    initramfs::PATH,
+    job::Task,
+    junit,
+    kernels::Kernel,
+    machine::Outcome,
+};
+use crate::{
+    error::Error as TaskError,
+    test::{
+        self as native,
+        libtest::{Reader, Report},
+        tally::{Row, Tally},
+    },
+};
+
+/// Run the privileged tests in the guest, the probes' twice: with the kind that the kernel must give, and by kprobe.
+///
+/// Then a short bench must have chosen that kind, too. The sum is that of `cargo xtask test`; for each kernel a JUnit file is
+/// written below the target folder, vm/SERIES/test/junit.xml, with the output of each test executable beside it.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Options {
+    /// Only tests whose names contain this.
+    filter: Option<String>,
+    /// A test that does not run must have been forced to by the guest's kernel, and say why.
+    ///
+    /// Implied by CI=1 or CI=true; sets `QDISCOPE_NO_SKIP=1` for the tests.
+    #[arg(long)]
+    no_skip: bool,
+}
+
+/// The executable whose tests depend on the probe kind.
+const PROBES: &str = "probes";
+/// The kind that is forced in its second run.
+const FORCED: &str = "kprobe";
+/// The name of the check of what `qdiscope bench` chose.
+const CHOICE: &str = "bench::the_probe_kind_is_chosen";
+/// How long one executable may take.
+const MOST: u64 = 600;
+
+/// A run of one executable.
+pub(super) struct Leg {
+    /// Its row in the sum.
+    pub(super) name: String,
+    pub(super) task: Task,
+    /// The tests that it lists.
+    pub(super) tests: Vec<String>,
+}
+
+pub(super) fn run(options: &host::Settings, kernels: Vec<Kernel>, test: &Options) -> Result<ExitCode, Error> {
+    let mut host = Host::prepare(options, true)?;
+    let legs = legs(&mut host, test)?;
+    if legs.is_empty() {
+        return Err(TaskError::NoTest(test.filter.clone().unwrap_or_default()).into());
+    }
+    let mut rows = Vec::new();
+    let mut not_run = Vec::new();
+    for kernel in &kernels {
+        match host.image(kernel) {
+            Ok((image, accel)) => rows.extend(one(&host, kernel, (&image, accel), &legs)?),
+            Err(error @ Error::LeftTheArchive { .. }) if kernels.len() > 1 => not_run.push(error),
+            Err(error) => return Err(error),
+        }
+    }
+    let tally = Tally { rows, no_skip: no_skip(test) };
+    print!("\n{}", tally.render());
+    for error in &not_run {
+        println!("\nNOT RUN: {error}");
+    }
+    let passed = tally.passed() && not_run.len() < kernels.len();
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn no_skip(test: &Options) -> bool {
+    test.no_skip || native::skips_are_forbidden()
+}
+
+/// All runs of executables that a guest is to do, which have a test that the filter lets through.
+fn legs(host: &mut Host, test: &Options) -> Result<Vec<Leg>, Error> {
+    let mut env = BTreeMap::from([
+        ("PATH".to_owned(), PATH.to_owned()),
+        ("HOME".to_owned(), "/root".to_owned()),
+        ("QDISCOPE_BIN".to_owned(), QDISCOPE.to_owned()),
+        ("QDISCOPE_TARGET_DIR".to_owned(), "/tmp/target".to_owned()),
+        ("RUST_BACKTRACE".to_owned(), "1".to_owned()),
+    ]);
+    if no_skip(test) {
+        env.insert("QDISCOPE_NO_SKIP".to_owned(), "1".to_owned());
+    }
+    let filter = test.filter.as_deref();
+    let mut legs = Vec::new();
+    host.executables.tests.sort_by(|one, other| one.target.cmp(&other.target));
+    for executable in &host.executables.tests {
+        let tests = native::list(executable, filter)?;
+        if tests.is_empty() {
+            continue;
+        }
+        let program = format!("/tests/{}", executable.target);
+        host.tree.copy(&executable.path, &program, 0o755)?;
+        let args = ["--color", "never"].iter().copied().chain(filter).map(Into::into).collect();
+        let task = Task {
+            name: executable.target.clone(),
+            program,
+            args,
+            env: env.clone(),
+            seconds: MOST,
+            keep: None,
+        };
+        let name = format!("tests/{}", executable.target);
+        if executable.target == PROBES {
+            let mut forced = task.clone();
+            forced.name = format!("{PROBES}-{FORCED}");
+            forced.env.insert("QDISCOPE_TEST_PROBES".to_owned(), FORCED.to_owned());
+            legs.push(Leg { name: name.clone(), task, tests: tests.clone() });
+            legs.push(Leg { name: format!("{name} by {FORCED}"), task: forced, tests });
+        } else {
+            legs.push(Leg { name, task, tests });
+        }
+    }
+    if filter.is_none_or(|filter| CHOICE.contains(filter)) {
+        let words = ["--quick", "--workload", "lifecycle", "--duration", "1s", "--probes", "auto"];
+        let mut task = bench::task(words.iter().map(|word| (*word).to_owned()).collect());
+        task.name = "choice".into();
+        legs.push(Leg { name: "qdiscope bench".into(), task, tests: vec![CHOICE.into()] });
+    }
+    Ok(legs)
+}
+
+/// The rows of one kernel, and its JUnit file.
+fn one(host: &Host, kernel: &Kernel, image: (&Image, Accel), legs: &[Leg]) -> Result<Vec<Row>, Error> {
+    let dir = host.folder(&kernel.series, "test")?;
+    let tasks = legs.iter().map(|leg| expecting(&leg.task, kernel)).collect();
+    let outcome = host.run(kernel, image, &dir, tasks)?;
+    let mut rows: Vec<_> = legs.iter().map(|leg| row(kernel, leg, &outcome, &dir)).collect();
+    let path = dir.join("junit.xml");
+    fs::write(&path, junit::render(&kernel.series, &rows, legs, &dir)).map_err(file(&path))?;
+    if let Some(fault) = outcome.fault {
+        let fault = format!("{fault}; its console is in {}", outcome.console.display());
+        let name = format!("{}: the guest", kernel.series);
+        rows.push(Row { name, report: Report::default(), fault: Some(fault), unseen: Vec::new() });
+    }
+    Ok(rows)
+}
+
+/// The same task, told which kind this kernel must give.
+fn expecting(task: &Task, kernel: &Kernel) -> Task {
+    let mut task = task.clone();
+    if task.name == PROBES {
+        task.env.insert("QDISCOPE_EXPECT_PROBES".to_owned(), kernel.probes.clone());
+    }
+    task
+}
+
+fn row(kernel: &Kernel, leg: &Leg, outcome: &Outcome, dir: &Path) -> Row {
+    let name = format!("{}: {}", kernel.series, leg.name);
+    let Some(ending) = outcome.results.endings.get(&leg.task.name) else {
+        let died = Some("the guest ended before it did".to_owned());
+        return Row::judge(name, leg.tests.len() as u64, Report::default(), died).blaming(leg.tests.clone());
+    };
+    let folder = dir.join(&leg.task.name);
+    if leg.tests == [CHOICE] {
+        return chosen(name, kernel, &folder);
+    }
+    let mut reader = Reader::default();
+    // What is not there is judged as an executable that said nothing.
+    reader.push(&fs::read(folder.join("stdout")).unwrap_or_default());
+    let died = (ending.how != super::job::How::Exit(0)).then(|| ending.how.to_string());
+    Row::judge(name, leg.tests.len() as u64, reader.finish(), died).blaming(leg.tests.clone())
+}
+
+/// Whether `qdiscope bench`, left to choose, chose what the kernel must give: a silent fallback is a failure.
+fn chosen(name: String, kernel: &Kernel, folder: &Path) -> Row {
+    let complaint = match bench::results(folder).first().map(|path| bench::probes(path)) {
+        Some(Ok((kind, _))) if kind == kernel.probes => None,
+        Some(Ok((kind, reason))) => Some(format!("{kind} instead of {}: {reason}", kernel.probes)),
+        Some(Err(error)) => Some(error.to_string()),
+        None => Some(format!("no result.json; what it said is in {}", folder.display())),
+    };
+    let mut report =
+        Report { announced: 1, summaries: 1, seen: vec![CHOICE.to_owned()], ..Report::default() };
+    match complaint {
+        None => report.passed = 1,
+        Some(complaint) => {
+            report.failed = 1;
+            report.failures.push(format!("{CHOICE}: {complaint}"));
+        }
+    }
+    Row { name, report, fault: None, unseen: Vec::new() }
+}
