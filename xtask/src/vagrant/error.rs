@@ -17,6 +17,9 @@ pub(crate) enum Error {
     /// The package sources name no Debian archive to build a box from.
     #[error("apt knows no Debian archive to build a box from (apt-get indextargets); run: apt-get update")]
     NoMirror,
+    /// Another one is at it.
+    #[error("another `cargo xtask vagrant verify` works in {}; wait for its end", .folder.display())]
+    Busy { folder: PathBuf },
     /// A file or folder could not be read or written.
     #[error("{}: {source}", .path.display())]
     File { path: PathBuf, source: io::Error },

@@ -9,6 +9,7 @@ mod daemons;
 mod error;
 mod figures;
 mod interrupt;
+mod lock;
 mod machine;
 mod places;
 mod program;

@@ -1,6 +1,6 @@
 //! The programs that are needed, and the Debian packages that they are in.
 
-use std::{env, path::Path};
+use std::{env, ffi::OsString};
 
 use super::error::Error;
 
@@ -59,9 +59,14 @@ pub(super) fn require(programs: &[&'static str], task: &'static str) -> Result<(
     }
 }
 
-/// Whether it is in the path, or in one of the folders that only root's path has.
+/// Whether it is in [`path`].
 pub(super) fn is_installed(program: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let folders = env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(Into::into));
-    folders.into_iter().any(|folder| Path::new(&folder).join(program).is_file())
+    env::split_paths(&path()).any(|folder| folder.join(program).is_file())
+}
+
+/// Where programs are looked for: also in the folders that are in the path of root's login, but not in everybody's.
+pub(super) fn path() -> OsString {
+    let mut path = env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin");
+    path
 }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{daemons, error::Error};
+use super::{daemons, error::Error, program::path};
 
 /// libvirt, and what it runs.
 const PROGRAMS: [&str; 4] = ["dnsmasq", "libvirtd", "virtlockd", "virtlogd"];
@@ -105,7 +105,8 @@ fn rules() -> Vec<String> {
         [&["iptables-save"] as &[&str], &["ip6tables-save"], &["nft", "--stateless", "list", "ruleset"]]
     {
         let mut command = Command::new(words[0]);
-        let output = command.args(&words[1..]).stdin(Stdio::null()).stderr(Stdio::null()).output();
+        let output =
+            command.args(&words[1..]).env("PATH", path()).stdin(Stdio::null()).stderr(Stdio::null()).output();
         let text =
             output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
         lines.extend(without_counters(&text).map(|line| format!("{}: {line}", words[0])));

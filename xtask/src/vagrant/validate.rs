@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command, time::
 
 use super::{
     error::{Error, at},
-    program::{PACKAGES_TO_VALIDATE, VAGRANT, is_installed, require},
+    program::{self, PACKAGES_TO_VALIDATE, VAGRANT, is_installed, require},
     step::Step,
 };
 use crate::{cargo::Workspace, packages};
@@ -48,7 +48,7 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
 }
 
 fn command(root: &Path, folder: &Path, programs: &Path, provider: &str) -> Command {
-    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    let mut path = program::path();
     path.push(":");
     path.push(programs);
     let mut command = Command::new(VAGRANT);

@@ -5,7 +5,7 @@ use std::{env, fs, os::unix::process::CommandExt, path::PathBuf, process::Comman
 use super::{
     box_image,
     error::{Error, at},
-    interrupt, machine,
+    interrupt, lock, machine,
     places::Places,
     program::{PACKAGES_TO_VERIFY, TO_VERIFY, require},
     step::start_error,
@@ -78,6 +78,7 @@ fn build(workspace: &Workspace) -> Result<PathBuf, Error> {
 
 /// The rest.
 pub(super) fn as_root(places: &Places) -> Result<(), Error> {
+    let _lock = lock::take(&places.folder)?;
     interrupt::listen();
     let before = Traces::of_host();
     let outcome = everything(places);
@@ -98,6 +99,11 @@ fn everything(places: &Places) -> Result<(), Error> {
             fs::remove_dir_all(&stale).map_err(at(&stale))?;
         }
         fs::create_dir_all(&stale).map_err(at(&stale))?;
+    }
+    // Whatever happens, it is not to be taken for one of this run.
+    let result = places.result();
+    if result.exists() {
+        fs::remove_file(&result).map_err(at(&result))?;
     }
     let box_file = box_image::ensure(places)?;
     let mut errand = vec!["machine".as_ref()];

@@ -20,6 +20,7 @@ use super::{
     error::{Error, at},
     interrupt, machine,
     places::Places,
+    program::path,
     step::start_error,
 };
 
@@ -106,7 +107,7 @@ pub(super) fn send(errand: &[&OsStr], apart: Apart, limit: Duration) -> Result<(
     arguments.extend(["vagrant", "in-world"].map(Into::into));
     arguments.extend(errand.iter().map(|&word| word.to_owned()));
     let mut command = Command::new("unshare");
-    command.args(arguments).stdin(Stdio::piped());
+    command.args(arguments).env("PATH", path()).stdin(Stdio::piped());
     let mut child = command.spawn().map_err(|source| start_error(&command, source))?;
     let start = Instant::now();
     let mut asked_to_end = None;
