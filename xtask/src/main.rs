@@ -14,6 +14,7 @@ mod peers;
 mod privilege;
 mod run;
 mod test;
+mod vagrant;
 mod vm;
 
 use std::{fmt::Display, process::ExitCode};
@@ -35,6 +36,7 @@ enum Task {
     Fuzz(fuzz::Options),
     Run(run::Options),
     Test(test::Options),
+    Vagrant(vagrant::Options),
     Vm(vm::Options),
 }
 
@@ -51,6 +53,9 @@ fn main() -> ExitCode {
         Task::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Run(options) => run::run(options).map(|never| match never {}),
         Task::Test(options) => test::run(&options),
+        Task::Vagrant(options) => {
+            return vagrant::run(options).unwrap_or_else(|error| failure(&error, error.exit_code()));
+        }
         Task::Vm(options) => {
             return vm::run(options).unwrap_or_else(|error| failure(&error, error.exit_code()));
         }
