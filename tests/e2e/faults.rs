@@ -193,6 +193,8 @@ pub(crate) fn tracefs_is_mounted_privately() -> Result<(), Failed> {
 pub(crate) fn probes_that_cannot_load_are_told() -> Result<(), Failed> {
     mounts::enter()?;
     let _hidden = Tmpfs::mount(Path::new("/sys/kernel"), "size=64k,mode=755")?;
+    // By which kprobes are opened.
+    let _too = Tmpfs::mount(Path::new("/sys/bus/event_source"), "size=64k,mode=755")?;
     let run = Saved::by(QUICK)?;
     let probes = at(&run.result, "/environment/probes")?;
     assert_eq!(probes["kind"], "off", "{probes}");

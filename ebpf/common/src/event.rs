@@ -73,8 +73,8 @@ pub struct RequestEvent {
     pub section_ns: [u64; SECTIONS],
     /// `nlmsg_seq` as the sender wrote it.
     pub sequence: u32,
-    /// The sending socket's port id where the probes could read it, else `nlmsg_pid` as the sender wrote it, which the kernel
-    /// does not check: 0 when the sender left it out.
+    /// The sending socket's port id. With tracepoints, and where the kernel's structures cannot be read, it is `nlmsg_pid` as the sender
+    /// wrote it, which the kernel does not check; where it left that out, the socket's, or 0 when that cannot be read.
     pub port_id: u32,
     /// The sending process, as its id in the initial PID namespace.
     pub tgid: u32,

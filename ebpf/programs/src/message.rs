@@ -69,6 +69,6 @@ fn begin(ctx: &impl EbpfContext, skb: u64, header: u64) {
 #[inline(always)]
 fn end(ctx: &impl EbpfContext, verdict: i32) {
     if let Some(control) = control::get() {
-        request::end(ctx, control, Current::get().tid, verdict, None);
+        request::end(ctx, control, Current::get().tid, verdict, || None);
     }
 }

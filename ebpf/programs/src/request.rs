@@ -10,10 +10,14 @@ use aya_ebpf::{
     maps::RingBuf,
 };
 use aya_log_ebpf::warn;
-use ebpf_common::{Control, PHASE_RECORD, RTNL_HOLD_SEEN, RequestEvent, SECTIONS, Section};
+use ebpf_common::{COMM_BYTES, Control, PHASE_RECORD, RTNL_HOLD_SEEN, RequestEvent, Section};
 use slot::{Claim, Slot};
 
-use crate::{control::Current, counters::count, kernel};
+use crate::{
+    control::Current,
+    counters::count,
+    kernel::{self, Holder},
+};
 
 /// The loader sets the size. Without wakeups: a consumer that sleeps in poll(2) makes the load three times slower.
 #[map]
@@ -82,26 +86,16 @@ pub(crate) fn begin(
         }
     }
     let Some(slot) = slot else { return };
-    slot.rtnl_wait_ns = 0;
-    slot.off_cpu_ns = 0;
-    slot.rtnl_hold_ns = 0;
-    slot.section_ns = [0; SECTIONS];
-    slot.section_start_ns = [0; SECTIONS];
-    slot.hold_start_ns = 0;
-    slot.wait_lock = 0;
-    slot.off_start_ns = 0;
-    slot.holder_tid = 0;
-    slot.off_cpu_switches = 0;
-    slot.rtnl_contentions = 0;
-    slot.sections_seen = 0;
-    slot.message_type = header.message_type;
-    slot.flags = header.flags;
-    slot.sequence = header.sequence;
-    slot.port_id = header.port_id;
-    slot.tgid = current.tgid;
-    count_messages(&mut slot.messages);
+    slot.forget();
+    slot.event.sequence = header.sequence;
+    slot.event.port_id = header.port_id;
+    slot.event.tgid = current.tgid;
+    slot.event.tid = current.tid;
+    slot.event.message_type = header.message_type;
+    slot.event.flags = header.flags;
+    count_messages(&mut slot.event.messages);
     // Last, so that the probe's own work is not counted to the request.
-    slot.start_ns = now();
+    slot.event.start_ns = now();
 }
 
 /// Thread `tid` begins to wait for `lock`, which is RTNL. One wait can begin several times (a mutex is spun on, then slept
@@ -111,10 +105,10 @@ pub(crate) fn wait_begin(tid: u32, lock: u64) {
     let Some(slot) = slot::find(tid) else { return };
     if slot.wait_lock == 0 {
         slot.wait_lock = lock;
-        slot.rtnl_contentions = slot.rtnl_contentions.saturating_add(1);
+        slot.event.rtnl_contentions = slot.event.rtnl_contentions.saturating_add(1);
         slot.wait_start_ns = now();
         hold_by(slot, lock);
-    } else if slot.holder_tid == 0 {
+    } else if slot.event.holder_tid == 0 {
         // It was being handed over a moment ago.
         hold_by(slot, lock);
     }
@@ -123,14 +117,10 @@ pub(crate) fn wait_begin(tid: u32, lock: u64) {
 /// Notes who holds `lock`.
 #[inline(always)]
 fn hold_by(slot: &mut Slot, lock: u64) {
-    match kernel::mutex_holder(lock) {
-        Some(holder) => {
-            slot.holder_tid = holder.tid;
-            slot.holder_tgid = holder.tgid;
-            slot.holder_comm = holder.comm;
-        }
-        None => slot.holder_tid = 0,
-    }
+    let holder = kernel::mutex_holder(lock).unwrap_or(Holder { tid: 0, tgid: 0, comm: [0; COMM_BYTES] });
+    slot.event.holder_tid = holder.tid;
+    slot.event.holder_tgid = holder.tgid;
+    slot.event.holder_comm = holder.comm;
 }
 
 /// Thread `tid` has `lock`, or gave up waiting for it.
@@ -138,7 +128,8 @@ fn hold_by(slot: &mut Slot, lock: u64) {
 pub(crate) fn wait_end(tid: u32, lock: u64) {
     let Some(slot) = slot::find(tid) else { return };
     if slot.wait_lock == lock {
-        slot.rtnl_wait_ns = slot.rtnl_wait_ns.wrapping_add(now().wrapping_sub(slot.wait_start_ns));
+        slot.event.rtnl_wait_ns =
+            slot.event.rtnl_wait_ns.wrapping_add(now().wrapping_sub(slot.wait_start_ns));
         slot.wait_lock = 0;
     }
 }
@@ -148,7 +139,7 @@ pub(crate) fn wait_end(tid: u32, lock: u64) {
 pub(crate) fn switch_out(tid: u32) {
     let Some(slot) = slot::find(tid) else { return };
     if slot.wait_lock == 0 {
-        slot.off_cpu_switches = slot.off_cpu_switches.saturating_add(1);
+        slot.event.off_cpu_switches = slot.event.off_cpu_switches.saturating_add(1);
         slot.off_start_ns = now();
     }
 }
@@ -158,7 +149,7 @@ pub(crate) fn switch_out(tid: u32) {
 pub(crate) fn switch_in(tid: u32) {
     let Some(slot) = slot::find(tid) else { return };
     if slot.off_start_ns != 0 {
-        slot.off_cpu_ns = slot.off_cpu_ns.wrapping_add(now().wrapping_sub(slot.off_start_ns));
+        slot.event.off_cpu_ns = slot.event.off_cpu_ns.wrapping_add(now().wrapping_sub(slot.off_start_ns));
         slot.off_start_ns = 0;
     }
 }
@@ -177,9 +168,10 @@ pub(crate) fn hold_begin(tid: u32) {
 pub(crate) fn hold_end(tid: u32) {
     let Some(slot) = slot::find(tid) else { return };
     if slot.hold_start_ns != 0 {
-        slot.rtnl_hold_ns = slot.rtnl_hold_ns.wrapping_add(now().wrapping_sub(slot.hold_start_ns));
+        slot.event.rtnl_hold_ns =
+            slot.event.rtnl_hold_ns.wrapping_add(now().wrapping_sub(slot.hold_start_ns));
         slot.hold_start_ns = 0;
-        slot.sections_seen |= RTNL_HOLD_SEEN;
+        slot.event.sections_seen |= RTNL_HOLD_SEEN;
     }
 }
 
@@ -196,10 +188,10 @@ pub(crate) fn section_end(tid: u32, section: Section) {
     let Some(slot) = slot::find(tid) else { return };
     let start = slot.section_start_ns[section as usize];
     if start != 0 {
-        let spent = &mut slot.section_ns[section as usize];
+        let spent = &mut slot.event.section_ns[section as usize];
         *spent = spent.wrapping_add(now().wrapping_sub(start));
         slot.section_start_ns[section as usize] = 0;
-        slot.sections_seen |= section.bit();
+        slot.event.sections_seen |= section.bit();
     }
 }
 
@@ -212,54 +204,36 @@ pub(crate) fn is_open(tid: u32) -> bool {
 /// Begin and sequence number of the request in which thread `tid` is.
 #[inline(always)]
 pub(crate) fn identity(tid: u32) -> Option<(u64, u32)> {
-    slot::find(tid).map(|slot| (slot.start_ns, slot.sequence))
+    slot::find(tid).map(|slot| (slot.event.start_ns, slot.event.sequence))
 }
 
-/// Thread `tid` ends its request, if it is in one. `port_id` is the sending socket's, where only the end knows it.
+/// Thread `tid` ends its request, if it is in one. `port_id` reads the sending socket's, where only the end knows the socket; it is
+/// asked when the sender left it out of its message.
 #[inline(always)]
-pub(crate) fn end(ctx: &impl EbpfContext, control: &Control, tid: u32, result: i32, port_id: Option<u32>) {
+pub(crate) fn end(
+    ctx: &impl EbpfContext,
+    control: &Control,
+    tid: u32,
+    result: i32,
+    port_id: impl FnOnce() -> Option<u32>,
+) {
     let Some(slot) = slot::find(tid) else { return };
     // First, so that the probe's own work is not counted to the request.
-    let now = now();
-    if control.phase == PHASE_RECORD && !emit(slot, tid, now, result, port_id) {
-        warn!(ctx, "the ring buffer is full: events are being lost");
+    let event = &mut slot.event;
+    event.total_ns = now().wrapping_sub(event.start_ns);
+    event.result = result;
+    // SAFETY: a helper without arguments.
+    event.cpu = unsafe { bpf_get_smp_processor_id() };
+    if event.port_id == 0 {
+        event.port_id = port_id().unwrap_or(0);
+    }
+    if control.phase == PHASE_RECORD {
+        // Copied by the kernel, straight from the slot.
+        if EVENTS.output::<RequestEvent>(&*event, u64::from(BPF_RB_NO_WAKEUP)).is_ok() {
+            count(|c| &mut c.emitted);
+        } else if count(|c| &mut c.lost_ring_full) == 0 {
+            warn!(ctx, "the ring buffer is full: events are being lost");
+        }
     }
     slot::release(slot);
-}
-
-/// Returns false when the ring buffer is full, for the first time on this CPU.
-#[inline(always)]
-fn emit(slot: &Slot, tid: u32, now: u64, result: i32, port_id: Option<u32>) -> bool {
-    let Some(mut entry) = EVENTS.reserve::<RequestEvent>(0) else {
-        return count(|c| &mut c.lost_ring_full) != 0;
-    };
-    let waited = slot.holder_tid != 0;
-    entry.write(RequestEvent {
-        start_ns: slot.start_ns,
-        total_ns: now.wrapping_sub(slot.start_ns),
-        rtnl_wait_ns: slot.rtnl_wait_ns,
-        off_cpu_ns: slot.off_cpu_ns,
-        rtnl_hold_ns: slot.rtnl_hold_ns,
-        section_ns: slot.section_ns,
-        sequence: slot.sequence,
-        port_id: port_id.unwrap_or(slot.port_id),
-        tgid: slot.tgid,
-        tid,
-        // SAFETY: a helper without arguments.
-        cpu: unsafe { bpf_get_smp_processor_id() },
-        result,
-        holder_tid: slot.holder_tid,
-        holder_tgid: if waited { slot.holder_tgid } else { 0 },
-        holder_comm: if waited { slot.holder_comm } else { [0; _] },
-        message_type: slot.message_type,
-        flags: slot.flags,
-        off_cpu_switches: slot.off_cpu_switches,
-        rtnl_contentions: slot.rtnl_contentions,
-        messages: slot.messages,
-        sections_seen: slot.sections_seen,
-        reserved: 0,
-    });
-    entry.submit(u64::from(BPF_RB_NO_WAKEUP));
-    count(|c| &mut c.emitted);
-    true
 }

@@ -3,10 +3,10 @@
 //! A request ends at `sock:sock_send_length` where the kernel has it (6.3 and later), because that is passed by system calls
 //! on sockets only; else at the system call's own exit.
 
-use aya_ebpf::{EbpfContext, helpers::bpf_probe_read_user, macros::tracepoint, programs::TracePointContext};
+use aya_ebpf::{helpers::bpf_probe_read_user, macros::tracepoint, programs::TracePointContext};
 use aya_log_ebpf::warn;
 use ebpf_common::{
-    PHASE_RECORD, TRAFFIC_CONTROL_TYPES,
+    Control, PHASE_RECORD, TRAFFIC_CONTROL_TYPES,
     tracepoint::{sock_send_length, sys_enter_sendmsg, sys_enter_sendto, sys_exit_sendmsg, sys_exit_sendto},
 };
 
@@ -50,7 +50,7 @@ pub(crate) fn enter_sendto(ctx: TracePointContext) -> u32 {
     if control.target_tgid == 0 || control.target_tgid == current.tgid {
         let base = record::read_u64(&ctx, &sys_enter_sendto::BUFF);
         let length = record::read_u64(&ctx, &sys_enter_sendto::LEN);
-        begin(&ctx, current, Segment { base, length }, true);
+        begin(&ctx, control, current, Segment { base, length }, true);
     }
     0
 }
@@ -70,13 +70,12 @@ pub(crate) fn enter_sendmsg(ctx: TracePointContext) -> u32 {
     }
     // SAFETY: as above.
     let Ok(first) = (unsafe { bpf_probe_read_user(message.segments as *const Segment) }) else { return 0 };
-    begin(&ctx, current, first, message.segment_count == 1);
+    begin(&ctx, control, current, first, message.segment_count == 1);
     0
 }
 
 #[inline(always)]
-fn begin(ctx: &TracePointContext, current: Current, buffer: Segment, whole: bool) {
-    let Some(control) = control::get() else { return };
+fn begin(ctx: &TracePointContext, control: &Control, current: Current, buffer: Segment, whole: bool) {
     if buffer.length < size_of::<MessageHeader>() as u64 {
         return;
     }
@@ -144,8 +143,8 @@ pub(crate) fn sent(ctx: TracePointContext) -> u32 {
     {
         #[expect(clippy::cast_possible_wrap, reason = "it is an int")]
         let result = record::read_u32(&ctx, &sock_send_length::RET) as i32;
-        let port_id = kernel::port_of(record::read_u64(&ctx, &sock_send_length::SK));
-        end(&ctx, control, result, port_id);
+        let socket = record::read_u64(&ctx, &sock_send_length::SK);
+        request::end(&ctx, control, Current::get().tid, result, || kernel::port_of(socket));
     }
     0
 }
@@ -164,12 +163,7 @@ pub(crate) fn exit_sendmsg(ctx: TracePointContext) -> u32 {
 fn exit(ctx: &TracePointContext, returned: u64) -> u32 {
     if let Some(control) = control::get() {
         #[expect(clippy::cast_possible_truncation, reason = "these system calls return an int")]
-        end(ctx, control, returned as i32, None);
+        request::end(ctx, control, Current::get().tid, returned as i32, || None);
     }
     0
-}
-
-#[inline(always)]
-fn end(ctx: &impl EbpfContext, control: &ebpf_common::Control, result: i32, port_id: Option<u32>) {
-    request::end(ctx, control, Current::get().tid, result, port_id);
 }

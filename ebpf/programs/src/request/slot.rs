@@ -3,10 +3,13 @@
 //! Two threads whose ids differ by a multiple of the array's length share a slot. The slot belongs to the one that
 //! claimed it first; the other's request is counted as lost and never mixed up with it.
 
-use core::arch::asm;
+use core::{
+    arch::asm,
+    mem::{offset_of, size_of},
+};
 
 use aya_ebpf::{macros::map, maps::Array};
-use ebpf_common::{COMM_BYTES, SECTIONS};
+use ebpf_common::{RequestEvent, SECTIONS};
 
 const SLOTS: u32 = 8192;
 
@@ -16,11 +19,8 @@ const SLOTS: u32 = 8192;
 pub(super) struct Slot {
     /// Thread id of the owner, 0 when free.
     owner: u64,
-    pub(super) start_ns: u64,
-    pub(super) rtnl_wait_ns: u64,
-    pub(super) off_cpu_ns: u64,
-    pub(super) rtnl_hold_ns: u64,
-    pub(super) section_ns: [u64; SECTIONS],
+    /// What will be emitted, as far as it is known.
+    pub(super) event: RequestEvent,
     /// When each section was entered, 0 while the thread is not in it.
     pub(super) section_start_ns: [u64; SECTIONS],
     /// Since when the request has held RTNL, 0 while it does not.
@@ -30,23 +30,31 @@ pub(super) struct Slot {
     pub(super) wait_start_ns: u64,
     /// When the thread left the CPU, 0 while it is on one.
     pub(super) off_start_ns: u64,
-    pub(super) sequence: u32,
-    pub(super) port_id: u32,
-    pub(super) tgid: u32,
-    /// Who held RTNL; 0: nobody is known, and the two after it mean nothing.
-    pub(super) holder_tid: u32,
-    pub(super) holder_tgid: u32,
-    pub(super) message_type: u16,
-    pub(super) flags: u16,
-    pub(super) messages: u16,
-    pub(super) off_cpu_switches: u16,
-    pub(super) rtnl_contentions: u16,
-    pub(super) sections_seen: u16,
-    pub(super) holder_comm: [u8; COMM_BYTES],
-    _unused: [u8; 72],
+    _unused: [u8; 48],
 }
 
-const _: () = assert!(size_of::<Slot>() == 256);
+/// All that a new request begins with as zero: everything but the owner, in words.
+const FORGOTTEN_WORDS: usize = (offset_of!(Slot, _unused) - offset_of!(Slot, event)) / size_of::<u64>();
+
+const _: () = {
+    assert!(size_of::<Slot>() == 256);
+    assert!(offset_of!(Slot, event).is_multiple_of(8) && offset_of!(Slot, _unused).is_multiple_of(8));
+};
+
+impl Slot {
+    /// Forgets the last request.
+    ///
+    /// Word by word, with volatile writes: the compiler would make a call of `memset` of it, which for this target is a loop over
+    /// bytes and takes as long as everything else in the probe.
+    #[inline(always)]
+    pub(super) fn forget(&mut self) {
+        let words = (&raw mut self.event).cast::<u64>();
+        for word in 0..FORGOTTEN_WORDS {
+            // SAFETY: within the slot, aligned, and zeros are a value of each of these integers.
+            unsafe { words.add(word).write_volatile(0) };
+        }
+    }
+}
 
 #[map]
 static SLOTS_BY_TID: Array<Slot> = Array::with_max_entries(SLOTS, 0);
