@@ -57,6 +57,13 @@ fn main() -> ExitCode {
             "probes::a_btf_that_does_not_match_is_noticed",
             obstacles::a_btf_that_does_not_match_is_noticed,
         ),
+        Trial::ignorable_test("probes::a_missing_function_is_told", || {
+            match machine::in_own_namespace(obstacles::htb_stays)? {
+                Some(reason) => Ok(Completion::ignored_with(reason)),
+                None => machine::in_own_namespace(obstacles::a_missing_function_is_told)
+                    .map(|()| Completion::Completed),
+            }
+        }),
         Trial::ignorable_test("probes::under_lockdown_the_reason_is_told", || {
             if env::var_os(obstacles::LOCK_DOWN).is_none() {
                 let reason =

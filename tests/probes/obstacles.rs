@@ -1,8 +1,14 @@
 //! Machines that lack something. What cannot be measured is said, and what can be is.
 
-use std::{fs, io::Write as _, path::Path};
+use std::{
+    fs,
+    io::Write as _,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
-use ebpf_loader::{Options, ProbeKind, Probes};
+use ebpf_loader::{Options, ProbeKind, Probes, Section};
 use libtest_mimic::Failed;
 use tempfile::NamedTempFile;
 
@@ -134,6 +140,48 @@ fn move_member(btf: &mut [u8], name: &str) -> usize {
     }
     moved
 }
+
+/// Where HTB is a module that nobody has loaded yet, its functions are missing, and all else works.
+pub(crate) fn a_missing_function_is_told() -> Result<(), Failed> {
+    // The kernel takes namespaces down some time after their end, and with them what uses the module.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while let Err(busy) = machine::run("rmmod", &["sch_htb"]) {
+        if Instant::now() > deadline {
+            return Err(busy);
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    let probes = machine::attach(&auto())?;
+    for function in ["htb_change_class", "htb_delete"] {
+        let named = |name: &str| name.split_once(':').is_some_and(|(_, traced)| traced == function);
+        let probe = probes.report().probes.iter().find(|probe| named(&probe.name));
+        let probe = probe.ok_or_else(|| format!("nothing is said of {function}: {}", probes.report()))?;
+        assert!(!probe.attached, "{probe:?}");
+        assert!(probe.reason.as_ref().is_some_and(|reason| reason.contains("module")), "{probe:?}");
+    }
+    drop(probes);
+    // The kernel loads it for the first qdisc.
+    let device = device_with_htb()?;
+    let mut probes = machine::attach(&auto())?;
+    Socket::open()?.add_class(device, 1)?;
+    let mut operations = 0;
+    probes.drain(|event, _| operations += u32::from(event.section(Section::ClassOperation).is_some()));
+    assert_eq!(operations, 1, "{}", probes.report());
+    Ok(())
+}
+
+/// Why the test above cannot be made here.
+pub(crate) fn htb_stays() -> Result<Option<String>, Failed> {
+    if machine::working_kinds() == [ProbeKind::Tracepoint] {
+        return Ok(Some("tracepoints are on no functions".to_owned()));
+    }
+    // It loads the module, and goes with this thread's namespace.
+    device_with_htb()?;
+    Ok((!Path::new(HTB).exists()).then(|| "HTB is built into this kernel".to_owned()))
+}
+
+/// What only a module that can be unloaded has.
+const HTB: &str = "/sys/module/sch_htb/refcnt";
 
 /// The variable that lets a test lock the kernel down, which lasts until it is booted again: for virtual machines.
 pub(crate) const LOCK_DOWN: &str = "QDISCOPE_TEST_LOCKDOWN";

@@ -32,7 +32,8 @@ pub fn render(run: &RunResult, color: bool) -> String {
     if run.workloads.iter().any(|workload| workload.kernel_us.is_some()) {
         let _ = writeln!(
             text,
-            "\nWhere the kernel spent it (µs, p50 / p95; system call = RTNL wait + off CPU + on CPU)\n{}",
+            "\nWhere the kernel spent it (µs, p50 / p95; {} = RTNL wait + off CPU + on CPU)\n{}",
+            covered(run),
             kernel(run)
         );
     }
@@ -102,12 +103,16 @@ fn latency(figures: Option<&Percentiles>) -> Vec<Cell> {
     vec![value(|f| f.p50), value(|f| f.p95), value(|f| f.p99), value(|f| f.max)]
 }
 
+/// What the probes took for a request.
+fn covered(run: &RunResult) -> &'static str {
+    let mut messages = run.workloads.iter().flat_map(|workload| workload.kernel_us.iter().flatten());
+    if messages.any(|(_, phases)| phases.syscall.is_some()) { "system call" } else { "whole message" }
+}
+
 fn kernel(run: &RunResult) -> Table {
-    let messages = run.workloads.iter().flat_map(|workload| workload.kernel_us.iter().flatten());
-    let in_parts = messages.clone().any(|(_, phases)| phases.handler.is_some());
-    let covered =
-        if messages.clone().any(|(_, phases)| phases.syscall.is_some()) { "system call" } else { "message" };
-    let mut heads = vec!["workload", "message", "count", covered, "RTNL wait", "off CPU", "on CPU"];
+    let mut messages = run.workloads.iter().flat_map(|workload| workload.kernel_us.iter().flatten());
+    let in_parts = messages.any(|(_, phases)| phases.handler.is_some());
+    let mut heads = vec!["workload", "message", "count", covered(run), "RTNL wait", "off CPU", "on CPU"];
     if in_parts {
         heads.extend(["handler", "RTNL held", "RCU"]);
     }
