@@ -28,6 +28,10 @@ pub(super) const STALL: Duration = Duration::from_secs(120);
 /// builds, the flags of QEMU 7.2 are rubbish now and then, and the kernel ends in a double fault; a fifth level of page tables costs time.
 const TCG_CPU: &str = "max,cx16=off,la57=off";
 
+/// What the kernel is told under TCG. Mitigations keep nobody from anything there, and cost a lot. The time stamp counter is one for
+/// all of QEMU's processors, and never goes backwards; some kernels do not trust it, and read a clock that is ten times as slow.
+const TCG_KERNEL: &str = "tsc=reliable mitigations=off";
+
 /// A guest to run.
 #[derive(Debug)]
 pub(super) struct Machine {
@@ -99,9 +103,8 @@ impl Machine {
         command.args(["-m", &self.memory.to_string(), "-smp", &self.cpus.to_string()]);
         command.arg("-kernel").arg(&self.vmlinuz).arg("-initrd").arg(&self.initramfs);
         // A panic ends the guest, and so does what would be one on a careful person's machine.
-        // Mitigations only cost time where nobody is kept from anything, and under TCG a lot of it.
-        let mitigations = if self.accel == Accel::Tcg { " mitigations=off" } else { "" };
-        command.args(["-append", &format!("console=ttyS0 panic=-1 oops=panic loglevel=4{mitigations}")]);
+        let more = if self.accel == Accel::Tcg { TCG_KERNEL } else { "" };
+        command.args(["-append", &format!("console=ttyS0 panic=-1 oops=panic loglevel=4 {more}")]);
         if self.interactive {
             let log = escaped(&self.console());
             command.args(["-chardev", &format!("stdio,id=console,mux=on,signal=off,logfile={log}")]);
