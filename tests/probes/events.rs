@@ -125,11 +125,17 @@ pub(crate) fn threads_are_not_mixed_up() -> Result<(), Failed> {
     let mut by_port: HashMap<u32, Vec<RequestEvent>> = HashMap::new();
     probes.drain(|event, _| by_port.entry(event.port_id).or_default().push(*event));
     let counters = probes.counters()?;
-    assert_eq!(counters.lost(), 0, "{counters:?}");
+    // A kernel that preempts BPF programs does not run one a second time on a CPU, for another thread, before the first time is over. It
+    // counts that. Nothing else may be missing, and it must be few.
+    let sent = u64::from(THREADS) * u64::from(EACH);
+    let missing = sent - by_port.values().map(|events| events.len() as u64).sum::<u64>();
+    assert!(missing <= counters.lost() && counters.lost() * 20 < sent, "{missing} of {sent}: {counters:?}");
+    assert_eq!(counters.lost_ring_full + counters.lost_slot + counters.lost_header, 0, "{counters:?}");
     assert_eq!(by_port.len(), sockets.len());
     for socket in sockets {
         let events = &by_port[&socket.port_id];
-        assert!(events.iter().map(|event| event.sequence).eq(1..=u32::from(EACH)));
+        assert!(events.is_sorted_by(|one, next| one.sequence < next.sequence), "twice, or out of order");
+        assert!(events.iter().all(|event| (1..=u32::from(EACH)).contains(&event.sequence)));
         assert!(events.iter().all(|event| event.tid == events[0].tid), "one thread, one id");
         events.iter().try_for_each(|event| check(event, probes.report().kind))?;
     }

@@ -58,9 +58,12 @@ pub(crate) fn attach(mut ebpf: Ebpf, kind: ProbeKind, in_parts: bool) -> Result<
     let mut probes = Vec::new();
     let mut endpoints = Vec::new();
     for probe in &plan.essential {
-        let (name, points) = machine.attach(&mut ebpf, probe).map_err(|(name, reason)| Unavailable {
-            reason: format!("{name}: {reason}"),
-            ..machine.advice(probe).unwrap_or_else(|| Unavailable::because(reason.clone()))
+        let (name, points) = machine.attach(&mut ebpf, probe).map_err(|(name, reason)| {
+            let unavailable = Unavailable::because(format!("{name}: {reason}"));
+            match machine.advice(probe) {
+                None => unavailable,
+                advice => Unavailable { advice, ..unavailable },
+            }
         })?;
         for point in points {
             endpoints.push(
@@ -97,9 +100,9 @@ impl Machine {
     }
 
     /// What would help, where a probe needs what the machine does not show.
-    fn advice(&self, probe: &Probe) -> Option<Unavailable> {
+    fn advice(&self, probe: &Probe) -> Option<String> {
         let on_tracepoint = probe.points.iter().any(|point| matches!(point.to, Target::Tracepoint { .. }));
-        self.tracefs.as_ref().err().filter(|_| on_tracepoint).cloned()
+        self.tracefs.as_ref().err().filter(|_| on_tracepoint)?.advice.clone()
     }
 
     fn attach_point(&self, ebpf: &mut Ebpf, point: &Point) -> Result<(), String> {

@@ -102,7 +102,7 @@ pub(crate) fn begin(
 /// on) and ends once, so the first begin counts.
 #[inline(always)]
 pub(crate) fn wait_begin(tid: u32, lock: u64) {
-    let Some(slot) = slot::find(tid) else { return };
+    let Some(slot) = slot::running(tid) else { return };
     if slot.wait_lock == 0 {
         slot.wait_lock = lock;
         slot.event.rtnl_contentions = slot.event.rtnl_contentions.saturating_add(1);
@@ -126,7 +126,7 @@ fn hold_by(slot: &mut Slot, lock: u64) {
 /// Thread `tid` has `lock`, or gave up waiting for it.
 #[inline(always)]
 pub(crate) fn wait_end(tid: u32, lock: u64) {
-    let Some(slot) = slot::find(tid) else { return };
+    let Some(slot) = slot::running(tid) else { return };
     if slot.wait_lock == lock {
         slot.event.rtnl_wait_ns =
             slot.event.rtnl_wait_ns.wrapping_add(now().wrapping_sub(slot.wait_start_ns));
@@ -137,7 +137,7 @@ pub(crate) fn wait_end(tid: u32, lock: u64) {
 /// Thread `tid` leaves the CPU. Inside a wait for RTNL that is part of the wait.
 #[inline(always)]
 pub(crate) fn switch_out(tid: u32) {
-    let Some(slot) = slot::find(tid) else { return };
+    let Some(slot) = slot::running(tid) else { return };
     if slot.wait_lock == 0 {
         slot.event.off_cpu_switches = slot.event.off_cpu_switches.saturating_add(1);
         slot.off_start_ns = now();
@@ -157,7 +157,7 @@ pub(crate) fn switch_in(tid: u32) {
 /// Thread `tid` has RTNL now.
 #[inline(always)]
 pub(crate) fn hold_begin(tid: u32) {
-    let Some(slot) = slot::find(tid) else { return };
+    let Some(slot) = slot::running(tid) else { return };
     if slot.hold_start_ns == 0 {
         slot.hold_start_ns = now();
     }
@@ -166,7 +166,7 @@ pub(crate) fn hold_begin(tid: u32) {
 /// Thread `tid` gives RTNL back.
 #[inline(always)]
 pub(crate) fn hold_end(tid: u32) {
-    let Some(slot) = slot::find(tid) else { return };
+    let Some(slot) = slot::running(tid) else { return };
     if slot.hold_start_ns != 0 {
         slot.event.rtnl_hold_ns =
             slot.event.rtnl_hold_ns.wrapping_add(now().wrapping_sub(slot.hold_start_ns));
@@ -178,14 +178,14 @@ pub(crate) fn hold_end(tid: u32) {
 /// Thread `tid` enters a section.
 #[inline(always)]
 pub(crate) fn section_begin(tid: u32, section: Section) {
-    let Some(slot) = slot::find(tid) else { return };
+    let Some(slot) = slot::running(tid) else { return };
     slot.section_start_ns[section as usize] = now();
 }
 
 /// Thread `tid` leaves it.
 #[inline(always)]
 pub(crate) fn section_end(tid: u32, section: Section) {
-    let Some(slot) = slot::find(tid) else { return };
+    let Some(slot) = slot::running(tid) else { return };
     let start = slot.section_start_ns[section as usize];
     if start != 0 {
         let spent = &mut slot.event.section_ns[section as usize];

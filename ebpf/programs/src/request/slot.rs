@@ -115,6 +115,13 @@ pub(super) fn find(tid: u32) -> Option<&'static mut Slot> {
     at(tid).filter(|slot| slot.owner == u64::from(tid))
 }
 
+/// The slot of `tid` if its request has begun and not ended. Where the kernel may preempt programs, a thread can be switched inside
+/// the probes at both ends, and that is no time of the request.
+#[inline(always)]
+pub(super) fn running(tid: u32) -> Option<&'static mut Slot> {
+    find(tid).filter(|slot| slot.event.start_ns != 0 && slot.event.total_ns == 0)
+}
+
 /// Frees a slot.
 #[inline(always)]
 pub(super) fn release(slot: &mut Slot) {
