@@ -90,7 +90,7 @@ pub fn capabilities() -> Vec<Capability> {
             let advice = found[0].advice.clone();
             found.push(Capability { advice, ..Capability::new("BPF ring buffer and maps", state, reason) });
             let kinds = ProbeKind::IN_ORDER_OF_PREFERENCE.map(name_of);
-            for name in kinds.into_iter().chain([CPU_CLOCK.to_owned()]) {
+            for name in [CPU_CLOCK.to_owned()].into_iter().chain(kinds) {
                 found.push(Capability::new(&name, Support::CouldNotTell, "no BPF program could be loaded"));
             }
         }

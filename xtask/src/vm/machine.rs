@@ -28,6 +28,10 @@ pub(super) const STALL: Duration = Duration::from_secs(120);
 /// builds, the flags of QEMU 7.2 are rubbish now and then, and the kernel ends in a double fault; a fifth level of page tables costs time.
 const TCG_CPU: &str = "max,cx16=off,la57=off";
 
+/// One thread for all processors. With a thread for each, a processor may run a stale translation of code that another one has just
+/// patched, as attaching a probe does, and then meets a breakpoint that the kernel knows nothing of any more: `Oops: int3`.
+const TCG: &str = "tcg,thread=single";
+
 /// What the kernel is told under TCG. Mitigations keep nobody from anything there, and cost a lot. The time stamp counter is one for
 /// all of QEMU's processors, and never goes backwards; some kernels do not trust it, and read a clock that is ten times as slow.
 const TCG_KERNEL: &str = "tsc=reliable mitigations=off";
@@ -98,7 +102,7 @@ impl Machine {
         command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
         match self.accel {
             Accel::Kvm => command.args(["-accel", "kvm", "-cpu", "host"]),
-            Accel::Tcg => command.args(["-accel", "tcg,thread=multi", "-cpu", TCG_CPU]),
+            Accel::Tcg => command.args(["-accel", TCG, "-cpu", TCG_CPU]),
         };
         command.args(["-m", &self.memory.to_string(), "-smp", &self.cpus.to_string()]);
         command.arg("-kernel").arg(&self.vmlinuz).arg("-initrd").arg(&self.initramfs);
@@ -240,7 +244,7 @@ mod tests {
     fn a_guest_has_a_limit_to_its_panics_and_no_network() {
         let line = crate::cargo::shown(&machine(Accel::Tcg).command());
         for words in [
-            "-accel tcg,thread=multi -cpu max,cx16=off",
+            "-accel tcg,thread=single -cpu max,cx16=off",
             "-m 512 -smp 2",
             "-no-reboot",
             "panic=-1",

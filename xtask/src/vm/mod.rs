@@ -59,7 +59,7 @@ enum Task {
     Shell,
     /// End guests badly on purpose (a panic, a standstill …), to see that each bad end is noticed.
     Faults,
-    /// The same on all kernels, one after the other.
+    /// The same on all kernels: tests at once, benches one after the other.
     Matrix {
         #[command(subcommand)]
         task: Matrix,

@@ -1,6 +1,6 @@
 //! `cargo xtask vm … test`: the privileged tests under other kernels, and which probes those kernels must give.
 
-use std::{collections::BTreeMap, fs, path::Path, process::ExitCode};
+use std::{collections::BTreeMap, fs, panic::resume_unwind, path::Path, process::ExitCode, thread};
 
 use super::{
     accel::Accel,
@@ -70,14 +70,27 @@ pub(super) fn run(options: &host::Settings, kernels: &[Kernel], test: &Options) 
     if legs.is_empty() {
         return Err(TaskError::NoTest(test.filter.clone().unwrap_or_default()).into());
     }
-    let mut rows = Vec::new();
+    let mut guests = Vec::new();
     let mut not_run = Vec::new();
     for kernel in kernels {
         match host.image(kernel) {
-            Ok((image, accel)) => rows.extend(one(&host, kernel, (&image, accel), &legs)?),
+            Ok(image) => guests.push((kernel, image)),
             Err(error @ Error::LeftTheArchive { .. }) if kernels.len() > 1 => not_run.push(error),
             Err(error) => return Err(error),
         }
+    }
+    // All at once: under TCG a guest keeps one thread busy, whatever the number of its processors.
+    let (host, legs) = (&host, legs.as_slice());
+    let done: Vec<_> = thread::scope(|scope| {
+        let started: Vec<_> = guests
+            .iter()
+            .map(|(kernel, (image, accel))| scope.spawn(move || one(host, kernel, (image, *accel), legs)))
+            .collect();
+        started.into_iter().map(|guest| guest.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    });
+    let mut rows = Vec::new();
+    for of_one in done {
+        rows.extend(of_one?);
     }
     let tally = Tally { rows, no_skip: no_skip(test) };
     print!("\n{}", tally.render());
