@@ -14,7 +14,7 @@ if ! apt-cache show rustc-web >/dev/null 2>&1; then
 fi
 apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 install --yes --no-install-recommends "${packages[@]}"
 
-[ -r /sys/kernel/btf/vmlinux ] || echo "this kernel has no BTF: the probes will not load" >&2
+[ -r /sys/kernel/btf/vmlinux ] || echo "this kernel has no BTF: kprobes or tracepoints will be used, and the holder of RTNL stays unknown" >&2
 # A module here and built in there: whether it is at hand shows when it is used. In a network namespace of its own.
 unshare --net tc qdisc add dev lo root handle 1: htb ||
     echo "this kernel has no HTB (sch_htb): there is nothing to measure" >&2

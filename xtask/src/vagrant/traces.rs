@@ -114,7 +114,7 @@ fn rules() -> Vec<String> {
     lines
 }
 
-/// Rules and chains of `iptables-save`, without times and without the packets counted: ":INPUT ACCEPT [12:3456]".
+/// Rules and chains of `iptables-save`, without times and without the packets counted: `:INPUT ACCEPT [12:3456]`.
 fn without_counters(text: &str) -> impl Iterator<Item = &str> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines.map(|line| if line.starts_with(':') { line.split(" [").next().unwrap_or(line) } else { line })
