@@ -15,7 +15,9 @@ pub(super) const ARGUMENTS: [&str; 7] =
     ["build", "--release", "--locked", "-Z", "build-std=core", "--target", "bpfel-unknown-none"];
 
 /// What rustc is told, apart from the paths. Debug information becomes BTF; what else there is of it is taken out afterwards.
-pub(super) const RUSTFLAGS: [&str; 4] = ["-C", "debuginfo=2", "-C", "link-arg=--btf"];
+/// Everything is inlined: the name of a function that stays by itself depends on where the source lies.
+pub(super) const RUSTFLAGS: [&str; 6] =
+    ["-C", "debuginfo=2", "-C", "link-arg=--btf", "-C", "link-arg=--llvm-args=-inline-threshold=100000"];
 
 const BINARY: &str = "bpfel-unknown-none/release/qdiscope-probes";
 
@@ -58,6 +60,11 @@ pub(super) fn run(places: &Places, toolchain: &Toolchain) -> Result<Vec<u8>, Err
     let path = places.target.join(BINARY);
     let linked = fs::read(&path).map_err(|source| Error::File { path, source })?;
     let object = elf::without_dwarf(&linked)?;
+    if let Some(function) = elf::mangled_function(&object)? {
+        return Err(Error::Object(format!(
+            "{function} was not inlined, and its name depends on the source's place"
+        )));
+    }
     if let Some(path) = machine_path(places, toolchain, &object) {
         return Err(Error::Object(format!("it contains the path {path}")));
     }

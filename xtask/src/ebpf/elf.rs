@@ -56,6 +56,14 @@ pub(super) fn interface(object: &[u8]) -> Result<Vec<String>, Error> {
     Ok(lines)
 }
 
+/// A function with a name that rustc made, from a hash of where its crate lies among other things.
+pub(super) fn mangled_function(object: &[u8]) -> Result<Option<String>, Error> {
+    let failed = |error: object::Error| Error::Object(error.to_string());
+    let file = object::File::parse(object).map_err(failed)?;
+    let mut names = file.symbols().filter_map(|symbol| symbol.name().ok().map(str::to_owned));
+    Ok(names.find(|name| name.starts_with("_R") || name.starts_with("_ZN")))
+}
+
 fn bytes_of<'data>(
     section: &object::Section<'data, '_>,
     address: u64,
