@@ -67,14 +67,16 @@ pub(crate) fn traffic_is_counted() -> Result<(), Failed> {
         run(&command)?;
     }
     let socket = UdpSocket::bind("192.0.2.1:0")?;
+    let begun = Instant::now();
     for _ in 0..20 {
         assert_eq!(socket.send_to(&[0; 1000], "192.0.2.2:9")?, 1000);
     }
     let mut entry = only_class(&mut world)?;
-    // 20,000 bytes against a burst of 1,600: at first most of them wait.
+    // 20,000 bytes against a burst of 1,600: at first most of them wait, for 20 ms until the last has gone. A slow machine looks later.
+    let early = begun.elapsed() < Duration::from_millis(10);
     let Stats { packets, qlen, backlog, overlimits, .. } = entry.stats;
     assert!(
-        packets + u64::from(qlen) >= 20 && qlen > 0 && backlog >= qlen * 60 && overlimits > 0,
+        packets + u64::from(qlen) >= 20 && (qlen > 0 || !early) && backlog >= qlen * 60 && overlimits > 0,
         "{:?}",
         entry.stats
     );
