@@ -55,14 +55,13 @@ const QDISC_CREATE: &str = "qdisc_create";
 /// Functions of `sch_htb`, which may be a module.
 const CLASS_OPERATIONS: [&str; 2] = ["htb_change_class", "htb_delete"];
 const RCU: [&str; 2] = ["synchronize_rcu", "synchronize_rcu_expedited"];
-/// By which RTNL is taken and given back.
+/// By which RTNL is taken.
 const RTNL_LOCK: &str = "rtnl_lock";
-const RTNL_UNLOCK: &str = "netdev_run_todo";
+/// By which it is given back, and how holding it is reported.
+pub(crate) const RTNL_UNLOCK: &str = "netdev_run_todo";
 
 pub(crate) const CONTENTION: [&str; 2] = ["lock:contention_begin", "lock:contention_end"];
 pub(crate) const SWITCH: &str = "sched:sched_switch";
-/// How holding RTNL is reported: by the function that ends it.
-pub(crate) const RTNL_HOLD: &str = "netdev_run_todo";
 
 impl Plan {
     /// What `kind` attaches. `in_parts`: also what tells the parts of a request.
@@ -96,8 +95,8 @@ fn every_kinds() -> Vec<Probe> {
     ]
 }
 
-/// Each falls back to a kprobe by itself: a module's function is not in the kernel's own BTF, and trampolines take six arguments
-/// only in kernels before 6.6, and `qdisc_create` has seven.
+/// Each falls back to a kprobe by itself: a module's function is not in the kernel's own BTF, and the trampolines of kernels
+/// before 6.6 take six arguments at most, where `qdisc_create` has seven.
 fn fexit_parts() -> Vec<Probe> {
     let pairs = [
         ("tc_modify_qdisc", "fentry_tc_modify_qdisc", "fexit_tc_modify_qdisc"),
@@ -125,7 +124,7 @@ fn fexit_parts() -> Vec<Probe> {
 }
 
 /// The function in `kind:function`.
-fn function_of(name: &str) -> Option<&str> {
+pub(crate) fn function_of(name: &str) -> Option<&str> {
     name.split_once(':').map(|(_, function)| function)
 }
 

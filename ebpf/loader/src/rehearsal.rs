@@ -9,7 +9,7 @@ use std::{
 use ebpf_common::{Cookie, RTNL_HOLD_SEEN, RequestEvent, Section};
 
 use crate::{
-    attach_points::RTNL_HOLD,
+    attach_points::{RTNL_UNLOCK, function_of},
     report::ProbeState,
     requests::{RTM_DELTCLASS, RTM_DELTFILTER, RTM_GETQDISC, RTM_GETTFILTER, RTM_NEWQDISC, RTM_NEWTFILTER},
 };
@@ -58,9 +58,8 @@ pub(crate) fn judge(events: &[RequestEvent], port_id: u32, reads_port_ids: bool)
 /// Marks the probes that are attached and did not fire.
 pub(crate) fn mark_silent(probes: &mut [ProbeState], events: &[RequestEvent]) {
     let mut silent = |function: &str| {
-        let on_function = |probe: &&mut ProbeState| {
-            probe.attached && probe.name.split_once(':').is_some_and(|(_, name)| name == function)
-        };
+        let on_function =
+            |probe: &&mut ProbeState| probe.attached && function_of(&probe.name) == Some(function);
         if let Some(probe) = probes.iter_mut().find(on_function) {
             probe.attached = false;
             probe.reason = Some("attached, and did not fire when it was tried: inlined?".to_owned());
@@ -74,7 +73,7 @@ pub(crate) fn mark_silent(probes: &mut [ProbeState], events: &[RequestEvent]) {
     }
     let class = events.iter().find(|event| event.message_type == RTM_DELTCLASS);
     if class.is_some_and(|event| event.sections_seen & RTNL_HOLD_SEEN == 0) {
-        silent(RTNL_HOLD);
+        silent(RTNL_UNLOCK);
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table};
+use comfy_table::{Cell, CellAlignment, Table};
 
 use super::load::Load;
 use super::model::{Outcome, Overhead};
+use crate::report::terminal::table;
 
 /// Renders a measurement.
 pub fn render(overhead: &Overhead) -> String {
@@ -39,18 +39,6 @@ pub fn render(overhead: &Overhead) -> String {
         let _ = writeln!(text, "\nGoals\n{}", goals(overhead));
     }
     text
-}
-
-fn table(header: &[&str], left: usize) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()))
-        .set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header.iter().enumerate().map(|(column, name)| {
-        let alignment = if column < left { CellAlignment::Left } else { CellAlignment::Right };
-        Cell::new(name).set_alignment(alignment)
-    }));
-    table
 }
 
 fn costs(overhead: &Overhead) -> Table {

@@ -48,13 +48,14 @@ pub fn render(run: &RunResult, color: bool) -> String {
     text
 }
 
-fn table(header: &[&str]) -> Table {
+/// An empty table whose first `left` columns are text and whose others are numbers.
+pub(crate) fn table(header: &[&str], left: usize) -> Table {
     let mut table = Table::new();
     table
         .load_style(UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()))
         .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().enumerate().map(|(column, name)| {
-        let alignment = if column == 0 { CellAlignment::Left } else { CellAlignment::Right };
+        let alignment = if column < left { CellAlignment::Left } else { CellAlignment::Right };
         Cell::new(name).set_alignment(alignment)
     }));
     table
@@ -66,7 +67,7 @@ fn right(text: impl std::fmt::Display) -> Cell {
 
 fn callers(run: &RunResult) -> Table {
     let mut table =
-        table(&["workload", "load", "operation", "count", "ops/s", "worst s", "p50", "p95", "p99", "max"]);
+        table(&["workload", "load", "operation", "count", "ops/s", "worst s", "p50", "p95", "p99", "max"], 1);
     for workload in &run.workloads {
         let load = match workload.rate {
             Some(rate) => format!("open, {rate}/s"),
@@ -116,7 +117,7 @@ fn kernel(run: &RunResult) -> Table {
     if in_parts {
         heads.extend(["handler", "RTNL held", "RCU"]);
     }
-    let mut table = table(&heads);
+    let mut table = table(&heads, 1);
     for workload in &run.workloads {
         for (message, phases) in workload.kernel_us.iter().flatten() {
             let pair = |figures: &Percentiles| format!("{} / {}", micros(figures.p50), micros(figures.p95));
@@ -133,7 +134,7 @@ fn kernel(run: &RunResult) -> Table {
             ];
             if in_parts {
                 row.extend([both(phases.handler.as_ref()), both(phases.rtnl_hold.as_ref())]);
-                row.push(right(phases.rcu.as_ref().map_or_else(|| "none".into(), pair)));
+                row.push(right(phases.rcu.as_ref().map_or_else(|| "–".into(), pair)));
             }
             table.add_row(row);
         }
@@ -143,7 +144,7 @@ fn kernel(run: &RunResult) -> Table {
 
 /// One row a target: where it was judged in several workloads, the one that stands worst.
 fn targets(judgements: &[Judgement], color: bool) -> Table {
-    let mut table = table(&["target", "limit", "value", "in", "state"]);
+    let mut table = table(&["target", "limit", "value", "in", "state"], 1);
     for judgement in worst_of_each(judgements) {
         let state = Cell::new(judgement.state).set_alignment(CellAlignment::Right);
         let state = match (color, judgement.state) {
