@@ -127,7 +127,7 @@ fn describe(probes: &Probes, choice: Choice) -> model::Probes {
             })
             .collect(),
         rtnl_lock: Some(report.rtnl_lock.to_string()),
-        structures_unread: report.structures.clone(),
+        structures_unread: report.structures.as_ref().err().cloned(),
         attached,
     }
 }

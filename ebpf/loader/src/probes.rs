@@ -172,7 +172,7 @@ impl Probes {
             passed_over: Vec::new(),
             probes,
             rtnl_lock: RtnlLock::NotMeasured,
-            structures: offsets.as_ref().err().cloned(),
+            structures: offsets.clone(),
         };
         let events = map(&mut ebpf, "EVENTS")?.try_into().map_err(Error::from)?;
         let mut probes = Self {

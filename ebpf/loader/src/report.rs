@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use ebpf_common::Offsets;
+
 use crate::{attach_points, error::Unavailable, kind::ProbeKind, rtnl::RtnlLock};
 
 /// One attach point.
@@ -26,9 +28,9 @@ pub struct AttachReport {
     pub probes: Vec<ProbeState>,
     /// How RTNL is told from other locks.
     pub rtnl_lock: RtnlLock,
-    /// Why the kernel's structures could not be read, and with them neither the holder of RTNL nor a socket's port id; `None` where
-    /// they can.
-    pub structures: Option<String>,
+    /// Where the kernel's structures have the fields that are read; or why they could not be read, and with them neither the holder of
+    /// RTNL nor a socket's port id.
+    pub structures: Result<Offsets, String>,
 }
 
 impl AttachReport {
@@ -50,7 +52,12 @@ impl AttachReport {
 
     /// Whether an event's `holder_tid` says who held RTNL.
     pub fn tells_holders(&self) -> bool {
-        self.measures_rtnl_wait() && self.structures.is_none()
+        self.measures_rtnl_wait()
+            && self.structures.as_ref().is_ok_and(|offsets| {
+                [offsets.mutex_owner, offsets.task_pid, offsets.task_tgid]
+                    .iter()
+                    .all(|offset| *offset != Offsets::UNKNOWN)
+            })
     }
 }
 
@@ -64,7 +71,7 @@ impl fmt::Display for AttachReport {
             }
         }
         write!(f, " RTNL: {}", self.rtnl_lock)?;
-        if let Some(reason) = &self.structures {
+        if let Err(reason) = &self.structures {
             write!(f, "; kernel structures not read: {reason}")?;
         }
         Ok(())
@@ -90,7 +97,7 @@ mod tests {
                 probe("sched:sched_switch", None),
             ],
             rtnl_lock: RtnlLock::NotMeasured,
-            structures: None,
+            structures: Ok(Offsets::NONE),
         }
     }
 
@@ -98,6 +105,20 @@ mod tests {
     fn half_a_pair_measures_nothing() {
         assert!(!report().measures_rtnl_wait());
         assert!(report().measures_off_cpu());
+    }
+
+    #[test]
+    fn a_holder_needs_the_mutex_and_the_thread() {
+        let mut report = report();
+        report.probes[1] = ProbeState { attached: true, reason: None, ..report.probes[1].clone() };
+        let known = Offsets { mutex_owner: 0, task_pid: 8, task_tgid: 12, ..Offsets::NONE };
+        report.structures = Ok(known);
+        assert!(report.tells_holders());
+        // As with PREEMPT_RT, whose mutex has no such field.
+        report.structures = Ok(Offsets { mutex_owner: Offsets::UNKNOWN, ..known });
+        assert!(!report.tells_holders());
+        report.structures = Err("this kernel has no BTF".to_owned());
+        assert!(!report.tells_holders());
     }
 
     #[test]

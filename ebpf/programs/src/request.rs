@@ -219,8 +219,8 @@ pub(crate) fn end(
 ) {
     let Some(slot) = slot::find(tid) else { return };
     // First, so that the probe's own work is not counted to the request.
+    slot.end_at(now);
     let event = &mut slot.event;
-    event.total_ns = now().wrapping_sub(event.start_ns);
     event.result = result;
     // SAFETY: a helper without arguments.
     event.cpu = unsafe { bpf_get_smp_processor_id() };

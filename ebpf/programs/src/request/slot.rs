@@ -54,6 +54,25 @@ impl Slot {
             unsafe { words.add(word).write_volatile(0) };
         }
     }
+
+    /// The request ends now.
+    ///
+    /// Where the kernel may preempt programs, the thread can leave the CPU between looking at the clock and noting it here. The
+    /// scheduler's probe, for which the request still runs, adds that time to what was spent off the CPU, so it is looked at again.
+    #[inline(always)]
+    pub(super) fn end_at(&mut self, now: impl Fn() -> u64) {
+        let start = self.event.start_ns;
+        let total = &raw mut self.event.total_ns;
+        let switches = &raw const self.event.off_cpu_switches;
+        // SAFETY: fields of the slot. Volatile, since the scheduler's probe writes to it in between.
+        unsafe {
+            let before = switches.read_volatile();
+            total.write_volatile(now().wrapping_sub(start));
+            if switches.read_volatile() != before {
+                total.write_volatile(now().wrapping_sub(start));
+            }
+        }
+    }
 }
 
 #[map]
