@@ -16,7 +16,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{contention, lifetime};
+use crate::{contention, follow, lifetime};
 
 /// The device that every test has.
 pub(crate) const DEVICE: &str = "probed0";
@@ -37,6 +37,8 @@ pub(crate) enum Role {
     Contender,
     /// Attaches probes and waits.
     Attacher,
+    /// Sends a request after its first thread has ended.
+    Leaderless,
 }
 
 impl Role {
@@ -44,6 +46,7 @@ impl Role {
         match self {
             Self::Contender => "contender",
             Self::Attacher => "attacher",
+            Self::Leaderless => "leaderless",
         }
     }
 
@@ -52,6 +55,7 @@ impl Role {
         let outcome = match self {
             Self::Contender => contention::contend(),
             Self::Attacher => lifetime::attach_and_wait(),
+            Self::Leaderless => follow::outlive_the_first_thread(),
         };
         match outcome {
             Ok(()) => ExitCode::SUCCESS,
@@ -66,7 +70,7 @@ impl Role {
 /// The role of this process, if it is not to run the tests.
 pub(crate) fn role() -> Option<Role> {
     let wanted = env::var(ROLE).ok()?;
-    [Role::Contender, Role::Attacher].into_iter().find(|role| role.name() == wanted)
+    [Role::Contender, Role::Attacher, Role::Leaderless].into_iter().find(|role| role.name() == wanted)
 }
 
 /// A process with a role, killed when it goes out of scope.

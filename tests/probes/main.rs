@@ -2,8 +2,10 @@
 //! content are known.
 
 mod contention;
+mod details;
 mod diagnostics;
 mod events;
+mod follow;
 mod kinds;
 mod lifetime;
 mod machine;
@@ -73,6 +75,17 @@ fn main() -> ExitCode {
             machine::in_own_namespace(obstacles::under_lockdown_the_reason_is_told)?;
             Ok(Completion::Completed)
         }),
+        trial("probes::details_say_what_a_request_is_about", details::details_say_what_a_request_is_about),
+        trial(
+            "probes::a_verdict_that_nobody_asked_for_is_not_made_up",
+            details::a_verdict_that_nobody_asked_for_is_not_made_up,
+        ),
+        trial("probes::a_family_is_followed_from_birth", follow::a_family_is_followed_from_birth),
+        trial(
+            "probes::a_process_is_followed_until_its_last_thread_ends",
+            follow::a_process_is_followed_until_its_last_thread_ends,
+        ),
+        trial("probes::everybody_is_followed", follow::everybody_is_followed),
         trial("probes::drop_detaches", lifetime::drop_detaches),
         trial("probes::kill_while_attaching_leaves_nothing", lifetime::kill_while_attaching_leaves_nothing),
         trial("probes::kill_leaves_nothing", lifetime::kill_leaves_nothing),

@@ -78,6 +78,11 @@ impl Socket {
         self.request(RTM_NEWTCLASS, 0, device, minor, &htb_options(rate))
     }
 
+    /// Changes its rate without asking for an answer.
+    pub(crate) fn change_class_unacknowledged(&mut self, device: i32, minor: u16) -> io::Result<()> {
+        self.send(RTM_NEWTCLASS, 0, &class_body(device, minor, &htb_options(250_000)))
+    }
+
     /// Deletes it. `tc class del dev D classid 1:minor`
     pub(crate) fn delete_class(&mut self, device: i32, minor: u16) -> io::Result<()> {
         self.request(RTM_DELTCLASS, 0, device, minor, &[])

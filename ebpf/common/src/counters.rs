@@ -24,6 +24,9 @@ pub struct Counters {
     pub lost_ext_acks: u64,
     /// Requests that were begun and of which no end was seen before the same thread's next one.
     pub unmatched: u64,
+    /// Processes that a followed one started and that are not followed, because too many are. Not requests: how many of
+    /// theirs are missing is not known.
+    pub lost_processes: u64,
     /// Samples that hit the process in user mode, where there is no kernel stack.
     pub samples_user: u64,
     /// Samples in kernel mode whose stack was counted.
@@ -40,6 +43,7 @@ impl AddAssign for Counters {
         self.lost_header += other.lost_header;
         self.lost_ext_acks += other.lost_ext_acks;
         self.unmatched += other.unmatched;
+        self.lost_processes += other.lost_processes;
         self.samples_user += other.samples_user;
         self.samples_kernel += other.samples_kernel;
         self.samples_lost += other.samples_lost;
@@ -47,9 +51,9 @@ impl AddAssign for Counters {
 }
 
 const _: () = {
-    assert!(size_of::<Counters>() == 72 && align_of::<Counters>() == 8);
+    assert!(size_of::<Counters>() == 80 && align_of::<Counters>() == 8);
     assert!(offset_of!(Counters, unmatched) == 40);
-    assert!(offset_of!(Counters, samples_lost) == 64);
+    assert!(offset_of!(Counters, samples_lost) == 72);
 };
 
 #[cfg(test)]
@@ -65,6 +69,7 @@ mod tests {
             lost_header: 4,
             lost_ext_acks: 9,
             unmatched: 5,
+            lost_processes: 10,
             samples_user: 6,
             samples_kernel: 7,
             samples_lost: 8,
@@ -78,6 +83,7 @@ mod tests {
             lost_header: 8,
             lost_ext_acks: 18,
             unmatched: 10,
+            lost_processes: 20,
             samples_user: 12,
             samples_kernel: 14,
             samples_lost: 16,

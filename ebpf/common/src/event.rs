@@ -157,6 +157,77 @@ impl ExtAckEvent {
     }
 }
 
+/// What a request was about. Each part says in [`Detail::known`] whether it could be read.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Detail {
+    /// Which of the fields were read: the `KNOWN_` bits.
+    pub known: u32,
+    /// The inode of the sending socket's network namespace.
+    pub netns: u32,
+    /// `tcmsg.tcm_ifindex`
+    pub ifindex: i32,
+    /// `tcmsg.tcm_handle`
+    pub handle: u32,
+    /// `tcmsg.tcm_parent`
+    pub parent: u32,
+    /// `tcmsg.tcm_info`: of filters, priority and protocol.
+    pub info: u32,
+    /// The kernel's verdict: 0 or a negative errno.
+    pub verdict: i32,
+    /// Unused, 0.
+    pub reserved: u32,
+    /// The sending thread's name, ended by a zero.
+    pub comm: [u8; COMM_BYTES],
+    /// `TCA_KIND`, ended by a zero.
+    pub kind: [u8; KIND_BYTES],
+}
+
+/// Bytes of a kind's name, the terminating zero included (`IFNAMSIZ`, which `rtm_tca_policy` allows it, net/sched/sch_api.c).
+pub const KIND_BYTES: usize = 16;
+
+/// In [`Detail::known`]: the fields of `tcmsg`.
+pub const KNOWN_MESSAGE: u32 = 1;
+/// In [`Detail::known`]: [`Detail::kind`].
+pub const KNOWN_KIND: u32 = 1 << 1;
+/// In [`Detail::known`]: [`Detail::netns`].
+pub const KNOWN_NETNS: u32 = 1 << 2;
+/// In [`Detail::known`]: [`Detail::verdict`].
+pub const KNOWN_VERDICT: u32 = 1 << 3;
+/// In [`Detail::known`]: [`Detail::comm`].
+pub const KNOWN_COMM: u32 = 1 << 4;
+
+impl Detail {
+    /// Whether all of these `KNOWN_` bits are set.
+    #[must_use]
+    pub const fn knows(&self, bits: u32) -> bool {
+        self.known & bits == bits
+    }
+
+    /// The sending thread's name.
+    #[must_use]
+    pub fn comm(&self) -> Option<&str> {
+        self.knows(KNOWN_COMM).then(|| text(&self.comm))
+    }
+
+    /// The kind, if the message names one.
+    #[must_use]
+    pub fn kind(&self) -> Option<&str> {
+        self.knows(KNOWN_KIND).then(|| text(&self.kind))
+    }
+}
+
+/// A request and what it was about, as they come where [`Settings::details`](crate::Settings::details) asks for that: one record, so
+/// that neither is ever without the other.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct DetailedEvent {
+    /// As it comes without details.
+    pub request: RequestEvent,
+    /// What it was about.
+    pub detail: Detail,
+}
+
 /// The bytes before the first zero, as far as they are UTF-8.
 fn text(bytes: &[u8]) -> &str {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
@@ -176,8 +247,14 @@ const _: () = {
     assert!(offset_of!(RequestEvent, message_type) == 120);
     assert!(offset_of!(RequestEvent, reserved) == 132);
     assert!(size_of::<ExtAckEvent>() == 120 && align_of::<ExtAckEvent>() == 8);
-    // The reader tells the two apart by their lengths.
+    assert!(size_of::<Detail>() == 64 && align_of::<Detail>() == 4);
+    assert!(offset_of!(Detail, comm) == 32);
+    assert!(size_of::<DetailedEvent>() == 200 && align_of::<DetailedEvent>() == 8);
+    assert!(offset_of!(DetailedEvent, detail) == 136);
+    // The reader tells them apart by their lengths.
     assert!(size_of::<ExtAckEvent>() != size_of::<RequestEvent>());
+    assert!(size_of::<DetailedEvent>() != size_of::<RequestEvent>());
+    assert!(size_of::<DetailedEvent>() != size_of::<ExtAckEvent>());
 };
 
 #[cfg(test)]

@@ -13,15 +13,22 @@ mod counters;
 mod event;
 pub mod tracepoint;
 
-pub use control::{Control, Cookie, HANDSHAKE_TYPE, Offsets, PHASE_CALIBRATE, PHASE_RECORD, PHASE_SILENT};
+pub use control::{
+    Control, Cookie, FOLLOW_EVERYONE, FOLLOW_FAMILIES, FOLLOW_ONE, FOLLOWED_PROCESSES, HANDSHAKE_TYPE,
+    Offsets, PHASE_CALIBRATE, PHASE_RECORD, PHASE_SILENT, Settings, TARGET_BY_SETTINGS,
+};
 pub use counters::Counters;
 pub use event::{
-    COMM_BYTES, EXT_ACK_BYTES, ExtAckEvent, RTNL_HOLD_SEEN, RequestEvent, SECTIONS, Section,
+    COMM_BYTES, Detail, DetailedEvent, EXT_ACK_BYTES, ExtAckEvent, KIND_BYTES, KNOWN_COMM, KNOWN_KIND,
+    KNOWN_MESSAGE, KNOWN_NETNS, KNOWN_VERDICT, RTNL_HOLD_SEEN, RequestEvent, SECTIONS, Section,
     TRAFFIC_CONTROL_TYPES,
 };
 
 /// Bit of the `flags` of `lock:contention_begin` that marks a mutex (`LCB_F_MUTEX`, include/trace/events/lock.h).
 pub const LCB_F_MUTEX: u32 = 1 << 5;
+
+/// How many requests can be under way at once: two threads whose ids differ by a multiple of this share a place.
+pub const SLOTS: u32 = 8192;
 
 /// Buckets of the stack map. A bucket holds one stack, so of two stacks with one hash the second goes to the overflow map.
 pub const STACK_BUCKETS: u32 = 8192;

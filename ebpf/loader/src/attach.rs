@@ -4,12 +4,15 @@ use std::{io, path::PathBuf};
 
 use aya::{
     Btf, Ebpf,
-    programs::{FEntry, FExit, KProbe, Program, ProgramError, ProgramFd, TracePoint, kprobe::KProbeError},
+    programs::{
+        FEntry, FExit, KProbe, Program, ProgramError, ProgramFd, RawTracePoint, TracePoint,
+        kprobe::KProbeError,
+    },
 };
-use ebpf_common::{Cookie, Offsets};
+use ebpf_common::{Cookie, Offsets, Settings};
 
 use crate::{
-    attach_points::{Plan, Point, Probe, Target},
+    attach_points::{Plan, Point, Probe, Target, Wanted},
     bytes,
     error::{Error, Unavailable, one_line, with_causes},
     kind::ProbeKind,
@@ -32,8 +35,13 @@ struct Machine {
 }
 
 /// Maps and programs, not yet attached.
-pub(crate) fn load(ring_buffer_bytes: u32, cookie: Cookie, offsets: Offsets) -> Result<Ebpf, Unavailable> {
-    bytes::load(ring_buffer_bytes, cookie, offsets).map_err(|error| {
+pub(crate) fn load(
+    ring_buffer_bytes: u32,
+    cookie: Cookie,
+    offsets: Offsets,
+    settings: Settings,
+) -> Result<Ebpf, Unavailable> {
+    bytes::load(ring_buffer_bytes, cookie, offsets, settings).map_err(|error| {
         Unavailable::because(format!("the probes' maps cannot be created: {}", with_causes(&error)))
     })
 }
@@ -43,7 +51,7 @@ pub(crate) fn load(ring_buffer_bytes: u32, cookie: Cookie, offsets: Offsets) -> 
 /// # Errors
 ///
 /// What is essential cannot be attached. That is tried first, so that a kind that does not work here costs little time.
-pub(crate) fn attach(mut ebpf: Ebpf, kind: ProbeKind, in_parts: bool) -> Result<Attached, Unavailable> {
+pub(crate) fn attach(mut ebpf: Ebpf, kind: ProbeKind, wanted: Wanted) -> Result<Attached, Unavailable> {
     if kind == ProbeKind::Kprobe && !cfg!(target_arch = "x86_64") {
         return Err(Unavailable::because("the compiled kprobes read the registers of x86-64".to_owned()));
     }
@@ -54,7 +62,7 @@ pub(crate) fn attach(mut ebpf: Ebpf, kind: ProbeKind, in_parts: bool) -> Result<
             ProbeKind::Kprobe | ProbeKind::Tracepoint => Err("not needed".to_owned()),
         },
     };
-    let plan = Plan::of(kind, in_parts);
+    let plan = Plan::of(kind, wanted);
     let mut probes = Vec::new();
     let mut endpoints = Vec::new();
     for probe in &plan.essential {
@@ -126,6 +134,11 @@ impl Machine {
                     program.load().map_err(|error| one_line(&error))?;
                 }
                 program.attach(function, 0).map_err(|error| on_function(function, &error))?;
+            }
+            Target::RawTracepoint(name) => {
+                let program: &mut RawTracePoint = typed(program)?;
+                program.load().map_err(|error| one_line(&error))?;
+                program.attach(name).map_err(|error| one_line(&error))?;
             }
             Target::Tracepoint { category, name, fields } => {
                 let tracefs = self.tracefs.as_deref().map_err(|error| error.reason.clone())?;

@@ -22,6 +22,8 @@ pub(crate) enum Target {
     Kprobe(&'static str),
     /// Its end.
     Kretprobe(&'static str),
+    /// A tracepoint's arguments as the kernel passes them.
+    RawTracepoint(&'static str),
     /// A trace event, and the fields of its record that the program reads.
     Tracepoint { category: &'static str, name: &'static str, fields: &'static [Field] },
 }
@@ -63,11 +65,20 @@ pub(crate) const RTNL_UNLOCK: &str = "netdev_run_todo";
 pub(crate) const CONTENTION: [&str; 2] = ["lock:contention_begin", "lock:contention_end"];
 pub(crate) const SWITCH: &str = "sched:sched_switch";
 
+/// What of a plan can be left out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted {
+    /// What tells the parts of a request.
+    pub(crate) in_parts: bool,
+    /// What tells that a followed process has started another.
+    pub(crate) families: bool,
+}
+
 impl Plan {
-    /// What `kind` attaches. `in_parts`: also what tells the parts of a request.
-    pub(crate) fn of(kind: ProbeKind, in_parts: bool) -> Self {
+    /// What `kind` attaches.
+    pub(crate) fn of(kind: ProbeKind, Wanted { in_parts, families }: Wanted) -> Self {
         let mut optional = every_kinds();
-        let essential = match kind {
+        let mut essential = match kind {
             ProbeKind::Fexit => {
                 if in_parts {
                     optional.extend(fexit_parts());
@@ -82,6 +93,13 @@ impl Plan {
             }
             ProbeKind::Tracepoint => system_calls(),
         };
+        if families {
+            for (program, name) in
+                [("process_fork", "sched_process_fork"), ("process_exit", "sched_process_exit")]
+            {
+                essential.push(single("raw_tracepoint", name, program, Target::RawTracepoint(name)));
+            }
+        }
         Self { essential, optional }
     }
 }
@@ -220,7 +238,7 @@ mod tests {
 
     /// The functions that are traced.
     fn functions(kind: ProbeKind, in_parts: bool) -> BTreeSet<&'static str> {
-        let Plan { essential, optional } = Plan::of(kind, in_parts);
+        let Plan { essential, optional } = Plan::of(kind, Wanted { in_parts, families: false });
         let points = essential.iter().chain(&optional).flat_map(|probe| &probe.points);
         points
             .filter_map(|point| match point.to {
@@ -228,7 +246,7 @@ mod tests {
                 | Target::Fexit(function)
                 | Target::Kprobe(function)
                 | Target::Kretprobe(function) => Some(function),
-                Target::Tracepoint { .. } => None,
+                Target::RawTracepoint(_) | Target::Tracepoint { .. } => None,
             })
             .collect()
     }
@@ -245,7 +263,7 @@ mod tests {
     #[test]
     fn no_two_probes_of_a_kind_have_one_name() {
         for kind in ProbeKind::IN_ORDER_OF_PREFERENCE {
-            let Plan { essential, optional } = Plan::of(kind, true);
+            let Plan { essential, optional } = Plan::of(kind, Wanted { in_parts: true, families: false });
             let names: BTreeSet<_> = essential.iter().chain(&optional).map(|probe| &probe.name).collect();
             assert_eq!(names.len(), essential.len() + optional.len(), "{names:?}");
         }
@@ -257,6 +275,16 @@ mod tests {
             let otherwise = probe.otherwise.unwrap();
             assert_eq!(function_of(&otherwise.name), function_of(&probe.name));
             assert_eq!(otherwise.points.len(), probe.points.len());
+        }
+    }
+
+    #[test]
+    fn families_need_to_see_births_and_deaths() {
+        for kind in ProbeKind::IN_ORDER_OF_PREFERENCE {
+            let plan = Plan::of(kind, Wanted { families: true, in_parts: false });
+            for name in ["raw_tracepoint:sched_process_fork", "raw_tracepoint:sched_process_exit"] {
+                assert!(plan.essential.iter().any(|probe| probe.name == name), "{name}");
+            }
         }
     }
 

@@ -2,10 +2,11 @@
 
 use std::fs;
 
-use ebpf_common::{Cookie, Offsets};
+use ebpf_common::{Cookie, Offsets, Settings};
 
 use crate::{
     attach,
+    attach_points::Wanted,
     error::Unavailable,
     kallsyms::{self, Symbol},
     kind::ProbeKind,
@@ -75,7 +76,7 @@ pub fn capabilities() -> Vec<Capability> {
             ..Capability::new("tracefs", Support::Unsupported, &unavailable.reason)
         },
     });
-    match attach::load(Options::default().ring_buffer_bytes, Cookie::default(), Offsets::NONE) {
+    match load() {
         Ok(mut ebpf) => {
             found.push(Capability::new("BPF ring buffer and maps", Support::Supported, "created"));
             found.push(sampling(&mut ebpf));
@@ -98,15 +99,19 @@ pub fn capabilities() -> Vec<Capability> {
     found
 }
 
+fn load() -> Result<aya::Ebpf, Unavailable> {
+    let bytes = Options::default().ring_buffer_bytes;
+    attach::load(bytes, Cookie::default(), Offsets::NONE, Settings::default())
+}
+
 fn name_of(kind: ProbeKind) -> String {
     format!("{kind} probes")
 }
 
 /// A row for the kind, and one for each of its probes that cannot be had although others can.
 fn probes(kind: ProbeKind) -> Vec<Capability> {
-    let bytes = Options::default().ring_buffer_bytes;
-    let attached = attach::load(bytes, Cookie::default(), Offsets::NONE)
-        .and_then(|ebpf| attach::attach(ebpf, kind, true));
+    let wanted = Wanted { in_parts: true, families: false };
+    let attached = load().and_then(|ebpf| attach::attach(ebpf, kind, wanted));
     let probes = match attached {
         Ok(attached) => attached.probes,
         Err(Unavailable { reason, advice }) => {

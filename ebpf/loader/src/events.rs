@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use aya::maps::{MapData, RingBuf};
-use ebpf_common::{ExtAckEvent, RequestEvent};
+use ebpf_common::{Detail, DetailedEvent, ExtAckEvent, RequestEvent};
 
 /// A request in the ring buffer, with the buffer's own header.
 const EVENT_BYTES: u64 = size_of::<RequestEvent>() as u64 + 8;
@@ -25,8 +25,11 @@ impl Events {
         Self { ring, at_once, texts: Texts::default() }
     }
 
-    /// Hands each request that is ready to `each` and returns their number.
-    pub(crate) fn drain(&mut self, mut each: impl FnMut(&RequestEvent, Option<&str>)) -> u64 {
+    /// Hands each request that is ready to `each`, with the kernel's words and what it was about, and returns their number.
+    pub(crate) fn drain(
+        &mut self,
+        mut each: impl FnMut(&RequestEvent, Option<&str>, Option<&Detail>),
+    ) -> u64 {
         let mut requests = 0;
         for _ in 0..self.at_once {
             let Some(item) = self.ring.next() else { break };
@@ -34,10 +37,14 @@ impl Events {
                 requests += 1;
                 // SAFETY: as many bytes as the event has, all of which the probe wrote; any bytes are valid integers.
                 let event = unsafe { item.as_ptr().cast::<RequestEvent>().read_unaligned() };
-                match self.texts.take(&event) {
-                    Some(text) => each(&event, Some(text.text())),
-                    None => each(&event, None),
-                }
+                let text = self.texts.take(&event);
+                each(&event, text.as_ref().map(ExtAckEvent::text), None);
+            } else if item.len() == size_of::<DetailedEvent>() {
+                requests += 1;
+                // SAFETY: as above.
+                let event = unsafe { item.as_ptr().cast::<DetailedEvent>().read_unaligned() };
+                let text = self.texts.take(&event.request);
+                each(&event.request, text.as_ref().map(ExtAckEvent::text), Some(&event.detail));
             } else if item.len() == size_of::<ExtAckEvent>() {
                 // SAFETY: as above.
                 self.texts.keep(unsafe { item.as_ptr().cast::<ExtAckEvent>().read_unaligned() });

@@ -40,10 +40,12 @@ mod tracefs;
 
 pub use capabilities::{Capability, Support, capabilities};
 pub use counters::Counters;
-pub use ebpf_common::{RequestEvent, Section};
+pub use ebpf_common::{
+    Detail, KNOWN_COMM, KNOWN_KIND, KNOWN_MESSAGE, KNOWN_NETNS, KNOWN_VERDICT, RequestEvent, Section,
+};
 pub use error::{Error, Unavailable};
 pub use kind::{ProbeKind, UnknownKind};
-pub use probes::{Follow, Options, Probes};
+pub use probes::{Follow, Options, Probes, Seen};
 pub use report::{AttachReport, ProbeState};
 pub use rtnl::RtnlLock;
 pub use sampling::{KernelStack, SampleSet};

@@ -6,17 +6,21 @@ use aya::{
     programs::ProgramFd,
 };
 use aya_log::EbpfLogger;
-use ebpf_common::{Offsets, PHASE_CALIBRATE, PHASE_RECORD, RequestEvent};
+use ebpf_common::{
+    Detail, FOLLOW_EVERYONE, FOLLOW_FAMILIES, FOLLOW_ONE, Offsets, PHASE_CALIBRATE, PHASE_RECORD,
+    RequestEvent, Settings, TARGET_BY_SETTINGS,
+};
 
 use crate::{
     attach::{self, Attached},
+    attach_points::Wanted,
     bytes::{Control, ProbeCounters},
     calibration,
     counters::{self, Counters},
     error::{Error, Unavailable},
     events::Events,
     kind::ProbeKind,
-    rehearsal::{self, REQUESTS, Verdict},
+    rehearsal::{self, REQUESTS, Truth, Verdict},
     report::{AttachReport, ProbeState},
     requests::{RTM_DELTCLASS, Socket},
     rtnl::RtnlLock,
@@ -34,8 +38,10 @@ pub struct Options {
     /// Whether the parts of a request are told apart (handler, qdisc, RCU, holding RTNL). Each costs two probes a request. Tracepoints
     /// cannot.
     pub in_parts: bool,
+    /// Whether each request comes with what it was about, for [`Probes::drain_detailed`]: message, kind, sender, the kernel's verdict.
+    pub details: bool,
     /// Size of the ring buffer of events; bytes, a power of two and at least a page, else it is rounded up. It is mapped twice
-    /// into this process, so it counts twice in its resident size. An event takes 144 bytes.
+    /// into this process, so it counts twice in its resident size. An event takes 144 bytes, with details 208.
     pub ring_buffer_bytes: u32,
     /// Kernel stack samples a second and CPU; `None`: sampling is not prepared. The kernel's upper limit is
     /// `kernel.perf_event_max_sample_rate`.
@@ -50,6 +56,7 @@ impl Default for Options {
             kind: None,
             follow: Follow::ThisProcess,
             in_parts: true,
+            details: false,
             ring_buffer_bytes: 4 << 20,
             sample_hz: Some(999),
         }
@@ -63,10 +70,35 @@ pub enum Follow {
     ThisProcess,
     /// Those of another, by its id in the initial PID namespace.
     Process(u32),
+    /// Those of the processes that [`Probes::follow`] names, and of all that they start from then on, until they end. Needs BTF.
+    Families,
+    /// Those of every process.
+    Everyone,
 }
 
-/// The attached probes. They follow the traffic-control requests of one process, from any thread and in any network
-/// namespace. Dropping them detaches everything.
+impl Follow {
+    fn setting(self) -> u32 {
+        match self {
+            Self::ThisProcess | Self::Process(_) => FOLLOW_ONE,
+            Self::Families => FOLLOW_FAMILIES,
+            Self::Everyone => FOLLOW_EVERYONE,
+        }
+    }
+}
+
+/// A request as [`Probes::drain_detailed`] shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// When, how long, and where it waited.
+    pub event: &'a RequestEvent,
+    /// What the kernel said in words.
+    pub ext_ack: Option<&'a str>,
+    /// What it was about; `None` where [`Options::details`] did not ask for it.
+    pub detail: Option<&'a Detail>,
+}
+
+/// The attached probes. They follow the traffic-control requests of the processes that [`Options::follow`] says, from any thread and
+/// in any network namespace. Dropping them detaches everything.
 pub struct Probes {
     // Dropped first: the programs and their links.
     ebpf: Ebpf,
@@ -76,6 +108,8 @@ pub struct Probes {
     /// What was counted before recording began.
     before: (ebpf_common::Counters, Option<u64>),
     control: Array<MapData, Control>,
+    followed: HashMap<MapData, u32, u8>,
+    this_process: u32,
     sampler: Result<Sampler, String>,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     report: AttachReport,
@@ -153,11 +187,25 @@ impl Probes {
     ) -> Result<Self, Failure> {
         let cookie = rehearsal::cookie();
         let known = offsets.as_ref().copied().unwrap_or(Offsets::NONE);
-        let mut ebpf = attach::load(options.ring_buffer_bytes, cookie, known)?;
+        let follow = options.follow;
+        let births = [known.task_pid, known.task_tgid];
+        if follow == Follow::Families && births.contains(&Offsets::UNKNOWN) {
+            let reason = offsets.as_ref().err().map_or("BTF does not describe processes", String::as_str);
+            return Err(Unavailable::because(format!(
+                "what a process starts cannot be followed: {reason}; every process can"
+            ))
+            .into());
+        }
+        let settings = Settings { follow: follow.setting(), details: options.details.into() };
+        let mut ebpf = attach::load(options.ring_buffer_bytes, cookie, known, settings)?;
         // Taken before anything is attached, so that no diagnostic is missed. The map must outlive the loading of the programs.
         let logger =
             EbpfLogger::init(&mut ebpf).inspect_err(|error| log::warn!("probe diagnostics: {error}")).ok();
-        let Attached { mut ebpf, mut probes, endpoints } = attach::attach(ebpf, kind, options.in_parts)?;
+        let Attached { mut ebpf, mut probes, endpoints } = attach::attach(
+            ebpf,
+            kind,
+            Wanted { in_parts: options.in_parts, families: follow == Follow::Families },
+        )?;
         let sampler = match options.sample_hz {
             Some(hz) => Sampler::prepare(&mut ebpf, hz).map_err(|error| error.to_string()),
             None => Err("not asked for".to_owned()),
@@ -179,6 +227,8 @@ impl Probes {
             events: Events::new(events, options.ring_buffer_bytes),
             counters: PerCpuArray::try_from(map(&mut ebpf, "COUNTERS")?).map_err(Error::from)?,
             control: Array::try_from(map(&mut ebpf, "CONTROL")?).map_err(Error::from)?,
+            followed: HashMap::try_from(map(&mut ebpf, "FOLLOWED")?).map_err(Error::from)?,
+            this_process: 0,
             ebpf,
             endpoints,
             before: (ebpf_common::Counters::default(), None),
@@ -186,7 +236,7 @@ impl Probes {
             logger,
             report,
         };
-        probes.begin(options.follow, cookie, known.skb_portid != Offsets::UNKNOWN)?;
+        probes.begin(options.follow, cookie, known)?;
         for probe in probes.report.probes.iter().filter(|probe| !probe.attached) {
             log::info!("{}: not attached: {}", probe.name, probe.reason.as_deref().unwrap_or_default());
         }
@@ -194,12 +244,7 @@ impl Probes {
     }
 
     /// Handshake, then RTNL, then a rehearsal, then recording.
-    fn begin(
-        &mut self,
-        follow: Follow,
-        cookie: ebpf_common::Cookie,
-        reads_port_ids: bool,
-    ) -> Result<(), Failure> {
+    fn begin(&mut self, follow: Follow, cookie: ebpf_common::Cookie, known: Offsets) -> Result<(), Failure> {
         let no_socket = |error: std::io::Error| {
             Unavailable::because(format!("cannot open a netlink socket to try the probes: {error}"))
         };
@@ -210,6 +255,7 @@ impl Probes {
             let probe = self.report.probes.first().map_or("a probe", |probe| probe.name.as_str());
             return Err(Unavailable::because(format!("{probe} is attached and does not fire")).into());
         }
+        self.this_process = control.target_tgid;
         if self.report.measures_rtnl_wait() {
             self.report.rtnl_lock = match RtnlLock::from_symbols() {
                 Some(found) => found,
@@ -219,18 +265,31 @@ impl Probes {
         control.rtnl_lock = self.report.rtnl_lock.address();
         control.phase = PHASE_RECORD;
         self.set_control(control)?;
-        for (message_type, _) in REQUESTS {
-            socket.ask(message_type, ebpf_common::Cookie::default());
-        }
+        let verdicts =
+            REQUESTS.map(|(message_type, _)| socket.ask(message_type, ebpf_common::Cookie::default()));
         let mut seen = Vec::new();
-        self.drain(|event, _| seen.push(*event));
-        match rehearsal::judge(&seen, socket.port_id().map_err(no_socket)?, reads_port_ids) {
-            Verdict::Works => rehearsal::mark_silent(&mut self.report.probes, &seen),
+        self.events.drain(|event, _, detail| seen.push((*event, detail.copied())));
+        let truth = Truth {
+            port_id: (known.skb_portid != Offsets::UNKNOWN)
+                .then(|| socket.port_id().map_err(no_socket))
+                .transpose()?,
+            verdict: verdicts[0],
+            netns: rehearsal::own_netns(),
+        };
+        match rehearsal::judge(&seen, &truth) {
+            Verdict::Works => rehearsal::mark_silent(
+                &mut self.report.probes,
+                &seen.iter().map(|(event, _)| *event).collect::<Vec<_>>(),
+            ),
             Verdict::Fails(reason) => return Err(Unavailable::because(reason).into()),
             Verdict::WrongStructures(reason) => return Err(Failure::WrongStructures(reason)),
         }
-        if let Follow::Process(tgid) = follow {
-            control.target_tgid = tgid;
+        match follow {
+            Follow::ThisProcess => {}
+            Follow::Process(tgid) => control.target_tgid = tgid,
+            Follow::Families | Follow::Everyone => control.target_tgid = TARGET_BY_SETTINGS,
+        }
+        if follow != Follow::ThisProcess {
             self.set_control(control)?;
         }
         self.before = (counters::sum(&self.counters).map_err(Error::from)?, self.missed_runs());
@@ -265,7 +324,46 @@ impl Probes {
     /// Hands each request that is ready to `each`, with the text that the kernel gave to it, if any, and returns their number. Does not
     /// block, and ends even when events come as fast as they are read. To be called on a timer, every 5 ms under load.
     pub fn drain(&mut self, each: impl FnMut(&RequestEvent, Option<&str>)) -> u64 {
-        self.events.drain(each)
+        let mut each = each;
+        self.events.drain(|event, text, _| each(event, text))
+    }
+
+    /// As [`Probes::drain`], with what each request was about.
+    pub fn drain_detailed(&mut self, mut each: impl FnMut(Seen<'_>)) -> u64 {
+        self.events.drain(|event, ext_ack, detail| each(Seen { event, ext_ack, detail }))
+    }
+
+    /// This process's id in the initial PID namespace.
+    pub fn this_process(&self) -> u32 {
+        self.this_process
+    }
+
+    /// Follows a process, by its id in the initial PID namespace, and whatever it starts from now on: with [`Follow::Families`]. What
+    /// a child does is followed from its first instruction.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`] when too many are followed already, or with another [`Follow`].
+    pub fn follow(&mut self, process: u32) -> Result<(), Error> {
+        Ok(self.followed.insert(process, 0, 0)?)
+    }
+
+    /// Follows a process no longer; what it has started is still followed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`] when it was not followed.
+    pub fn unfollow(&mut self, process: u32) -> Result<(), Error> {
+        Ok(self.followed.remove(&process)?)
+    }
+
+    /// The processes that are followed with [`Follow::Families`] and have not ended.
+    pub fn followed(&self) -> Vec<u32> {
+        // A key that vanishes meanwhile makes the kernel begin anew: each is named once.
+        let mut processes: Vec<u32> = self.followed.keys().filter_map(Result::ok).collect();
+        processes.sort_unstable();
+        processes.dedup();
+        processes
     }
 
     /// What the probes counted since they were attached.
@@ -283,6 +381,7 @@ impl Probes {
             lost_header: sum.lost_header.saturating_sub(before.lost_header),
             lost_ext_acks: sum.lost_ext_acks.saturating_sub(before.lost_ext_acks),
             unmatched: sum.unmatched.saturating_sub(before.unmatched),
+            lost_processes: sum.lost_processes.saturating_sub(before.lost_processes),
             missed_runs: self
                 .missed_runs()
                 .zip(missed_before)

@@ -6,7 +6,7 @@ use std::{
     hash::{BuildHasher as _, Hasher as _},
 };
 
-use ebpf_common::{Cookie, RTNL_HOLD_SEEN, RequestEvent, Section};
+use ebpf_common::{Cookie, Detail, KNOWN_NETNS, KNOWN_VERDICT, RTNL_HOLD_SEEN, RequestEvent, Section};
 
 use crate::{
     attach_points::{RTNL_UNLOCK, function_of},
@@ -42,15 +42,47 @@ pub(crate) enum Verdict {
     WrongStructures(String),
 }
 
-pub(crate) fn judge(events: &[RequestEvent], port_id: u32, reads_port_ids: bool) -> Verdict {
-    let Some(event) = events.first() else {
+/// What is so, as far as it is known without the probes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Truth {
+    /// The sending socket's port id, where the probes read that.
+    pub(crate) port_id: Option<u32>,
+    /// The kernel's verdict on the first request.
+    pub(crate) verdict: Option<i32>,
+    /// The inode of the sending thread's network namespace.
+    pub(crate) netns: Option<u32>,
+}
+
+/// The inode of the calling thread's network namespace.
+pub(crate) fn own_netns() -> Option<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+    u32::try_from(std::fs::metadata("/proc/thread-self/ns/net").ok()?.ino()).ok()
+}
+
+pub(crate) fn judge(events: &[(RequestEvent, Option<Detail>)], truth: &Truth) -> Verdict {
+    let Some((event, detail)) = events.first() else {
         return Verdict::Fails("attached, and a request that was sent to try them gave no event".to_owned());
     };
-    if reads_port_ids && event.port_id != port_id {
-        return Verdict::WrongStructures(format!(
-            "at the offsets that BTF gives, the port id of a socket read as {} and is {port_id}",
-            event.port_id
-        ));
+    let differs = |what: &str, read: i64, is: i64| {
+        Verdict::WrongStructures(format!("at the offsets that BTF gives, {what} read as {read} and is {is}"))
+    };
+    if let Some(port_id) = truth.port_id
+        && event.port_id != port_id
+    {
+        return differs("the port id of a socket", event.port_id.into(), port_id.into());
+    }
+    let detail = detail.unwrap_or_default();
+    if let Some(netns) = truth.netns
+        && detail.knows(KNOWN_NETNS)
+        && detail.netns != netns
+    {
+        return differs("the inode of a network namespace", detail.netns.into(), netns.into());
+    }
+    if let Some(verdict) = truth.verdict
+        && detail.knows(KNOWN_VERDICT)
+        && detail.verdict != verdict
+    {
+        return differs("a verdict of the kernel", detail.verdict.into(), verdict.into());
     }
     Verdict::Works
 }
@@ -110,11 +142,24 @@ mod tests {
     }
 
     #[test]
-    fn a_port_id_that_is_another_shows_that_btf_is_wrong() {
+    fn what_is_read_otherwise_shows_that_btf_is_wrong() {
         let event = RequestEvent { port_id: 7, ..RequestEvent::default() };
-        assert!(matches!(judge(&[], 7, true), Verdict::Fails(_)));
-        assert!(matches!(judge(&[event], 7, true), Verdict::Works));
-        assert!(matches!(judge(&[event], 8, true), Verdict::WrongStructures(_)));
-        assert!(matches!(judge(&[event], 8, false), Verdict::Works));
+        let port = |port_id| Truth { port_id, ..Truth::default() };
+        assert!(matches!(judge(&[], &port(Some(7))), Verdict::Fails(_)));
+        assert!(matches!(judge(&[(event, None)], &port(Some(7))), Verdict::Works));
+        assert!(matches!(judge(&[(event, None)], &port(Some(8))), Verdict::WrongStructures(_)));
+        assert!(matches!(judge(&[(event, None)], &port(None)), Verdict::Works));
+        let truth = Truth { port_id: Some(7), verdict: Some(-19), netns: Some(5) };
+        let known = KNOWN_NETNS | KNOWN_VERDICT;
+        let detail = |known, netns, verdict| Some(Detail { known, netns, verdict, ..Detail::default() });
+        for (detail, works) in [
+            (detail(known, 5, -19), true),
+            (detail(known, 6, -19), false),
+            (detail(known, 5, 0), false),
+            (detail(0, 6, 0), true),
+        ] {
+            let verdict = judge(&[(event, detail)], &truth);
+            assert_eq!(matches!(verdict, Verdict::Works), works, "{detail:?}");
+        }
     }
 }

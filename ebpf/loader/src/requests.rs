@@ -19,6 +19,7 @@ pub(crate) const RTM_DELTFILTER: u16 = 45;
 pub(crate) const RTM_GETTFILTER: u16 = 46;
 
 const NLM_F_REQUEST: u16 = 1;
+const NLMSG_ERROR: u16 = 2;
 /// `struct nlmsghdr` and `struct tcmsg`.
 const MESSAGE_LENGTH: usize = 16 + 20;
 
@@ -56,15 +57,18 @@ impl Socket {
         if got < 0 { Err(io::Error::last_os_error()) } else { Ok(address.nl_pid) }
     }
 
-    /// Sends a request and takes the answer off the socket. What the kernel says does not matter.
-    pub(crate) fn ask(&self, message_type: u16, numbers: Cookie) {
+    /// Sends a request, takes the answer off the socket, and returns the kernel's verdict, if that is what the answer is: 0 or a
+    /// negative errno.
+    pub(crate) fn ask(&self, message_type: u16, numbers: Cookie) -> Option<i32> {
         let message = message(message_type, numbers);
         let mut answer = [0_u8; 256];
         // SAFETY: both buffers are valid for the lengths given; a null address means the kernel.
-        unsafe {
+        let length = unsafe {
             libc::sendto(self.0.as_raw_fd(), message.as_ptr().cast(), message.len(), 0, ptr::null(), 0);
-            libc::recv(self.0.as_raw_fd(), answer.as_mut_ptr().cast(), answer.len(), libc::MSG_DONTWAIT);
-        }
+            libc::recv(self.0.as_raw_fd(), answer.as_mut_ptr().cast(), answer.len(), libc::MSG_DONTWAIT)
+        };
+        let is_verdict = length >= 20 && u16::from_ne_bytes([answer[4], answer[5]]) == NLMSG_ERROR;
+        is_verdict.then(|| i32::from_ne_bytes([answer[16], answer[17], answer[18], answer[19]]))
     }
 }
 

@@ -14,9 +14,10 @@ pub(crate) fn offsets() -> Result<Offsets, String> {
     let offset = |structure, field| field_offset(&btf, structure, field);
     let known = |structure, field| offset(structure, field).unwrap_or(Offsets::UNKNOWN);
     // A message's sender is noted in the buffer's scratch space, which is a structure of its own there: `NETLINK_CB()`.
-    let skb_portid = offset("sk_buff", "cb")
-        .zip(offset("netlink_skb_parms", "portid"))
-        .map_or(Offsets::UNKNOWN, |(outer, inner)| outer + inner);
+    let sum = |outer: Option<u32>, inner: Option<u32>| {
+        outer.zip(inner).map_or(Offsets::UNKNOWN, |(outer, inner)| outer + inner)
+    };
+    let skb_portid = sum(offset("sk_buff", "cb"), offset("netlink_skb_parms", "portid"));
     let offsets = Offsets {
         mutex_owner: known("mutex", "owner"),
         task_pid: known("task_struct", "pid"),
@@ -24,6 +25,14 @@ pub(crate) fn offsets() -> Result<Offsets, String> {
         task_comm: known("task_struct", "comm"),
         skb_portid,
         socket_portid: known("netlink_sock", "portid"),
+        socket_newest: sum(offset("sock", "sk_receive_queue"), offset("sk_buff_head", "prev")),
+        socket_net: sum(offset("sock", "__sk_common"), offset("sock_common", "skc_net")),
+        net_inode: sum(offset("net", "ns"), offset("ns_common", "inum")),
+        skb_socket: known("sk_buff", "sk"),
+        skb_previous: known("sk_buff", "prev"),
+        skb_data: known("sk_buff", "data"),
+        task_signal: known("task_struct", "signal"),
+        signal_live: known("signal_struct", "live"),
     };
     if offsets == Offsets::NONE {
         return Err(format!("{KERNEL_BTF} describes none of the structures that the probes read"));

@@ -2,9 +2,9 @@
 
 use aya_ebpf::{EbpfContext, Global, helpers::bpf_get_current_pid_tgid, macros::map, maps::Array};
 use aya_log_ebpf::info;
-use ebpf_common::{Control, Cookie, HANDSHAKE_TYPE};
+use ebpf_common::{Control, Cookie, HANDSHAKE_TYPE, Settings};
 
-use crate::request::Header;
+use crate::{family, request::Header};
 
 #[map]
 static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
@@ -12,6 +12,21 @@ static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
 /// Drawn by the loader, which then sends a request with these numbers. No one else does.
 #[unsafe(no_mangle)]
 static HANDSHAKE: Global<Cookie> = Global::new(Cookie { sequence: 0, port_id: 0 });
+
+/// Set by the loader before the programs are loaded, so the verifier sees constants and drops what they exclude.
+#[unsafe(no_mangle)]
+static SETTINGS: Global<Settings> = Global::new(Settings { follow: 0, details: 0 });
+
+#[inline(always)]
+pub(crate) fn settings() -> Settings {
+    SETTINGS.load()
+}
+
+/// Whether the requests of this thread are followed. For one process this is one comparison.
+#[inline(always)]
+pub(crate) fn follows(control: &Control, current: Current) -> bool {
+    control.target_tgid == current.tgid || family::follows(control, current.tgid)
+}
 
 /// The control block, which is always there: the verifier wants to see the check nevertheless.
 #[inline(always)]

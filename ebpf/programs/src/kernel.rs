@@ -6,6 +6,8 @@ use aya_ebpf::{
 };
 use ebpf_common::{COMM_BYTES, Offsets};
 
+use crate::request::MessageHeader;
+
 /// Set by the loader before the programs are loaded, so the verifier sees constants.
 #[unsafe(no_mangle)]
 static OFFSETS: Global<Offsets> = Global::new(Offsets::NONE);
@@ -56,4 +58,68 @@ pub(crate) fn sender_of(skb: u64) -> Option<u32> {
 #[inline(always)]
 pub(crate) fn port_of(socket: u64) -> Option<u32> {
     field(socket, OFFSETS.load().socket_portid)
+}
+
+/// Thread id and process id of this `task_struct`.
+#[inline(always)]
+pub(crate) fn ids_of(task: u64) -> Option<(u32, u32)> {
+    let offsets = OFFSETS.load();
+    Some((field(task, offsets.task_pid)?, field(task, offsets.task_tgid)?))
+}
+
+/// How many threads of this `task_struct`'s process are alive. One that has begun to end is not.
+#[inline(always)]
+pub(crate) fn threads_alive(task: u64) -> Option<i32> {
+    let offsets = OFFSETS.load();
+    field(field(task, offsets.task_signal)?, offsets.signal_live)
+}
+
+/// Inode of the network namespace of this `sock`.
+#[inline(always)]
+pub(crate) fn netns_of(socket: u64) -> Option<u32> {
+    let offsets = OFFSETS.load();
+    field(field(socket, offsets.socket_net)?, offsets.net_inode)
+}
+
+/// Inode of the network namespace in which the message in this `sk_buff` is handled.
+#[inline(always)]
+pub(crate) fn netns_of_message(skb: u64) -> Option<u32> {
+    netns_of(field(skb, OFFSETS.load().skb_socket)?)
+}
+
+/// `NLMSG_ERROR`, include/uapi/linux/netlink.h: an acknowledgement, too.
+const NLMSG_ERROR: u16 = 2;
+/// `NLMSG_MIN_TYPE`: below are netlink's own.
+const NLMSG_MIN_TYPE: u16 = 16;
+/// How many answers are looked at: behind the one that is looked for there may be news that the socket has subscribed to.
+const MAX_ANSWERS: u32 = 3;
+
+/// The verdict on the request with this sequence number, from the answer that lies in the socket's queue: the newest but for news.
+/// None when there is none: it was not asked for, or somebody has taken it already.
+#[inline(always)]
+pub(crate) fn verdict_of(socket: u64, sequence: u32) -> Option<i32> {
+    let offsets = OFFSETS.load();
+    let port_id = port_of(socket)?;
+    if offsets.skb_previous == Offsets::UNKNOWN {
+        return None;
+    }
+    let mut buffer = field::<u64>(socket, offsets.socket_newest)?;
+    // The queue's head has the same two pointers at its beginning as a buffer.
+    let end = socket + u64::from(offsets.socket_newest) - u64::from(offsets.skb_previous);
+    for _ in 0..MAX_ANSWERS {
+        if buffer == end {
+            return None;
+        }
+        let data = field::<u64>(buffer, offsets.skb_data)?;
+        let answer = field::<MessageHeader>(data, 0)?;
+        if answer.sequence == sequence && answer.port_id == port_id {
+            if answer.message_type == NLMSG_ERROR {
+                return field(data, size_of::<MessageHeader>() as u32);
+            }
+            // An object: what was asked for, or the news of what was done, and neither comes with a refusal.
+            return (answer.message_type >= NLMSG_MIN_TYPE).then_some(0);
+        }
+        buffer = field(buffer, offsets.skb_previous)?;
+    }
+    None
 }

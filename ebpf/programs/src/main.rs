@@ -8,12 +8,15 @@
 //! - Begin and end of a request: [`message`] (fexit or kprobes: each message), or [`syscall`] (tracepoints: each system call).
 //! - [`sections`]: the parts of a request (fexit or kprobes).
 //! - [`contention`], [`scheduler`], [`extack`]: tracepoints that every kind uses.
+//! - [`detail`]: what a request was about, for those who want to show it; [`family`]: following more than one process.
 //! - [`sampling`]: kernel stacks of the traced process.
 
 mod contention;
 mod control;
 mod counters;
+mod detail;
 mod extack;
+mod family;
 mod kernel;
 mod message;
 mod record;

@@ -13,7 +13,7 @@ use ebpf_common::TRAFFIC_CONTROL_TYPES;
 
 use crate::{
     control::{self, Current},
-    kernel,
+    detail, kernel,
     request::{self, Header, MessageHeader},
 };
 
@@ -49,9 +49,10 @@ pub(crate) fn kretprobe_message(ctx: RetProbeContext) -> u32 {
 fn begin(ctx: &impl EbpfContext, skb: u64, header: u64) {
     let Some(control) = control::get() else { return };
     let current = Current::get();
-    if control.target_tgid != 0 && control.target_tgid != current.tgid {
+    if control.target_tgid != 0 && !control::follows(control, current) {
         return;
     }
+    let address = header;
     // SAFETY: the helper checks the address.
     let Ok(message) = (unsafe { bpf_probe_read_kernel(header as *const MessageHeader) }) else { return };
     if !TRAFFIC_CONTROL_TYPES.contains(&message.message_type) {
@@ -63,12 +64,19 @@ fn begin(ctx: &impl EbpfContext, skb: u64, header: u64) {
         return;
     }
     let port_id = kernel::sender_of(skb).unwrap_or(header.port_id);
-    request::begin(ctx, control, current, &Header { port_id, ..header }, |messages| *messages = 1);
+    request::begin(ctx, control, current, &Header { port_id, ..header }, |messages| {
+        *messages = 1;
+        if detail::on() {
+            let length = u64::from(message.length);
+            detail::note::<detail::Kernel>(current.tid, address, length, kernel::netns_of_message(skb));
+        }
+    });
 }
 
 #[inline(always)]
 fn end(ctx: &impl EbpfContext, verdict: i32) {
     if let Some(control) = control::get() {
-        request::end(ctx, control, Current::get().tid, verdict, || None);
+        let judge = |detail: &mut _, _: &_| detail::judge(detail, verdict);
+        request::end(ctx, control, Current::get().tid, verdict, || None, judge);
     }
 }

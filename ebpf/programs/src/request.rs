@@ -10,12 +10,15 @@ use aya_ebpf::{
     maps::RingBuf,
 };
 use aya_log_ebpf::warn;
-use ebpf_common::{COMM_BYTES, Control, PHASE_RECORD, RTNL_HOLD_SEEN, RequestEvent, Section};
+use ebpf_common::{
+    COMM_BYTES, Control, Detail, DetailedEvent, PHASE_RECORD, RTNL_HOLD_SEEN, RequestEvent, Section,
+};
 use slot::{Claim, Slot};
 
 use crate::{
     control::Current,
     counters::count,
+    detail,
     kernel::{self, Holder},
 };
 
@@ -30,8 +33,8 @@ pub(crate) struct MessageHeader {
     pub(crate) length: u32,
     pub(crate) message_type: u16,
     flags: u16,
-    sequence: u32,
-    port_id: u32,
+    pub(crate) sequence: u32,
+    pub(crate) port_id: u32,
 }
 
 /// What a request says about itself.
@@ -57,15 +60,16 @@ fn now() -> u64 {
     unsafe { bpf_ktime_get_ns() }
 }
 
-/// The current thread begins a request. `count` is given the place for the number of its messages: memory of a map, whose
-/// values the verifier does not follow, so that a loop that counts there does not multiply what it has to look at.
+/// The current thread begins a request. `describe` is called when it has its slot, and is given the place for the number of its
+/// messages: memory of a map, whose values the verifier does not follow, so that a loop that counts there does not multiply
+/// what it has to look at.
 #[inline(always)]
 pub(crate) fn begin(
     ctx: &impl EbpfContext,
     control: &Control,
     current: Current,
     header: &Header,
-    count_messages: impl FnOnce(&mut u16),
+    describe: impl FnOnce(&mut u16),
 ) {
     let (slot, claim) = slot::claim(current.tid);
     let recording = control.phase == PHASE_RECORD;
@@ -93,7 +97,7 @@ pub(crate) fn begin(
     slot.event.tid = current.tid;
     slot.event.message_type = header.message_type;
     slot.event.flags = header.flags;
-    count_messages(&mut slot.event.messages);
+    describe(&mut slot.event.messages);
     // Last, so that the probe's own work is not counted to the request.
     slot.event.start_ns = now();
 }
@@ -208,7 +212,7 @@ pub(crate) fn identity(tid: u32) -> Option<(u64, u32)> {
 }
 
 /// Thread `tid` ends its request, if it is in one. `port_id` reads the sending socket's, where only the end knows the socket; it is
-/// asked when the sender left it out of its message.
+/// asked when the sender left it out of its message. `complete` adds to the detail what only the end knows.
 #[inline(always)]
 pub(crate) fn end(
     ctx: &impl EbpfContext,
@@ -216,6 +220,7 @@ pub(crate) fn end(
     tid: u32,
     result: i32,
     port_id: impl FnOnce() -> Option<u32>,
+    complete: impl FnOnce(&mut Detail, &RequestEvent),
 ) {
     let Some(slot) = slot::find(tid) else { return };
     // First, so that the probe's own work is not counted to the request.
@@ -228,12 +233,48 @@ pub(crate) fn end(
         event.port_id = port_id().unwrap_or(0);
     }
     if control.phase == PHASE_RECORD {
-        // Copied by the kernel, straight from the slot.
-        if EVENTS.output::<RequestEvent>(&*event, u64::from(BPF_RB_NO_WAKEUP)).is_ok() {
+        let emitted = match detail::on().then(|| detail::at(tid)).flatten() {
+            Some(detail) => {
+                complete(detail, event);
+                emit_detailed(event, detail)
+            }
+            // Copied by the kernel, straight from the slot.
+            None => EVENTS.output::<RequestEvent>(&*event, u64::from(BPF_RB_NO_WAKEUP)).is_ok(),
+        };
+        if emitted {
             count(|c| &mut c.emitted);
         } else if count(|c| &mut c.lost_ring_full) == 0 {
             warn!(ctx, "the ring buffer is full: events are being lost");
         }
     }
     slot::release(slot);
+}
+
+/// One record of both. Word by word: see `Slot::forget`.
+#[inline(always)]
+fn emit_detailed(event: &RequestEvent, detail: &Detail) -> bool {
+    const WORD: usize = size_of::<u32>();
+    let Some(mut entry) = EVENTS.reserve::<DetailedEvent>(0) else { return false };
+    let to = entry.as_mut_ptr().cast::<u32>();
+    let (event, detail) =
+        (core::ptr::from_ref(event).cast::<u32>(), core::ptr::from_ref(detail).cast::<u32>());
+    const EVENT_WORDS: usize = size_of::<RequestEvent>() / WORD;
+    for word in 0..EVENT_WORDS {
+        // SAFETY: within both, aligned.
+        unsafe { to.add(word).write_volatile(event.add(word).read_volatile()) };
+    }
+    for word in 0..size_of::<Detail>() / WORD {
+        // SAFETY: as above: the detail begins where the event ends, which ebpf-common asserts.
+        unsafe { to.add(EVENT_WORDS + word).write_volatile(detail.add(word).read_volatile()) };
+    }
+    entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+    true
+}
+
+/// What thread `tid` sent was no request: it went elsewhere.
+#[inline(always)]
+pub(crate) fn abandon(tid: u32) {
+    if let Some(slot) = slot::find(tid) {
+        slot::release(slot);
+    }
 }

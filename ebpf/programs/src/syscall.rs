@@ -6,14 +6,14 @@
 use aya_ebpf::{helpers::bpf_probe_read_user, macros::tracepoint, programs::TracePointContext};
 use aya_log_ebpf::warn;
 use ebpf_common::{
-    Control, PHASE_RECORD, TRAFFIC_CONTROL_TYPES,
+    Control, Detail, FOLLOW_ONE, PHASE_RECORD, RequestEvent, TRAFFIC_CONTROL_TYPES,
     tracepoint::{sock_send_length, sys_enter_sendmsg, sys_enter_sendto, sys_exit_sendmsg, sys_exit_sendto},
 };
 
 use crate::{
     control::{self, Current},
     counters::count,
-    kernel, record,
+    detail, kernel, record,
     request::{self, Header, MessageHeader},
 };
 
@@ -47,7 +47,7 @@ struct Segment {
 pub(crate) fn enter_sendto(ctx: TracePointContext) -> u32 {
     let Some(control) = control::get() else { return 0 };
     let current = Current::get();
-    if control.target_tgid == 0 || control.target_tgid == current.tgid {
+    if control.target_tgid == 0 || control::follows(control, current) {
         let base = record::read_u64(&ctx, &sys_enter_sendto::BUFF);
         let length = record::read_u64(&ctx, &sys_enter_sendto::LEN);
         begin(&ctx, control, current, Segment { base, length }, true);
@@ -59,7 +59,7 @@ pub(crate) fn enter_sendto(ctx: TracePointContext) -> u32 {
 pub(crate) fn enter_sendmsg(ctx: TracePointContext) -> u32 {
     let Some(control) = control::get() else { return 0 };
     let current = Current::get();
-    if control.target_tgid != 0 && control.target_tgid != current.tgid {
+    if control.target_tgid != 0 && !control::follows(control, current) {
         return 0;
     }
     let message = record::read_u64(&ctx, &sys_enter_sendmsg::MSG) as *const SocketMessage;
@@ -106,6 +106,12 @@ fn begin(ctx: &TracePointContext, control: &Control, current: Current, buffer: S
         } else {
             count_messages(buffer, messages);
         }
+        if detail::on() {
+            let length = u64::from(message.length);
+            let length = if length < buffer.length { length } else { buffer.length };
+            // The socket is known at the end only.
+            detail::note::<detail::User>(current.tid, buffer.base, length, None);
+        }
     });
 }
 
@@ -144,7 +150,22 @@ pub(crate) fn sent(ctx: TracePointContext) -> u32 {
         #[expect(clippy::cast_possible_wrap, reason = "it is an int")]
         let result = record::read_u32(&ctx, &sock_send_length::RET) as i32;
         let socket = record::read_u64(&ctx, &sock_send_length::SK);
-        request::end(&ctx, control, Current::get().tid, result, || kernel::port_of(socket));
+        let complete = |detail: &mut Detail, event: &RequestEvent| {
+            if let Some(netns) = kernel::netns_of(socket) {
+                detail::place(detail, netns);
+            }
+            if result < 0 {
+                detail::judge(detail, result);
+            } else if event.messages == 1
+                && let Some(verdict) = kernel::verdict_of(socket, event.sequence)
+            {
+                detail::judge(detail, verdict);
+            }
+        };
+        request::end(&ctx, control, Current::get().tid, result, || kernel::port_of(socket), complete);
+    } else if control::settings().follow != FOLLOW_ONE {
+        // Whoever sends what looks like a request to somebody else is no sender of requests.
+        request::abandon(Current::get().tid);
     }
     0
 }
@@ -163,7 +184,13 @@ pub(crate) fn exit_sendmsg(ctx: TracePointContext) -> u32 {
 fn exit(ctx: &TracePointContext, returned: u64) -> u32 {
     if let Some(control) = control::get() {
         #[expect(clippy::cast_possible_truncation, reason = "these system calls return an int")]
-        request::end(ctx, control, Current::get().tid, returned as i32, || None);
+        let returned = returned as i32;
+        let complete = |detail: &mut Detail, _: &RequestEvent| {
+            if returned < 0 {
+                detail::judge(detail, returned);
+            }
+        };
+        request::end(ctx, control, Current::get().tid, returned, || None, complete);
     }
     0
 }

@@ -9,9 +9,7 @@ use core::{
 };
 
 use aya_ebpf::{macros::map, maps::Array};
-use ebpf_common::{RequestEvent, SECTIONS};
-
-const SLOTS: u32 = 8192;
+use ebpf_common::{RequestEvent, SECTIONS, SLOTS};
 
 /// An open request of one thread. Only that thread's system call and the scheduler, when it switches that thread, touch the
 /// fields, so only claiming needs to be atomic. 256 bytes keep neighbouring threads off each other's cache lines.
