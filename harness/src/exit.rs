@@ -24,6 +24,10 @@ pub enum Exit {
     Refused = 8,
     /// The kernel refused a change, and what stands is neither what was before nor what is to be (`tc apply`).
     HalfApplied = 9,
+    /// The command that is to be observed is not executable (`trace`).
+    NotExecutable = 126,
+    /// The command that is to be observed is not there (`trace`).
+    NotFound = 127,
     /// A signal ended the run.
     Interrupted = 130,
 }
@@ -54,7 +58,7 @@ impl Failure {
         Self { exit: Exit::Environment, message: message.into() }
     }
 
-    /// The kernel did not take a change.
+    /// The kernel did not take a change, or a command could not be started.
     pub fn refused(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into() }
     }

@@ -2,7 +2,7 @@
 //! where each request spent its time, and holds the result against a budget.
 //!
 //! A folder is a role: [`cli`] parses, [`session`] orchestrates, [`workload`] yields requests, [`load`]
-//! times them, [`record`] keeps figures, [`profile`] stacks, [`budget`] judges, [`report`] renders and
+//! times them, [`record`] keeps figures, [`profile`] stacks, [`observe`] follows other programs, [`budget`] judges, [`report`] renders and
 //! [`store`] saves. Only `session` knows all of them.
 
 pub mod budget;
@@ -11,6 +11,7 @@ pub mod environment;
 pub mod exit;
 pub mod isolation;
 pub mod load;
+pub mod observe;
 pub mod overhead;
 pub mod plan;
 pub mod probes;

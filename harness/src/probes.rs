@@ -35,7 +35,8 @@ impl Choice {
         }
     }
 
-    fn kind(self) -> Option<ProbeKind> {
+    /// The kind that was chosen, if one was.
+    pub fn kind(self) -> Option<ProbeKind> {
         match self {
             Self::Fexit => Some(ProbeKind::Fexit),
             Self::Kprobe => Some(ProbeKind::Kprobe),

@@ -6,6 +6,7 @@ mod overhead;
 mod progress;
 mod schema;
 mod tc;
+mod trace;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::panic::catch_unwind;
@@ -54,6 +55,9 @@ enum Command {
     /// Bring a tree of qdiscs, classes and filters about, or say how the kernel differs from it
     #[command(subcommand)]
     Tc(tc::Command),
+    /// Show what any program asks of traffic control, a line for each request, live
+    #[command(after_help = trace::AFTER_HELP)]
+    Trace(trace::Arguments),
     /// Print the JSON Schema of result.json
     Schema,
 }
@@ -72,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Overhead(arguments) => overhead::run(&arguments),
         Command::OverheadLoad(arguments) => overhead::serve(&arguments),
         Command::Tc(command) => tc::run(&command),
+        Command::Trace(arguments) => trace::run(&arguments),
         Command::Schema => schema::run(),
     })
     // The panic's own message is on stderr already.

@@ -18,12 +18,12 @@ use crate::report::model::Percentiles;
 const SIGNIFICANT_DIGITS: u8 = 3;
 
 /// A histogram of nanoseconds that grows with its largest value.
-fn nanoseconds<C: Counter>() -> Histogram<C> {
+pub(crate) fn nanoseconds<C: Counter>() -> Histogram<C> {
     Histogram::new(SIGNIFICANT_DIGITS).expect("three digits are within HdrHistogram's 0 to 5")
 }
 
 /// Records a value; the histogram grows to hold it.
-fn record<C: Counter>(histogram: &mut Histogram<C>, nanos: u64) {
+pub(crate) fn record<C: Counter>(histogram: &mut Histogram<C>, nanos: u64) {
     histogram.record(nanos).expect("an auto-resizing histogram takes any value");
 }
 
