@@ -18,6 +18,7 @@ mod schema;
 mod signals;
 mod streams;
 mod tc;
+mod trace;
 mod verdict;
 
 use std::process::ExitCode;
@@ -29,13 +30,13 @@ use support::{Need, Skip, in_namespace, require};
 const NEEDS: [Need; 4] = [Need::Root, Need::Program("ip"), Need::Program("tc"), Need::Htb];
 
 fn main() -> ExitCode {
-    if let Some(exit) = rtnl::as_hammer() {
+    if let Some(exit) = rtnl::as_hammer().or_else(trace::as_sender) {
         return exit;
     }
     let mut arguments = Arguments::from_args();
     // What they measure, and the host that they compare, is the same for all of them.
     arguments.test_threads = Some(1);
-    let trials = anywhere().into_iter().chain(watched()).collect();
+    let trials = anywhere().into_iter().chain(watched()).chain(traced()).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -144,6 +145,89 @@ fn watched() -> Vec<Trial> {
         .iter()
         .map(|&(name, cpus, test)| Trial::ignorable_test(name, move || run_watched(cpus, test)))
         .collect()
+}
+
+/// Tests of `qdiscope trace`.
+fn traced() -> Vec<Trial> {
+    let tests: &[(&str, &'static [Need], usize, Test)] = &[
+        ("trace::a_batch_is_told_command_by_command", &[], 1, trace::a_batch_is_told_command_by_command),
+        ("trace::a_line_is_for_people", &[], 1, trace::a_line_is_for_people),
+        ("trace::no_child_is_missed", &[], 1, trace::no_child_is_missed),
+        (
+            "trace::what_the_command_gets_is_what_it_would_have_had",
+            &[],
+            1,
+            trace::what_the_command_gets_is_what_it_would_have_had,
+        ),
+        ("trace::how_the_command_ends_is_passed_on", &[], 1, trace::how_the_command_ends_is_passed_on),
+        ("trace::a_signal_is_the_commands", &[], 1, trace::a_signal_is_the_commands),
+        (
+            "trace::what_goes_on_in_the_background_is_followed",
+            &[],
+            1,
+            trace::what_goes_on_in_the_background_is_followed,
+        ),
+        (
+            "trace::a_running_process_is_followed_with_its_children",
+            &[],
+            1,
+            trace::a_running_process_is_followed_with_its_children,
+        ),
+        ("trace::who_says_nothing_is_not_waited_for", &[], 1, trace::who_says_nothing_is_not_waited_for),
+        (
+            "trace::everybody_is_followed_unless_one_is_named",
+            &[],
+            1,
+            trace::everybody_is_followed_unless_one_is_named,
+        ),
+        ("trace::filters_hold_back", &[], 1, trace::filters_hold_back),
+        ("trace::a_flood_is_shown_or_counted", &[], 1, trace::a_flood_is_shown_or_counted),
+        ("trace::a_reader_that_sleeps_stops_nobody", &[], 1, trace::a_reader_that_sleeps_stops_nobody),
+        ("trace::a_reader_that_leaves_stops_nobody", &[], 1, trace::a_reader_that_leaves_stops_nobody),
+        ("trace::a_full_disk_is_told_and_stops_nobody", &[], 1, trace::a_full_disk_is_told_and_stops_nobody),
+        (
+            "trace::names_are_those_of_the_senders_namespace",
+            trace::NAMESPACES,
+            1,
+            trace::names_are_those_of_the_senders_namespace,
+        ),
+        (
+            "trace::a_stripped_static_binary_is_seen",
+            trace::COMPILER,
+            1,
+            trace::a_stripped_static_binary_is_seen,
+        ),
+        (
+            "trace::killing_the_trace_leaves_the_command_alone",
+            &[],
+            1,
+            trace::killing_the_trace_leaves_the_command_alone,
+        ),
+        (
+            "trace::a_command_is_followed_in_a_container",
+            trace::NAMESPACES,
+            1,
+            trace::a_command_is_followed_in_a_container,
+        ),
+        ("trace::who_held_rtnl_is_named", &[], 2, trace::who_held_rtnl_is_named),
+    ];
+    let mut trials: Vec<_> = tests
+        .iter()
+        .map(|&(name, needs, cpus, test)| {
+            Trial::ignorable_test(name, move || match require(needs) {
+                Ok(()) => run_watched(cpus, test),
+                Err(skip) => skip.into_result(),
+            })
+        })
+        .collect();
+    trials.push(Trial::ignorable_test(
+        "trace::a_pyroute2_script_is_seen",
+        || match trace::without_pyroute2() {
+            None => run_watched(1, trace::a_pyroute2_script_is_seen),
+            Some(skip) => skip.into_result(),
+        },
+    ));
+    trials
 }
 
 fn run_watched(cpus: usize, test: Test) -> Result<Completion, Failed> {

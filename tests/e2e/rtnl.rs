@@ -73,15 +73,22 @@ fn hammer() -> Result<std::convert::Infallible, Failed> {
 }
 
 /// Another process, in another namespace, that is killed when it goes out of scope.
-struct Hammer(Child);
+pub(crate) struct Hammer(Child);
 
 impl Hammer {
-    fn start() -> Result<Self, Failed> {
+    pub(crate) fn start() -> Result<Self, Failed> {
         let mut hammer =
             Self(Command::new(env::current_exe()?).env(HAMMER, "1").stdout(Stdio::piped()).spawn()?);
         // It says so when its classes stand.
         hammer.0.stdout.as_mut().ok_or("no pipe")?.read_exact(&mut [0])?;
         Ok(hammer)
+    }
+}
+
+impl Hammer {
+    /// The process's id.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
     }
 }
 

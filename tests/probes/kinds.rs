@@ -9,6 +9,8 @@ use crate::{
 };
 
 pub(crate) fn the_kind_that_must_be_is_chosen() -> Result<(), Failed> {
+    // Brings the module of HTB, whose functions are looked for.
+    device_with_htb()?;
     let probes = Probes::attach(&Options::default())?;
     let report = probes.report();
     let Some(expected) = machine::expected_kind()? else {

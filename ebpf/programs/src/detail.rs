@@ -11,7 +11,7 @@ use ebpf_common::{
     Detail, KIND_BYTES, KNOWN_COMM, KNOWN_KIND, KNOWN_MESSAGE, KNOWN_NETNS, KNOWN_VERDICT, SLOTS,
 };
 
-use crate::{control, request::MessageHeader};
+use crate::control;
 
 /// The detail of the request in the slot of the same number, whose owner alone touches it. The loader sets the size: one when
 /// nobody asks.
@@ -101,9 +101,17 @@ pub(crate) fn at(tid: u32) -> Option<&'static mut Detail> {
     DETAILS.get_ptr_mut(tid & (SLOTS - 1)).map(|detail| unsafe { &mut *detail })
 }
 
-/// Notes what thread `tid` asks for, in a message at this address of which so many bytes may be read.
+/// What follows a message's header.
+#[derive(Clone, Copy)]
+pub(crate) struct Body {
+    pub(crate) address: u64,
+    /// So many bytes of it may be read.
+    pub(crate) length: u64,
+}
+
+/// Notes what thread `tid` asks for.
 #[inline(always)]
-pub(crate) fn note<M: Memory>(tid: u32, message: u64, length: u64, netns: Option<u32>) {
+pub(crate) fn note<M: Memory>(tid: u32, body: Body, netns: Option<u32>) {
     let Some(detail) = at(tid) else { return };
     forget(detail);
     let mut known = 0;
@@ -115,17 +123,15 @@ pub(crate) fn note<M: Memory>(tid: u32, message: u64, length: u64, netns: Option
     if unsafe { generated::bpf_get_current_comm(detail.comm.as_mut_ptr().cast(), 16) } == 0 {
         known |= KNOWN_COMM;
     }
-    const HEADER: u64 = size_of::<MessageHeader>() as u64;
-    const ATTRIBUTES: u64 = HEADER + size_of::<TrafficControlMessage>() as u64;
-    if length >= ATTRIBUTES
-        && let Some(body) = M::read::<TrafficControlMessage>(message + HEADER)
+    if body.length >= size_of::<TrafficControlMessage>() as u64
+        && let Some(message) = M::read::<TrafficControlMessage>(body.address)
     {
-        detail.ifindex = body.ifindex;
-        detail.handle = body.handle;
-        detail.parent = body.parent;
-        detail.info = body.info;
+        detail.ifindex = message.ifindex;
+        detail.handle = message.handle;
+        detail.parent = message.parent;
+        detail.info = message.info;
         known |= KNOWN_MESSAGE;
-        if kind::<M>(message, ATTRIBUTES, length, &mut detail.kind) {
+        if kind::<M>(body, &mut detail.kind) {
             known |= KNOWN_KIND;
         }
     }
@@ -133,13 +139,14 @@ pub(crate) fn note<M: Memory>(tid: u32, message: u64, length: u64, netns: Option
 }
 
 #[inline(always)]
-fn kind<M: Memory>(message: u64, first: u64, length: u64, into: &mut [u8; KIND_BYTES]) -> bool {
-    let mut at = first;
+fn kind<M: Memory>(body: Body, into: &mut [u8; KIND_BYTES]) -> bool {
+    let Body { address, length } = body;
+    let mut at = size_of::<TrafficControlMessage>() as u64;
     for _ in 0..MAX_ATTRIBUTES {
         if at + size_of::<Attribute>() as u64 > length {
             return false;
         }
-        let Some(attribute) = M::read::<Attribute>(message + at) else { return false };
+        let Some(attribute) = M::read::<Attribute>(address + at) else { return false };
         let whole = u64::from(attribute.length);
         if whole < size_of::<Attribute>() as u64 || at + whole > length {
             return false;
@@ -148,7 +155,7 @@ fn kind<M: Memory>(message: u64, first: u64, length: u64, into: &mut [u8; KIND_B
             let text = u32::from(attribute.length) - size_of::<Attribute>() as u32;
             // The last byte stays zero.
             let text = if text > 15 { 15 } else { text };
-            return M::read_bytes(message + at + size_of::<Attribute>() as u64, into, text);
+            return M::read_bytes(address + at + size_of::<Attribute>() as u64, into, text);
         }
         at += (whole + 3) & !3;
     }

@@ -89,6 +89,8 @@ pub(crate) fn netns_of_message(skb: u64) -> Option<u32> {
 
 /// `NLMSG_ERROR`, include/uapi/linux/netlink.h: an acknowledgement, too.
 const NLMSG_ERROR: u16 = 2;
+/// `NLMSG_DONE`: the end of a list, and how that went.
+const NLMSG_DONE: u16 = 3;
 /// `NLMSG_MIN_TYPE`: below are netlink's own.
 const NLMSG_MIN_TYPE: u16 = 16;
 /// How many answers are looked at: behind the one that is looked for there may be news that the socket has subscribed to.
@@ -115,6 +117,10 @@ pub(crate) fn verdict_of(socket: u64, sequence: u32) -> Option<i32> {
         if answer.sequence == sequence && answer.port_id == port_id {
             if answer.message_type == NLMSG_ERROR {
                 return field(data, size_of::<MessageHeader>() as u32);
+            }
+            if answer.message_type == NLMSG_DONE {
+                let result = field::<i32>(data, size_of::<MessageHeader>() as u32)?;
+                return Some(if result < 0 { result } else { 0 });
             }
             // An object: what was asked for, or the news of what was done, and neither comes with a refusal.
             return (answer.message_type >= NLMSG_MIN_TYPE).then_some(0);

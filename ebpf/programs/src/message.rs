@@ -67,8 +67,11 @@ fn begin(ctx: &impl EbpfContext, skb: u64, header: u64) {
     request::begin(ctx, control, current, &Header { port_id, ..header }, |messages| {
         *messages = 1;
         if detail::on() {
-            let length = u64::from(message.length);
-            detail::note::<detail::Kernel>(current.tid, address, length, kernel::netns_of_message(skb));
+            const HEADER: u64 = size_of::<MessageHeader>() as u64;
+            // The kernel has checked that it is no shorter.
+            let length = u64::from(message.length).wrapping_sub(HEADER);
+            let body = detail::Body { address: address + HEADER, length };
+            detail::note::<detail::Kernel>(current.tid, body, kernel::netns_of_message(skb));
         }
     });
 }

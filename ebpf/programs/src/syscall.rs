@@ -43,6 +43,39 @@ struct Segment {
     length: u64,
 }
 
+/// What is sent, as far as it is looked at.
+#[derive(Clone, Copy)]
+struct Sent {
+    first: Segment,
+    /// Where the message goes on when its header is a segment by itself: so `tc` asks for lists (`rtnl_dump_request()`, iproute2).
+    rest: Option<Segment>,
+    /// There is nothing else.
+    whole: bool,
+}
+
+impl Sent {
+    /// How long the first message may be at most, as far as that is known.
+    #[inline(always)]
+    fn length(&self) -> Option<u64> {
+        let rest = self.rest.map_or(0, |rest| rest.length);
+        self.whole.then(|| self.first.length + rest)
+    }
+
+    /// What follows the header of the first message, which is so long.
+    #[inline(always)]
+    fn body(&self, message_length: u32) -> detail::Body {
+        const HEADER: u64 = size_of::<MessageHeader>() as u64;
+        let mut address = self.first.base + HEADER;
+        let mut length = self.first.length - HEADER;
+        if let Some(rest) = self.rest {
+            address = rest.base;
+            length = rest.length;
+        }
+        let said = u64::from(message_length) - HEADER;
+        detail::Body { address, length: if said < length { said } else { length } }
+    }
+}
+
 #[tracepoint]
 pub(crate) fn enter_sendto(ctx: TracePointContext) -> u32 {
     let Some(control) = control::get() else { return 0 };
@@ -50,7 +83,8 @@ pub(crate) fn enter_sendto(ctx: TracePointContext) -> u32 {
     if control.target_tgid == 0 || control::follows(control, current) {
         let base = record::read_u64(&ctx, &sys_enter_sendto::BUFF);
         let length = record::read_u64(&ctx, &sys_enter_sendto::LEN);
-        begin(&ctx, control, current, Segment { base, length }, true);
+        let sent = Sent { first: Segment { base, length }, rest: None, whole: true };
+        begin(&ctx, control, current, sent);
     }
     0
 }
@@ -68,27 +102,36 @@ pub(crate) fn enter_sendmsg(ctx: TracePointContext) -> u32 {
     if message.segment_count == 0 {
         return 0;
     }
+    let segments = message.segments as *const Segment;
     // SAFETY: as above.
-    let Ok(first) = (unsafe { bpf_probe_read_user(message.segments as *const Segment) }) else { return 0 };
-    begin(&ctx, control, current, first, message.segment_count == 1);
+    let Ok(first) = (unsafe { bpf_probe_read_user(segments) }) else { return 0 };
+    let mut rest = None;
+    if message.segment_count == 2 && first.length == size_of::<MessageHeader>() as u64 {
+        // SAFETY: as above; the second of two.
+        rest = unsafe { bpf_probe_read_user(segments.wrapping_add(1)) }.ok();
+    }
+    let whole = message.segment_count == 1 || rest.is_some();
+    begin(&ctx, control, current, Sent { first, rest, whole });
     0
 }
 
 #[inline(always)]
-fn begin(ctx: &TracePointContext, control: &Control, current: Current, buffer: Segment, whole: bool) {
-    if buffer.length < size_of::<MessageHeader>() as u64 {
+fn begin(ctx: &TracePointContext, control: &Control, current: Current, sent: Sent) {
+    let first = sent.first;
+    if first.length < size_of::<MessageHeader>() as u64 {
         return;
     }
     // SAFETY: the helper checks the address and reports what it cannot read.
-    let Ok(message) = (unsafe { bpf_probe_read_user(buffer.base as *const MessageHeader) }) else {
+    let Ok(message) = (unsafe { bpf_probe_read_user(first.base as *const MessageHeader) }) else {
         if control.phase == PHASE_RECORD && count(|c| &mut c.lost_header) == 0 {
             warn!(ctx, "thread {}: the first 16 bytes of a send could not be read", current.tid);
         }
         return;
     };
     // With several segments, the first may end within the message.
+    let whole = sent.length();
     if !TRAFFIC_CONTROL_TYPES.contains(&message.message_type)
-        || (whole && u64::from(message.length) > buffer.length)
+        || whole.is_some_and(|length| u64::from(message.length) > length)
         || (message.length as usize) < size_of::<MessageHeader>()
     {
         return;
@@ -99,18 +142,14 @@ fn begin(ctx: &TracePointContext, control: &Control, current: Current, buffer: S
         return;
     }
     request::begin(ctx, control, current, &header, |messages| {
-        if !whole {
-            *messages = 0;
-        } else if aligned(message.length) >= buffer.length {
-            *messages = 1;
-        } else {
-            count_messages(buffer, messages);
+        match whole {
+            Some(length) if aligned(message.length) >= length => *messages = 1,
+            Some(_) if sent.rest.is_none() => count_messages(first, messages),
+            _ => *messages = 0,
         }
         if detail::on() {
-            let length = u64::from(message.length);
-            let length = if length < buffer.length { length } else { buffer.length };
             // The socket is known at the end only.
-            detail::note::<detail::User>(current.tid, buffer.base, length, None);
+            detail::note::<detail::User>(current.tid, sent.body(message.length), None);
         }
     });
 }

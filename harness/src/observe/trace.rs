@@ -240,10 +240,10 @@ impl Watch<'_> {
         }
     }
 
-    /// Takes what the probes have, as far as there is room for its lines.
-    fn read(&mut self) -> u64 {
+    /// Takes what the probes have, unless there is no room for its lines. Returns how many requests these were.
+    fn read(&mut self) -> Option<u64> {
         if !self.sink.has_room() {
-            return 0;
+            return None;
         }
         let Self { trace, probes, measures, devices, sink, summary } = self;
         let clock = Clock::now();
@@ -263,7 +263,7 @@ impl Watch<'_> {
             }
         });
         probes.flush_diagnostics();
-        read
+        Some(read)
     }
 
     /// Reads and writes what is still there, unless it cannot be written.
@@ -271,8 +271,12 @@ impl Watch<'_> {
         loop {
             let read = self.read();
             match self.sink.flush() {
-                State::Open if self.sink.is_empty() && (read == 0 || !self.is_over()) => return None,
-                State::Open => {}
+                State::Open => {
+                    let all_is_read = read.is_some_and(|read| read == 0 || !self.is_over());
+                    if all_is_read && self.sink.is_empty() {
+                        return None;
+                    }
+                }
                 State::Closed => return Some(Reason::Unread(None)),
                 State::Failed(error) => return Some(Reason::Unread(Some(error))),
             }
