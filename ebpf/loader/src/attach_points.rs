@@ -70,13 +70,15 @@ pub(crate) const SWITCH: &str = "sched:sched_switch";
 pub(crate) struct Wanted {
     /// What tells the parts of a request.
     pub(crate) in_parts: bool,
-    /// What tells that a followed process has started another.
-    pub(crate) families: bool,
+    /// What tells that a process has started another.
+    pub(crate) births: bool,
+    /// What tells that a thread has ended.
+    pub(crate) deaths: bool,
 }
 
 impl Plan {
     /// What `kind` attaches.
-    pub(crate) fn of(kind: ProbeKind, Wanted { in_parts, families }: Wanted) -> Self {
+    pub(crate) fn of(kind: ProbeKind, Wanted { in_parts, births, deaths }: Wanted) -> Self {
         let mut optional = every_kinds();
         let mut essential = match kind {
             ProbeKind::Fexit => {
@@ -93,10 +95,10 @@ impl Plan {
             }
             ProbeKind::Tracepoint => system_calls(),
         };
-        if families {
-            for (program, name) in
-                [("process_fork", "sched_process_fork"), ("process_exit", "sched_process_exit")]
-            {
+        for (wanted, program, name) in
+            [(births, "process_fork", "sched_process_fork"), (deaths, "process_exit", "sched_process_exit")]
+        {
+            if wanted {
                 essential.push(single("raw_tracepoint", name, program, Target::RawTracepoint(name)));
             }
         }
@@ -238,7 +240,7 @@ mod tests {
 
     /// The functions that are traced.
     fn functions(kind: ProbeKind, in_parts: bool) -> BTreeSet<&'static str> {
-        let Plan { essential, optional } = Plan::of(kind, Wanted { in_parts, families: false });
+        let Plan { essential, optional } = Plan::of(kind, Wanted { in_parts, ..Wanted::default() });
         let points = essential.iter().chain(&optional).flat_map(|probe| &probe.points);
         points
             .filter_map(|point| match point.to {
@@ -263,7 +265,7 @@ mod tests {
     #[test]
     fn no_two_probes_of_a_kind_have_one_name() {
         for kind in ProbeKind::IN_ORDER_OF_PREFERENCE {
-            let Plan { essential, optional } = Plan::of(kind, Wanted { in_parts: true, families: false });
+            let Plan { essential, optional } = Plan::of(kind, Wanted { in_parts: true, ..Wanted::default() });
             let names: BTreeSet<_> = essential.iter().chain(&optional).map(|probe| &probe.name).collect();
             assert_eq!(names.len(), essential.len() + optional.len(), "{names:?}");
         }
@@ -281,7 +283,7 @@ mod tests {
     #[test]
     fn families_need_to_see_births_and_deaths() {
         for kind in ProbeKind::IN_ORDER_OF_PREFERENCE {
-            let plan = Plan::of(kind, Wanted { families: true, in_parts: false });
+            let plan = Plan::of(kind, Wanted { births: true, deaths: true, in_parts: false });
             for name in ["raw_tracepoint:sched_process_fork", "raw_tracepoint:sched_process_exit"] {
                 assert!(plan.essential.iter().any(|probe| probe.name == name), "{name}");
             }

@@ -110,7 +110,7 @@ fn name_of(kind: ProbeKind) -> String {
 
 /// A row for the kind, and one for each of its probes that cannot be had although others can.
 fn probes(kind: ProbeKind) -> Vec<Capability> {
-    let wanted = Wanted { in_parts: true, families: false };
+    let wanted = Wanted { in_parts: true, ..Wanted::default() };
     let attached = load().and_then(|ebpf| attach::attach(ebpf, kind, wanted));
     let probes = match attached {
         Ok(attached) => attached.probes,

@@ -204,7 +204,11 @@ impl Probes {
         let Attached { mut ebpf, mut probes, endpoints } = attach::attach(
             ebpf,
             kind,
-            Wanted { in_parts: options.in_parts, families: follow == Follow::Families },
+            Wanted {
+                in_parts: options.in_parts,
+                births: follow == Follow::Families,
+                deaths: matches!(follow, Follow::Families | Follow::Everyone),
+            },
         )?;
         let sampler = match options.sample_hz {
             Some(hz) => Sampler::prepare(&mut ebpf, hz).map_err(|error| error.to_string()),

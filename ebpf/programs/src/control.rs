@@ -17,9 +17,20 @@ static HANDSHAKE: Global<Cookie> = Global::new(Cookie { sequence: 0, port_id: 0 
 #[unsafe(no_mangle)]
 static SETTINGS: Global<Settings> = Global::new(Settings { follow: 0, details: 0 });
 
+/// One of the `FOLLOW_` constants.
 #[inline(always)]
-pub(crate) fn settings() -> Settings {
-    SETTINGS.load()
+pub(crate) fn follow() -> u32 {
+    let settings = (&raw const SETTINGS).cast::<Settings>();
+    // SAFETY: a `Global` is what it holds, and the loader has written it before the programs were loaded.
+    unsafe { (&raw const (*settings).follow).read_volatile() }
+}
+
+/// Whether requests come with what they are about.
+#[inline(always)]
+pub(crate) fn wants_details() -> bool {
+    let settings = (&raw const SETTINGS).cast::<Settings>();
+    // SAFETY: as above.
+    unsafe { (&raw const (*settings).details).read_volatile() != 0 }
 }
 
 /// Whether the requests of this thread are followed. For one process this is one comparison.

@@ -91,7 +91,7 @@ impl Memory for Kernel {
 /// Whether details are asked for.
 #[inline(always)]
 pub(crate) fn on() -> bool {
-    control::settings().details != 0
+    control::wants_details()
 }
 
 /// The detail of thread `tid`'s request.

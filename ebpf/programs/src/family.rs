@@ -10,7 +10,7 @@ use ebpf_common::{Control, FOLLOW_EVERYONE, FOLLOW_FAMILIES, TARGET_BY_SETTINGS}
 use crate::{
     control::{self, Current},
     counters::count,
-    kernel,
+    kernel, request,
 };
 
 /// The followed processes, by their ids in the initial PID namespace. The loader sets the size.
@@ -25,7 +25,7 @@ fn holds(tgid: u32) -> bool {
 /// Whether [`ebpf_common::Settings::follow`] includes this process.
 #[inline(always)]
 pub(crate) fn follows(control: &Control, tgid: u32) -> bool {
-    match control::settings().follow {
+    match control::follow() {
         FOLLOW_FAMILIES => control.target_tgid == TARGET_BY_SETTINGS && holds(tgid),
         FOLLOW_EVERYONE => control.target_tgid == TARGET_BY_SETTINGS,
         _ => false,
@@ -50,7 +50,9 @@ pub(crate) fn process_fork(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub(crate) fn process_exit(ctx: RawTracePointContext) -> i32 {
     let current = Current::get();
-    if !holds(current.tgid) {
+    // Whatever it was in the middle of has no end: its place is free for another thread.
+    request::abandon(current.tid);
+    if control::follow() != FOLLOW_FAMILIES || !holds(current.tgid) {
         return 0;
     }
     // The first thread may end before the others.

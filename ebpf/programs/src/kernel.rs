@@ -12,6 +12,15 @@ use crate::request::MessageHeader;
 #[unsafe(no_mangle)]
 static OFFSETS: Global<Offsets> = Global::new(Offsets::NONE);
 
+/// One offset. Only that is loaded: [`Global::load`] would load them all, each time.
+macro_rules! offset {
+    ($field:ident) => {{
+        let offsets = (&raw const OFFSETS).cast::<Offsets>();
+        // SAFETY: a `Global` is what it holds, and the loader has written it before the programs were loaded.
+        unsafe { (&raw const (*offsets).$field).read_volatile() }
+    }};
+}
+
 /// Who holds a mutex.
 pub(crate) struct Holder {
     pub(crate) tid: u32,
@@ -35,13 +44,12 @@ fn field<T>(base: u64, offset: u32) -> Option<T> {
 /// The owner of the mutex at this address. None while it is handed over.
 #[inline(always)]
 pub(crate) fn mutex_holder(mutex: u64) -> Option<Holder> {
-    let offsets = OFFSETS.load();
-    let task = field::<u64>(mutex, offsets.mutex_owner)? & !MUTEX_FLAGS;
-    let tid = field(task, offsets.task_pid)?;
-    let tgid = field(task, offsets.task_tgid)?;
+    let task = field::<u64>(mutex, offset!(mutex_owner))? & !MUTEX_FLAGS;
+    let tid = field(task, offset!(task_pid))?;
+    let tgid = field(task, offset!(task_tgid))?;
     let mut comm = [0; COMM_BYTES];
-    if offsets.task_comm != Offsets::UNKNOWN {
-        let name = (task + u64::from(offsets.task_comm)) as *const u8;
+    if offset!(task_comm) != Offsets::UNKNOWN {
+        let name = (task + u64::from(offset!(task_comm))) as *const u8;
         // SAFETY: as above. A name that cannot be read stays empty.
         let _ = unsafe { bpf_probe_read_kernel_buf(name, &mut comm) };
     }
@@ -51,40 +59,37 @@ pub(crate) fn mutex_holder(mutex: u64) -> Option<Holder> {
 /// Port id of the socket that sent the message in this `sk_buff`.
 #[inline(always)]
 pub(crate) fn sender_of(skb: u64) -> Option<u32> {
-    field(skb, OFFSETS.load().skb_portid)
+    field(skb, offset!(skb_portid))
 }
 
 /// Port id of this `netlink_sock`.
 #[inline(always)]
 pub(crate) fn port_of(socket: u64) -> Option<u32> {
-    field(socket, OFFSETS.load().socket_portid)
+    field(socket, offset!(socket_portid))
 }
 
 /// Thread id and process id of this `task_struct`.
 #[inline(always)]
 pub(crate) fn ids_of(task: u64) -> Option<(u32, u32)> {
-    let offsets = OFFSETS.load();
-    Some((field(task, offsets.task_pid)?, field(task, offsets.task_tgid)?))
+    Some((field(task, offset!(task_pid))?, field(task, offset!(task_tgid))?))
 }
 
 /// How many threads of this `task_struct`'s process are alive. One that has begun to end is not.
 #[inline(always)]
 pub(crate) fn threads_alive(task: u64) -> Option<i32> {
-    let offsets = OFFSETS.load();
-    field(field(task, offsets.task_signal)?, offsets.signal_live)
+    field(field(task, offset!(task_signal))?, offset!(signal_live))
 }
 
 /// Inode of the network namespace of this `sock`.
 #[inline(always)]
 pub(crate) fn netns_of(socket: u64) -> Option<u32> {
-    let offsets = OFFSETS.load();
-    field(field(socket, offsets.socket_net)?, offsets.net_inode)
+    field(field(socket, offset!(socket_net))?, offset!(net_inode))
 }
 
 /// Inode of the network namespace in which the message in this `sk_buff` is handled.
 #[inline(always)]
 pub(crate) fn netns_of_message(skb: u64) -> Option<u32> {
-    netns_of(field(skb, OFFSETS.load().skb_socket)?)
+    netns_of(field(skb, offset!(skb_socket))?)
 }
 
 /// `NLMSG_ERROR`, include/uapi/linux/netlink.h: an acknowledgement, too.
@@ -100,19 +105,18 @@ const MAX_ANSWERS: u32 = 3;
 /// None when there is none: it was not asked for, or somebody has taken it already.
 #[inline(always)]
 pub(crate) fn verdict_of(socket: u64, sequence: u32) -> Option<i32> {
-    let offsets = OFFSETS.load();
     let port_id = port_of(socket)?;
-    if offsets.skb_previous == Offsets::UNKNOWN {
+    if offset!(skb_previous) == Offsets::UNKNOWN {
         return None;
     }
-    let mut buffer = field::<u64>(socket, offsets.socket_newest)?;
+    let mut buffer = field::<u64>(socket, offset!(socket_newest))?;
     // The queue's head has the same two pointers at its beginning as a buffer.
-    let end = socket + u64::from(offsets.socket_newest) - u64::from(offsets.skb_previous);
+    let end = socket + u64::from(offset!(socket_newest)) - u64::from(offset!(skb_previous));
     for _ in 0..MAX_ANSWERS {
         if buffer == end {
             return None;
         }
-        let data = field::<u64>(buffer, offsets.skb_data)?;
+        let data = field::<u64>(buffer, offset!(skb_data))?;
         let answer = field::<MessageHeader>(data, 0)?;
         if answer.sequence == sequence && answer.port_id == port_id {
             if answer.message_type == NLMSG_ERROR {
@@ -125,7 +129,7 @@ pub(crate) fn verdict_of(socket: u64, sequence: u32) -> Option<i32> {
             // An object: what was asked for, or the news of what was done, and neither comes with a refusal.
             return (answer.message_type >= NLMSG_MIN_TYPE).then_some(0);
         }
-        buffer = field(buffer, offsets.skb_previous)?;
+        buffer = field(buffer, offset!(skb_previous))?;
     }
     None
 }

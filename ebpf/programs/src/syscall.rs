@@ -202,7 +202,7 @@ pub(crate) fn sent(ctx: TracePointContext) -> u32 {
             }
         };
         request::end(&ctx, control, Current::get().tid, result, || kernel::port_of(socket), complete);
-    } else if control::settings().follow != FOLLOW_ONE {
+    } else if control::follow() != FOLLOW_ONE {
         // Whoever sends what looks like a request to somebody else is no sender of requests.
         request::abandon(Current::get().tid);
     }
