@@ -1,6 +1,6 @@
 //! What a request was about, as the probes read it.
 
-use std::os::linux::fs::MetadataExt as _;
+use std::{ops::ControlFlow, os::linux::fs::MetadataExt as _};
 
 use ebpf_loader::{Detail, KNOWN_MESSAGE, KNOWN_NETNS, KNOWN_VERDICT, Options, ProbeKind, RequestEvent};
 use libtest_mimic::Failed;
@@ -33,6 +33,7 @@ pub(crate) fn details_say_what_a_request_is_about() -> Result<(), Failed> {
     let read = probes.drain_detailed(|one| {
         texts.push(one.ext_ack.map(str::to_owned));
         seen.extend(one.detail.map(|detail| (*one.event, *detail)));
+        ControlFlow::Continue(())
     });
     assert_eq!((read, seen.len()), (4, 4), "each with its detail");
     let netns = std::fs::metadata("/proc/thread-self/ns/net")?.st_ino();
@@ -68,7 +69,10 @@ pub(crate) fn a_verdict_that_nobody_asked_for_is_not_made_up() -> Result<(), Fai
     probes.drain(|_, _| {});
     socket.change_class_unacknowledged(device, 1)?;
     let mut seen = Vec::new();
-    probes.drain_detailed(|one| seen.extend(one.detail.copied()));
+    probes.drain_detailed(|one| {
+        seen.extend(one.detail.copied());
+        ControlFlow::Continue(())
+    });
     let [detail] = seen.as_slice() else { return Err(format!("not one request: {seen:?}").into()) };
     assert_eq!(detail.knows(KNOWN_VERDICT), probes.report().kind.tells_messages_apart(), "{detail:?}");
     assert_eq!(detail.verdict, 0, "{detail:?}");

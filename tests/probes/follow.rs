@@ -1,6 +1,7 @@
 //! Following other processes: those that are named, what they start, or all.
 
 use std::{
+    ops::ControlFlow,
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -24,6 +25,7 @@ fn senders(probes: &mut Probes) -> Vec<String> {
     let mut senders = Vec::new();
     probes.drain_detailed(|seen| {
         senders.push(seen.detail.and_then(|detail| detail.comm()).unwrap_or_default().to_owned());
+        ControlFlow::Continue(())
     });
     senders
 }

@@ -1,6 +1,6 @@
 //! Reading the ring buffer: each request, with what the kernel said in words about it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::ControlFlow};
 
 use aya::maps::{MapData, RingBuf};
 use ebpf_common::{Detail, DetailedEvent, ExtAckEvent, RequestEvent};
@@ -25,10 +25,11 @@ impl Events {
         Self { ring, at_once, texts: Texts::default() }
     }
 
-    /// Hands each request that is ready to `each`, with the kernel's words and what it was about, and returns their number.
+    /// Hands each request that is ready to `each`, with the kernel's words and what it was about, until that has enough, and returns
+    /// their number.
     pub(crate) fn drain(
         &mut self,
-        mut each: impl FnMut(&RequestEvent, Option<&str>, Option<&Detail>),
+        mut each: impl FnMut(&RequestEvent, Option<&str>, Option<&Detail>) -> ControlFlow<()>,
     ) -> u64 {
         let mut requests = 0;
         for _ in 0..self.at_once {
@@ -38,13 +39,18 @@ impl Events {
                 // SAFETY: as many bytes as the event has, all of which the probe wrote; any bytes are valid integers.
                 let event = unsafe { item.as_ptr().cast::<RequestEvent>().read_unaligned() };
                 let text = self.texts.take(&event);
-                each(&event, text.as_ref().map(ExtAckEvent::text), None);
+                if each(&event, text.as_ref().map(ExtAckEvent::text), None).is_break() {
+                    break;
+                }
             } else if item.len() == size_of::<DetailedEvent>() {
                 requests += 1;
                 // SAFETY: as above.
                 let event = unsafe { item.as_ptr().cast::<DetailedEvent>().read_unaligned() };
                 let text = self.texts.take(&event.request);
-                each(&event.request, text.as_ref().map(ExtAckEvent::text), Some(&event.detail));
+                if each(&event.request, text.as_ref().map(ExtAckEvent::text), Some(&event.detail)).is_break()
+                {
+                    break;
+                }
             } else if item.len() == size_of::<ExtAckEvent>() {
                 // SAFETY: as above.
                 self.texts.keep(unsafe { item.as_ptr().cast::<ExtAckEvent>().read_unaligned() });

@@ -1,5 +1,7 @@
 //! The attached probes, and reading them.
 
+use std::ops::ControlFlow;
+
 use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData, PerCpuArray},
@@ -272,7 +274,10 @@ impl Probes {
         let verdicts =
             REQUESTS.map(|(message_type, _)| socket.ask(message_type, ebpf_common::Cookie::default()));
         let mut seen = Vec::new();
-        self.events.drain(|event, _, detail| seen.push((*event, detail.copied())));
+        self.events.drain(|event, _, detail| {
+            seen.push((*event, detail.copied()));
+            ControlFlow::Continue(())
+        });
         let truth = Truth {
             port_id: (known.skb_portid != Offsets::UNKNOWN)
                 .then(|| socket.port_id().map_err(no_socket))
@@ -329,11 +334,14 @@ impl Probes {
     /// block, and ends even when events come as fast as they are read. To be called on a timer, every 5 ms under load.
     pub fn drain(&mut self, each: impl FnMut(&RequestEvent, Option<&str>)) -> u64 {
         let mut each = each;
-        self.events.drain(|event, text, _| each(event, text))
+        self.events.drain(|event, text, _| {
+            each(event, text);
+            ControlFlow::Continue(())
+        })
     }
 
-    /// As [`Probes::drain`], with what each request was about.
-    pub fn drain_detailed(&mut self, mut each: impl FnMut(Seen<'_>)) -> u64 {
+    /// As [`Probes::drain`], with what each request was about, and until `each` has enough.
+    pub fn drain_detailed(&mut self, mut each: impl FnMut(Seen<'_>) -> ControlFlow<()>) -> u64 {
         self.events.drain(|event, ext_ack, detail| each(Seen { event, ext_ack, detail }))
     }
 

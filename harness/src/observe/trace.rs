@@ -1,5 +1,6 @@
 //! The loop: from the probes to the lines, until there is nobody left to follow.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -261,6 +262,7 @@ impl Watch<'_> {
                     Format::Json => sink.push(&request.json().unwrap_or_default()),
                 }
             }
+            if sink.has_room() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         probes.flush_diagnostics();
         Some(read)
