@@ -94,7 +94,7 @@ impl Nobodys {
 
 pub(crate) fn without_root_it_says_sudo() -> Result<(), Failed> {
     let nobodys = Nobodys::new()?;
-    for arguments in [QUICK, "bench --probes off", "overhead"] {
+    for arguments in [QUICK, "bench --probes off", "overhead", "trace"] {
         let finished = Finished::of(&mut nobodys.command(arguments))?.expect(3)?;
         let line = finished.one_line()?;
         // The command to use: the same one, after sudo.

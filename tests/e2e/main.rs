@@ -182,6 +182,13 @@ fn traced() -> Vec<Trial> {
         ),
         ("trace::filters_hold_back", &[], 1, trace::filters_hold_back),
         ("trace::a_flood_is_shown_or_counted", &[], 1, trace::a_flood_is_shown_or_counted),
+        (
+            "trace::messages_of_a_packet_are_told_apart_or_counted",
+            &[],
+            1,
+            trace::messages_of_a_packet_are_told_apart_or_counted,
+        ),
+        ("trace::without_btf_less_is_known_and_said", &[], 1, trace::without_btf_less_is_known_and_said),
         ("trace::a_reader_that_sleeps_stops_nobody", &[], 1, trace::a_reader_that_sleeps_stops_nobody),
         ("trace::a_reader_that_leaves_stops_nobody", &[], 1, trace::a_reader_that_leaves_stops_nobody),
         ("trace::a_full_disk_is_told_and_stops_nobody", &[], 1, trace::a_full_disk_is_told_and_stops_nobody),

@@ -25,35 +25,51 @@ const SENDER: &str = "QDISCOPE_E2E_SENDER";
 /// Requests a second.
 const RATE: u32 = 100_000;
 
+/// Instead of their number: that many messages in one packet.
+const PACKET: &str = "packet";
+const IN_A_PACKET: u32 = 3;
+
 /// Is the sender, in a process that a test makes of this executable.
 pub(crate) fn as_sender() -> Option<ExitCode> {
     let requests = std::env::var(SENDER).ok()?;
-    let sent = requests.parse().map_err(|error| format!("{error}")).and_then(send);
+    let sent = match requests.parse() {
+        Ok(requests) => send(requests),
+        Err(_) => send_packet(),
+    };
     if let Err(error) = &sent {
         eprintln!("the sender broke: {error}");
     }
     Some(if sent.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Asks for the deletion of a class on a device that cannot exist, again and again, a millisecond's worth at a time. Answers are
-/// not read.
-fn send(requests: u32) -> Result<(), String> {
-    let socket = Socket::new(NETLINK_ROUTE).map_err(|error| error.to_string())?;
+/// Asks for the deletion of a class on a device that cannot exist.
+fn message(number: u32) -> [u8; 36] {
     let mut message = [0_u8; 36];
     message[0] = 36;
     message[4] = 41; // RTM_DELTCLASS
     message[6] = 1; // NLM_F_REQUEST
+    message[8..12].copy_from_slice(&number.to_ne_bytes());
     message[20..24].copy_from_slice(&i32::MAX.to_ne_bytes());
+    message
+}
+
+/// Asks again and again, a millisecond's worth at a time. Answers are not read.
+fn send(requests: u32) -> std::io::Result<()> {
+    let socket = Socket::new(NETLINK_ROUTE)?;
     let start = Instant::now();
     for number in 0..requests {
-        message[8..12].copy_from_slice(&number.to_ne_bytes());
-        socket.send_to(&message, &SocketAddr::new(0, 0), 0).map_err(|error| error.to_string())?;
+        socket.send_to(&message(number), &SocketAddr::new(0, 0), 0)?;
         let due = Duration::from_secs(1) * number / RATE;
         if number % (RATE / 1_000) == 0 {
             thread::sleep(due.saturating_sub(start.elapsed()));
         }
     }
     Ok(())
+}
+
+fn send_packet() -> std::io::Result<()> {
+    let packet: Vec<u8> = (1..=IN_A_PACKET).flat_map(message).collect();
+    Socket::new(NETLINK_ROUTE)?.send_to(&packet, &SocketAddr::new(0, 0), 0).map(drop)
 }
 
 /// A device with HTB `1:` on it.
@@ -251,7 +267,7 @@ pub(crate) fn what_goes_on_in_the_background_is_followed() -> Result<(), Failed>
     let mut running = Running::start(&mut trace("", "sleep 30 >/dev/null 2>&1 & exit 3")?)?;
     running.hear("the command has ended with 3")?;
     running.signal(Signal::SIGINT)?;
-    running.finish_within(Duration::from_secs(5))?.expect(3).map(drop)
+    running.finish()?.expect(3).map(drop)
 }
 
 /// A shell that does something when a file appears, and a trace that follows it.
@@ -313,6 +329,19 @@ pub(crate) fn who_says_nothing_is_not_waited_for() -> Result<(), Failed> {
     assert!(finished.stderr.contains("no traffic-control request within 1 s"), "{}", finished.stderr);
     // Nothing has happened to it.
     assert!(Path::new("/proc").join(followed.shell.id().to_string()).exists());
+    // Nor to a command.
+    let done = tempfile::tempdir()?;
+    let done = done.path().join("done");
+    let script = format!("exec >/dev/null 2>&1; sleep 3; touch {}", done.display());
+    let finished = Finished::of(&mut trace("--timeout 0.5", &script)?)?.expect(3)?;
+    assert!(finished.stderr.contains("the command runs on") && !done.exists(), "{}", finished.stderr);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !done.exists() {
+        if Instant::now() > deadline {
+            return Err("the command did not run on".into());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
     let running = followed.trace("")?;
     thread::sleep(Duration::from_secs(2));
     running.signal(Signal::SIGINT)?;
@@ -385,6 +414,44 @@ pub(crate) fn a_flood_is_shown_or_counted() -> Result<(), Failed> {
         *sequences.entry(line["seq"].as_u64().ok_or("no seq")?).or_insert(0) += 1;
     }
     assert_eq!(sequences.len() as u64, shown, "each once");
+    Ok(())
+}
+
+/// Where only the system call is seen, it is said for how many messages it stands, and no result is made up for them.
+pub(crate) fn messages_of_a_packet_are_told_apart_or_counted() -> Result<(), Failed> {
+    let mut command = qdiscope("trace --json --")?;
+    command.arg(std::env::current_exe()?).env(SENDER, PACKET);
+    let finished = Finished::of(&mut command)?.expect(0)?;
+    let seen = objects(&finished)?;
+    let apart = seen.len() != 1;
+    assert_eq!(seen.len(), if apart { IN_A_PACKET as usize } else { 1 }, "{}", finished.said());
+    for (number, seen) in (1..).zip(&seen) {
+        assert_eq!(seen["messages"], if apart { 1 } else { IN_A_PACKET }, "{seen}");
+        assert_eq!(seen["seq"], number, "{seen}");
+        // ENODEV
+        assert_eq!(seen["errno"], if apart { 19.into() } else { Value::Null }, "{seen}");
+    }
+    Ok(())
+}
+
+/// Without BTF nothing tells who has started whom, nor where a socket is: the one is refused, the other is not known.
+pub(crate) fn without_btf_less_is_known_and_said() -> Result<(), Failed> {
+    shaped()?;
+    mounts::enter()?;
+    let _hidden = Tmpfs::mount(Path::new("/sys/kernel/btf"), "size=64k,mode=755")?;
+    let finished = Finished::of(&mut trace("", "exit 9")?)?.expect(3)?;
+    assert!(finished.one_line()?.contains("BTF"), "{}", finished.stderr);
+    let mut running = Running::start(&mut qdiscope("trace --json --comm tc --type newtclass")?)?;
+    running.hear("following every process")?;
+    run("tc class add dev traced0 parent 1: classid 1:78 htb rate 1mbit")?;
+    thread::sleep(Duration::from_millis(100));
+    running.signal(Signal::SIGINT)?;
+    let finished = running.finish()?.expect(0)?;
+    let seen = objects(&finished)?;
+    let seen = seen.iter().find(|seen| seen["classid"] == "1:78").ok_or_else(|| finished.said())?;
+    assert!(seen["netns"].is_null() && seen["dev"] == format!("if{}", seen["ifindex"]), "{seen}");
+    // Kprobes see the kernel's verdict all the same.
+    assert!(seen["errno"].is_null() || seen["errno"] == 0, "{seen}");
     Ok(())
 }
 
@@ -464,13 +531,24 @@ pub(crate) fn a_full_disk_is_told_and_stops_nobody() -> Result<(), Failed> {
     Finished::of(&mut trace("--output /no/such/folder/file", "exit 9")?)?.expect(3).map(drop)
 }
 
+/// Where a program is.
+fn path_of(program: &str) -> Result<String, Failed> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file());
+    Ok(found.ok_or_else(|| format!("no {program}"))?.display().to_string())
+}
+
 /// The device has its name where the request is sent, wherever that is.
 pub(crate) fn names_are_those_of_the_senders_namespace() -> Result<(), Failed> {
     // The one is there, the other elsewhere; both may have the same index.
     shaped()?;
-    let script = "unshare -n sleep 20 & sleep 0.3; nsenter -n -t $! ip link add inside0 type veth peer name inside1; \
-        nsenter -n -t $! tc qdisc add dev inside0 root handle 7: htb; tc qdisc del dev traced0 root; sleep 0.1; kill $!";
-    let finished = Finished::of(&mut trace("--json", script)?)?;
+    // By their paths: busybox's `nsenter` prefers its own.
+    let (ip, tc) = (path_of("ip")?, path_of("tc")?);
+    let script = format!(
+        "unshare -n sleep 20 & sleep 0.5; nsenter -n -t $! {ip} link add inside0 type veth peer name inside1; \
+         nsenter -n -t $! {tc} qdisc add dev inside0 root handle 7: htb; tc qdisc del dev traced0 root; sleep 0.1; kill $!"
+    );
+    let finished = Finished::of(&mut trace("--json", &script)?)?;
     let seen = objects(&finished)?;
     let devices: Vec<_> = seen.iter().map(|seen| seen["dev"].as_str().unwrap_or("none")).collect();
     assert_eq!(devices, ["inside0", "traced0"], "{}", finished.said());

@@ -63,7 +63,7 @@ impl Request {
     }
 
     fn about(&self) -> String {
-        let mut about = self.words.clone();
+        let mut about = plain(&self.words);
         if let Some(kind) = &self.kind {
             about.push(' ');
             about.push_str(&plain(kind));
@@ -126,7 +126,7 @@ fn process(comm: Option<&str>, pid: u32) -> String {
     format!("{}[{pid}]", comm.map_or_else(|| "?".to_owned(), plain))
 }
 
-/// Whoever gave the name may have meant it for the reader's terminal.
+/// Whoever gave a name, to a thread or to a device, may have meant it for the reader's terminal.
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use ebpf_loader::{Follow, ProbeKind, Probes};
+use ebpf_loader::{Follow, ProbeKind, Probes, RtnlLock};
 
 use super::attach::attach;
 use super::clock::Clock;
@@ -97,6 +97,9 @@ pub fn trace(trace: &Trace, say: &mut dyn FnMut(&str)) -> Result<Ended, Failure>
     let follow = if trace.subject == Subject::Everybody { Follow::Everyone } else { Follow::Families };
     let mut probes = attach(trace.probes, follow)?;
     let kind = probes.report().kind;
+    if let RtnlLock::AnyMutex { reason } = &probes.report().rtnl_lock {
+        say(&format!("waits for RTNL are those for any mutex, since RTNL could not be identified: {reason}"));
+    }
     let running = match (&trace.subject, process) {
         (Subject::Command(command), _) => Some(start(&mut probes, command, &signals)?),
         (_, Some(process)) => {
