@@ -320,6 +320,15 @@ pub(crate) fn a_running_process_is_followed_with_its_children() -> Result<(), Fa
         assert_eq!((&seen[0]["comm"], &seen[0]["dev"]), (&"tc".into(), &"traced0".into()), "{}", seen[0]);
         run("tc class del dev traced0 classid 1:1")?;
     }
+    // What it has started may outlive it.
+    let followed =
+        Followed::start("", &format!("(while [ ! -e go ]; do sleep 0.02; done; sleep 1; {add}) & WAIT"))?;
+    let mut running = followed.trace("--json")?;
+    running.hear("following process")?;
+    followed.go()?;
+    running.hear(&format!("process {} has ended", followed.shell.id()))?;
+    let finished = running.finish()?.expect(0)?;
+    assert_eq!(objects(&finished)?.len(), 1, "{}", finished.said());
     Ok(())
 }
 

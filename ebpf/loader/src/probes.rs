@@ -9,8 +9,8 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use ebpf_common::{
-    Detail, FOLLOW_EVERYONE, FOLLOW_FAMILIES, FOLLOW_ONE, Offsets, PHASE_CALIBRATE, PHASE_RECORD,
-    RequestEvent, Settings, TARGET_BY_SETTINGS,
+    Detail, FOLLOW_EVERYONE, FOLLOW_FAMILIES, FOLLOW_ONE, FOLLOWED_PROCESSES, Offsets, PHASE_CALIBRATE,
+    PHASE_RECORD, RequestEvent, Settings, TARGET_BY_SETTINGS,
 };
 
 use crate::{
@@ -371,8 +371,9 @@ impl Probes {
 
     /// The processes that are followed with [`Follow::Families`] and have not ended.
     pub fn followed(&self) -> Vec<u32> {
-        // A key that vanishes meanwhile makes the kernel begin anew: each is named once.
-        let mut processes: Vec<u32> = self.followed.keys().filter_map(Result::ok).collect();
+        // A key that vanishes meanwhile makes the kernel begin anew: so each is named once, and there is an end to it.
+        let keys = self.followed.keys().take(FOLLOWED_PROCESSES as usize);
+        let mut processes: Vec<u32> = keys.filter_map(Result::ok).collect();
         processes.sort_unstable();
         processes.dedup();
         processes

@@ -121,6 +121,7 @@ pub fn trace(trace: &Trace, say: &mut dyn FnMut(&str)) -> Result<Ended, Failure>
         devices: Devices::start(),
         summary: Summary::default(),
         trace,
+        process,
     };
     Ok(watch.run(running, &signals, kind, say))
 }
@@ -137,6 +138,8 @@ fn start(probes: &mut Probes, command: &Command, signals: &Signals) -> Result<Ru
 
 struct Watch<'a> {
     trace: &'a Trace,
+    /// The one that was named, if one was.
+    process: Option<u32>,
     probes: Probes,
     measures: Measures,
     devices: Devices,
@@ -221,26 +224,33 @@ impl Watch<'_> {
             if left.as_ref().is_some_and(Vec::is_empty) {
                 return Reason::Done;
             }
-            if code.is_some() && ended_at.is_none() {
-                ended_at = Some(Instant::now());
-            }
-            if let (Some(left), Some(code), Some(ended_at)) = (left, code, ended_at)
-                && !told
-                && ended_at.elapsed() >= GRACE
-            {
-                told = true;
-                say(&format!(
-                    "the command has ended with {code}; following {} that it started until they end; Ctrl-C ends this trace",
-                    if left.len() == 1 {
-                        "the process".to_owned()
-                    } else {
-                        format!("the {} processes", left.len())
-                    }
-                ));
+            if let (Some(gone), Some(left)) = (self.gone(code, left.as_deref()), left) {
+                let since = *ended_at.get_or_insert_with(Instant::now);
+                if !told && since.elapsed() >= GRACE {
+                    told = true;
+                    let left = match left.len() {
+                        1 => "the process".to_owned(),
+                        several => format!("the {several} processes"),
+                    };
+                    say(&format!(
+                        "{gone}; following {left} that it started until they end; Ctrl-C ends this trace"
+                    ));
+                }
             }
             if self.summary.is_empty() && self.trace.timeout.is_some_and(|most| started.elapsed() >= most) {
                 return Reason::Silent;
             }
+        }
+    }
+
+    /// That whom this trace is about has ended, which is news when others of its family have not.
+    fn gone(&self, code: Option<u8>, left: Option<&[u32]>) -> Option<String> {
+        match (code, self.process, left) {
+            (Some(code), ..) => Some(format!("the command has ended with {code}")),
+            (None, Some(process), Some(left)) if !left.contains(&process) => {
+                Some(format!("process {process} has ended"))
+            }
+            _ => None,
         }
     }
 
@@ -249,7 +259,7 @@ impl Watch<'_> {
         if !self.sink.has_room() {
             return None;
         }
-        let Self { trace, probes, measures, devices, sink, summary } = self;
+        let Self { trace, probes, measures, devices, sink, summary, .. } = self;
         let clock = Clock::now();
         devices.begin_batch();
         let read = probes.drain_detailed(|seen| {
