@@ -11,6 +11,7 @@ pub mod environment;
 pub mod exit;
 pub mod isolation;
 pub mod load;
+mod memory;
 pub mod overhead;
 pub mod plan;
 pub mod probes;

@@ -9,6 +9,8 @@ use crate::{
 };
 
 pub(crate) fn the_kind_that_must_be_is_chosen() -> Result<(), Failed> {
+    // Where HTB is a module, its functions are there once it is loaded, which a qdisc sees to.
+    device_with_htb()?;
     let probes = Probes::attach(&Options::default())?;
     let report = probes.report();
     let Some(expected) = machine::expected_kind()? else {
