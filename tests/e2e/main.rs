@@ -127,6 +127,9 @@ fn watched() -> Vec<Trial> {
     let tests: &[(&str, usize, Test)] = &[
         ("result::kernel_counts_are_the_operations", 1, result::kernel_counts_are_the_operations),
         ("result::kernel_phases_add_up", 1, result::kernel_phases_add_up),
+        ("result::phases_add_up_from_end_to_end", 1, result::phases_add_up_from_end_to_end),
+        ("result::the_slowest_requests_are_kept_whole", 1, result::the_slowest_requests_are_kept_whole),
+        ("verdict::a_violation_names_the_guilty_phase", 1, verdict::a_violation_names_the_guilty_phase),
         ("profiles::kernel_stacks_are_folded", 1, profiles::kernel_stacks_are_folded),
         ("profiles::the_kernel_flamegraph_names_htb", 1, profiles::the_kernel_flamegraph_names_htb),
         ("overhead::losses_are_counted_exactly", 1, overhead::losses_are_counted_exactly),

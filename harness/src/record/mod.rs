@@ -18,17 +18,17 @@ use crate::report::model::Percentiles;
 const SIGNIFICANT_DIGITS: u8 = 3;
 
 /// A histogram of nanoseconds that grows with its largest value.
-fn nanoseconds<C: Counter>() -> Histogram<C> {
+pub(crate) fn nanoseconds<C: Counter>() -> Histogram<C> {
     Histogram::new(SIGNIFICANT_DIGITS).expect("three digits are within HdrHistogram's 0 to 5")
 }
 
 /// Records a value; the histogram grows to hold it.
-fn record<C: Counter>(histogram: &mut Histogram<C>, nanos: u64) {
+pub(crate) fn record<C: Counter>(histogram: &mut Histogram<C>, nanos: u64) {
     histogram.record(nanos).expect("an auto-resizing histogram takes any value");
 }
 
 /// The distribution in microseconds; `None` without a value.
-fn percentiles<C: Counter>(histogram: &Histogram<C>) -> Option<Percentiles> {
+pub(crate) fn percentiles<C: Counter>(histogram: &Histogram<C>) -> Option<Percentiles> {
     let at = |quantile: f64| histogram.value_at_quantile(quantile).min(histogram.max()) as f64 / 1e3;
     (!histogram.is_empty()).then(|| Percentiles {
         p50: at(0.5),
