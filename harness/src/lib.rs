@@ -10,6 +10,7 @@ pub mod budget;
 pub mod cli;
 pub mod environment;
 pub mod exit;
+pub mod investigate;
 pub mod isolation;
 pub mod load;
 mod memory;

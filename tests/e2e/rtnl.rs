@@ -15,6 +15,7 @@ use support::veth;
 use tc_adapter::{Connection, Device, Handle, HtbClass, HtbQdisc, Request};
 
 use crate::figures::{count, number, object};
+use crate::investigate;
 use crate::qdiscope::Saved;
 
 /// Set for a process that is the hammer rather than the tests.
@@ -148,6 +149,11 @@ pub(crate) fn waiting_for_others_is_rtnl_wait() -> Result<(), Failed> {
     assert!(number(first, "/percent_of_waiting")? > 50.0, "{waits}");
     let words = format!("behind `{}` (pid {pid})", first["comm"].as_str().ok_or("no name")?);
     assert!(run.finished.stdout.contains(&words), "{words}: {}", run.finished.stdout);
+    // And it is the first thing that the investigation says.
+    let folder = investigate::folder(&run)?;
+    let investigation = investigate::investigate(folder.path(), "")?.expect(0)?;
+    let first = investigation.stdout.lines().find(|line| line.starts_with("1. ")).ok_or("no finding")?;
+    assert!(first.contains(&format!("(pid {pid}) held RTNL")), "{}", investigation.stdout);
     // The hammer's classes slow the run, too, and that is told.
     let foreign = count(&run.result, "/environment/foreign_htb_classes")?;
     assert!(foreign >= u64::from(CLASSES), "{foreign} foreign classes");
