@@ -2,15 +2,19 @@
 //! where each request spent its time, and holds the result against a budget.
 //!
 //! A folder is a role: [`cli`] parses, [`session`] orchestrates, [`workload`] yields requests, [`load`]
-//! times them, [`record`] keeps figures, [`profile`] stacks, [`observe`] follows other programs, [`budget`] judges, [`report`] renders and
+//! times them, [`record`] keeps figures, [`attribution`] says where time went, [`profile`] keeps stacks, [`observe`] follows other programs,
+//! [`budget`] judges, [`report`] renders and
 //! [`store`] saves. Only `session` knows all of them.
 
+pub mod attribution;
 pub mod budget;
 pub mod cli;
 pub mod environment;
 pub mod exit;
+pub mod investigate;
 pub mod isolation;
 pub mod load;
+mod memory;
 pub mod observe;
 pub mod overhead;
 pub mod plan;

@@ -1,5 +1,6 @@
 //! The orchestrator: runs a plan, workload by workload, and returns what was measured. It prints nothing.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use tc_adapter::{Client, Handle, HtbQdisc, Request, SocketOptions};
 use tokio::time::{MissedTickBehavior, interval_at};
 
+use crate::attribution::{Anatomy, Calls};
 use crate::exit::Failure;
 use crate::load::{Crew, Driven, Schedule, Stop, Until, closed, open};
 use crate::plan::{Load, Plan, Workload};
@@ -15,7 +17,9 @@ use crate::record::{
     Descriptors, HdrLog, Interval, KernelCollector, KernelFigures, Recorder, ResourceMeter, Totals, Usage,
     Window,
 };
-use crate::report::model::{Mode, RunResources, WorkloadResources, WorkloadResult};
+use crate::report::model::{
+    Mode, Percentiles, RunResources, SlowRequest, TimeAt, WorkloadResources, WorkloadResult,
+};
 use crate::workload::{Kind, ROOT_QDISC, scene};
 
 /// How often latencies are moved to the log and progress is told.
@@ -53,10 +57,18 @@ pub struct Measured {
     pub workloads: Vec<WorkloadResult>,
     /// The process over all workloads.
     pub resources: RunResources,
+    /// What is saved beside the figures.
+    pub kept: Kept,
+}
+
+/// What is kept of a run beside its figures.
+pub struct Kept {
     /// Every second's latencies.
     pub hdr: HdrLog,
     /// Kernel stacks, where probes took them.
     pub kernel_profile: KernelProfile,
+    /// The slowest requests of each workload, where probes watched.
+    pub slowest: BTreeMap<String, Vec<SlowRequest>>,
 }
 
 /// One workload's figures in the making.
@@ -72,8 +84,11 @@ impl Session<'_> {
     /// Runs the plan to its end, or until it is stopped.
     pub async fn run(&self, plan: &Plan) -> Result<Measured, Failure> {
         let before = Descriptors::now();
-        let mut hdr = HdrLog::new().map_err(|error| Failure::internal(error.to_string()))?;
-        let mut kernel_profile = KernelProfile::default();
+        let mut kept = Kept {
+            hdr: HdrLog::new().map_err(|error| Failure::internal(error.to_string()))?,
+            kernel_profile: KernelProfile::default(),
+            slowest: BTreeMap::new(),
+        };
         let mut workloads = Vec::new();
         let mut usages = Vec::new();
         for workload in &plan.workloads {
@@ -81,30 +96,29 @@ impl Session<'_> {
                 break;
             }
             self.observer.begins(workload);
-            let (result, usage) = self.measure(plan, workload, &mut hdr, &mut kernel_profile).await?;
+            let (result, usage) = self.measure(plan, workload, &mut kept).await?;
             self.observer.ended(&result);
             usages.push((result.mode, usage));
             workloads.push(result);
         }
         let resources = run_resources(&usages, before, Descriptors::now());
-        Ok(Measured { workloads, resources, hdr, kernel_profile })
+        Ok(Measured { workloads, resources, kept })
     }
 
     async fn measure(
         &self,
         plan: &Plan,
         workload: &Workload,
-        hdr: &mut HdrLog,
-        kernel_profile: &mut KernelProfile,
+        kept: &mut Kept,
     ) -> Result<(WorkloadResult, Usage), Failure> {
-        let setup = connect(NonZeroU16::MIN)?;
+        let setup = connect(NonZeroU16::MIN, false)?;
         if let Some(collector) = self.collector {
             collector.begin().map_err(|error| probes_failed(&error))?;
         }
         let began = Instant::now();
         let mut course: Option<Course> = None;
         for round in 0.. {
-            self.round(plan, workload, round, &setup, &mut course, hdr, kernel_profile).await?;
+            self.round(plan, workload, round, &setup, &mut course, kept).await?;
             self.tear_down(&setup).await?;
             let measured = course.as_ref().map_or(Duration::ZERO, |course| course.recorder.measured());
             let fills = workload.kind == Kind::HtbClass && workload.load.rate().is_none();
@@ -127,6 +141,9 @@ impl Session<'_> {
             .map(KernelCollector::figures)
             .transpose()
             .map_err(|error| probes_failed(&error))?;
+        if let Some(kernel) = kernel.as_ref().filter(|kernel| kernel.anatomy.count() > 0) {
+            kept.slowest.insert(tag(workload), kernel.anatomy.slowest());
+        }
         let result = WorkloadResult {
             unsent: course.unsent,
             population_max: course.population_max,
@@ -138,7 +155,6 @@ impl Session<'_> {
     }
 
     /// Sets the scene, warms up, measures.
-    #[expect(clippy::too_many_arguments, reason = "one call, and what it changes is spelt out")]
     async fn round(
         &self,
         plan: &Plan,
@@ -146,8 +162,7 @@ impl Session<'_> {
         round: u64,
         setup: &Client,
         course: &mut Option<Course>,
-        hdr: &mut HdrLog,
-        kernel_profile: &mut KernelProfile,
+        kept: &mut Kept,
     ) -> Result<(), Failure> {
         let seed = plan.seed.wrapping_add(round);
         let scene = scene(workload, self.devices_of(plan, workload), seed, plan.warmup);
@@ -157,12 +172,15 @@ impl Session<'_> {
             }
             setup.request(request).await.map_err(|error| unprepared(&error))?;
         }
-        let client = connect(plan.messages_per_packet)?;
-        let mut crew = Crew { client: client.clone(), recorder: None, stop: self.stop.clone() };
+        let client = connect(plan.messages_per_packet, self.collector.is_some())?;
+        let mut crew = Crew { client: client.clone(), recorder: None, calls: None, stop: self.stop.clone() };
         let warm = closed(&crew, scene.sources, Until::Operations(plan.warmup)).await;
 
         if let Some(collector) = self.collector {
-            collector.watch(Window { port_id: client.port_id(), after_sequence: client.last_sequence() });
+            let calls = Arc::new(Calls::new(warm.sources.len()));
+            let window = Window { port_id: client.port_id(), after_sequence: client.last_sequence() };
+            collector.watch(window, Some(Arc::clone(&calls)));
+            crew.calls = Some(calls);
             collector.start_sampling().map_err(|error| probes_failed(&error))?;
         }
         let meter =
@@ -182,14 +200,14 @@ impl Session<'_> {
             }),
         };
         crew.recorder = Some(Arc::clone(&course.recorder));
-        let driven = self.drive(&crew, workload, warm, start, course, hdr).await?;
+        let driven = self.drive(&crew, workload, warm, start, course, &mut kept.hdr).await?;
         let usage = meter.stop();
         course.unsent += driven.unsent;
         course.usage = Some(course.usage.map_or(usage, |before| before.and(usage)));
         if let Some(collector) = self.collector
             && let Some(samples) = collector.stop_sampling().map_err(|error| probes_failed(&error))?
         {
-            kernel_profile.add(tag(workload), samples);
+            kept.kernel_profile.add(tag(workload), samples);
         }
         Ok(())
     }
@@ -260,7 +278,7 @@ impl Session<'_> {
 /// One qdisc, created and deleted: a kernel without HTB is told apart from everything that may fail later. It also makes the kernel
 /// load HTB where that is a module, so that its functions are there when probes are attached.
 pub async fn check_htb(device: u32) -> Result<(), Failure> {
-    let client = connect(NonZeroU16::MIN)?;
+    let client = connect(NonZeroU16::MIN, false)?;
     let (handle, qdisc) = (ROOT_QDISC, HtbQdisc::new().into());
     client.request(&Request::AddQdisc { device, parent: Handle::ROOT, handle, qdisc }).await.map_err(
         |error| {
@@ -276,9 +294,9 @@ fn tag(workload: &Workload) -> String {
     format!("{}-{}", workload.kind.name(), workload.load.mode())
 }
 
-fn connect(messages_per_packet: NonZeroU16) -> Result<Client, Failure> {
-    let options =
-        SocketOptions { messages_per_packet: Some(messages_per_packet), ..SocketOptions::default() };
+fn connect(messages_per_packet: NonZeroU16, timed: bool) -> Result<Client, Failure> {
+    let messages_per_packet = Some(messages_per_packet);
+    let options = SocketOptions { messages_per_packet, timed, ..SocketOptions::default() };
     Client::connect_with(options).map_err(|error| Failure::environment(error.to_string()))
 }
 
@@ -314,6 +332,9 @@ fn result(
     usage: &Usage,
     kernel: Option<KernelFigures>,
 ) -> WorkloadResult {
+    let latency_all_us = totals.latency_all();
+    // Without a request that was joined there is nothing to say.
+    let anatomy = kernel.as_ref().map(|figures| &figures.anatomy).filter(|anatomy| anatomy.count() > 0);
     let lost_events = kernel.as_ref().map(|figures| totals.operations().saturating_sub(figures.seen));
     WorkloadResult {
         name: workload.kind.name().into(),
@@ -332,9 +353,13 @@ fn result(
         throughput_ops_per_s: totals.throughput(),
         timeline_ops: totals.timeline.clone(),
         latency_us: totals.latency_by_operation(),
-        latency_all_us: totals.latency_all(),
+        latency_all_us,
         lost_events,
         lost_events_accounted: kernel.as_ref().map(|figures| figures.lost_at_most),
+        phases_us: anatomy.map(Anatomy::by_operation),
+        phases_all_us: anatomy.and_then(Anatomy::all),
+        time_at: anatomy.zip(latency_all_us).map(|(anatomy, latency)| time_at(anatomy, &latency)),
+        rtnl_waits: kernel.as_ref().and_then(|figures| figures.rtnl_waits.clone()),
         kernel_us: kernel.map(|figures| figures.phases),
         resources: WorkloadResources {
             peak_rss_bytes: usage.peak_rss_bytes,
@@ -345,6 +370,15 @@ fn result(
         left_after_teardown: None,
         interrupted: false,
     }
+}
+
+/// What requests at each percentile are made of.
+fn time_at(anatomy: &Anatomy, latency: &Percentiles) -> BTreeMap<String, TimeAt> {
+    let Percentiles { p50, p90, p95, p99, p99_9, max, .. } = *latency;
+    [("p50", p50), ("p90", p90), ("p95", p95), ("p99", p99), ("p99_9", p99_9), ("max", max)]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), anatomy.time_at(value)?)))
+        .collect()
 }
 
 /// The whole run's resources. CPU is judged at the target load, which is the open loop's.

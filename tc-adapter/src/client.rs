@@ -435,8 +435,10 @@ impl Drop for Reservation<'_> {
 impl From<Connection> for Client {
     fn from(connection: Connection) -> Self {
         let options = connection.options();
+        let capacity = usize::from(options.queue.get());
+        let queue = if options.timed { Queue::timed(capacity) } else { Queue::new(capacity) };
         let shared = Shared {
-            queue: Mutex::new(Queue::new(usize::from(options.queue.get()))),
+            queue: Mutex::new(queue),
             limits: connection.limits(),
             port: connection.port_id(),
             last_sequence: connection.shared_sequence(),

@@ -303,7 +303,7 @@ mod tests {
 
     #[expect(clippy::unnecessary_wraps, reason = "an outcome")]
     fn done() -> Result<Answer, Error> {
-        Ok(Answer { sequence: 1, warning: None, class: None, evidence: Evidence::Acknowledged })
+        Ok(Answer { sequence: 1, warning: None, class: None, evidence: Evidence::Acknowledged, timing: None })
     }
 
     /// What the kernel tells of a class under `1:`.

@@ -25,6 +25,8 @@ struct Slot {
     subject: Subject,
     message: Vec<u8>,
     deadline: Option<Instant>,
+    /// When it was encoded, where its caller wants to know.
+    encoded: Option<Instant>,
     state: State,
 }
 
@@ -53,6 +55,8 @@ pub(crate) struct Queue {
     closed: bool,
     /// By whom the last request came: what tells its waker from others. Not the waker, which could hold the caller's task.
     last_caller: Option<(usize, usize)>,
+    /// Whether it is noted when requests come in.
+    timed: bool,
 }
 
 impl Queue {
@@ -70,7 +74,13 @@ impl Queue {
             busy: false,
             closed: false,
             last_caller: None,
+            timed: false,
         }
+    }
+
+    /// As [`Queue::new`], noting when each request comes in.
+    pub(crate) fn timed(capacity: usize) -> Self {
+        Self { timed: true, ..Self::new(capacity) }
     }
 
     /// Takes a request in. `None`: there is no room.
@@ -91,6 +101,7 @@ impl Queue {
                 subject,
                 message: Vec::new(),
                 deadline: None,
+                encoded: None,
                 state: State::Free,
             });
             self.slots.len() - 1
@@ -104,6 +115,7 @@ impl Queue {
         } else {
             place.message.clear();
             request.encode_onto(0, 0, checks, &mut place.message);
+            place.encoded = self.timed.then(Instant::now);
             place.state = State::Waiting(waker.clone());
             self.order.push_back(ticket);
             self.waiting += 1;
@@ -226,10 +238,14 @@ impl Queue {
     }
 
     /// Keeps the outcome of a request that was sent. Gives whom to tell.
-    pub(crate) fn settle(&mut self, ticket: Ticket, outcome: Result<Answer, Error>) -> Option<Waker> {
+    pub(crate) fn settle(&mut self, ticket: Ticket, mut outcome: Result<Answer, Error>) -> Option<Waker> {
         let slot = self.slot(ticket)?;
         match std::mem::replace(&mut slot.state, State::Free) {
             State::Sent(Some(waker)) => {
+                if let (Some(encoded), Ok(Answer { timing: Some(timing), .. })) = (slot.encoded, &mut outcome)
+                {
+                    timing.encoded = encoded;
+                }
                 slot.state = State::Done(outcome);
                 Some(waker)
             }
@@ -388,7 +404,7 @@ mod tests {
     }
 
     fn done() -> Answer {
-        Answer { sequence: 1, warning: None, class: None, evidence: Evidence::Acknowledged }
+        Answer { sequence: 1, warning: None, class: None, evidence: Evidence::Acknowledged, timing: None }
     }
 
     /// Takes a packet and gives the minors in it.

@@ -31,6 +31,8 @@ pub struct SocketOptions {
     pub queue: NonZeroU16,
     /// Which accidents are looked out for where a call does not say it, all by default. See [`Check`](crate::Check).
     pub checks: Checks,
+    /// Whether answers tell when their request was where ([`Answer::timing`](crate::Answer::timing)); not by default.
+    pub timed: bool,
 }
 
 /// Most messages in a packet: changes reached their full speed at 256.
@@ -53,6 +55,7 @@ impl Default for SocketOptions {
             messages_per_packet: None,
             queue: QUEUE,
             checks: Checks::ALL,
+            timed: false,
         }
     }
 }

@@ -7,6 +7,7 @@ mod disk;
 mod faults;
 mod figures;
 mod host;
+mod investigate;
 mod mounts;
 mod overhead;
 mod profiles;
@@ -55,6 +56,7 @@ fn anywhere() -> Vec<Trial> {
         ("result::a_closed_loop_has_no_rate", result::a_closed_loop_has_no_rate),
         ("result::the_seed_decides_what_is_asked", result::the_seed_decides_what_is_asked),
         ("result::less_than_a_second_has_no_worst_second", result::less_than_a_second_has_no_worst_second),
+        ("investigate::what_is_no_run_is_refused", investigate::what_is_no_run_is_refused),
         ("result::without_probes_nothing_is_claimed", result::without_probes_nothing_is_claimed),
         ("result::runs_are_kept_by_time", result::runs_are_kept_by_time),
         ("profiles::artifacts_are_there", profiles::artifacts_are_there),
@@ -128,6 +130,11 @@ fn watched() -> Vec<Trial> {
     let tests: &[(&str, usize, Test)] = &[
         ("result::kernel_counts_are_the_operations", 1, result::kernel_counts_are_the_operations),
         ("result::kernel_phases_add_up", 1, result::kernel_phases_add_up),
+        ("result::phases_add_up_from_end_to_end", 1, result::phases_add_up_from_end_to_end),
+        ("result::the_slowest_requests_are_kept_whole", 1, result::the_slowest_requests_are_kept_whole),
+        ("verdict::a_violation_names_the_guilty_phase", 1, verdict::a_violation_names_the_guilty_phase),
+        ("investigate::a_run_becomes_a_page", 1, investigate::a_run_becomes_a_page),
+        ("investigate::the_slowest_requests_are_a_trace", 1, investigate::the_slowest_requests_are_a_trace),
         ("profiles::kernel_stacks_are_folded", 1, profiles::kernel_stacks_are_folded),
         ("profiles::the_kernel_flamegraph_names_htb", 1, profiles::the_kernel_flamegraph_names_htb),
         ("overhead::losses_are_counted_exactly", 1, overhead::losses_are_counted_exactly),

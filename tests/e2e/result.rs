@@ -140,6 +140,71 @@ pub(crate) fn kernel_phases_add_up() -> Result<(), Failed> {
     Ok(())
 }
 
+const PHASES: [&str; 8] =
+    ["schedule_lag", "encode", "queue", "entry", "rtnl_wait", "on_cpu", "off_cpu", "reply"];
+
+/// The largest share of the median request that no phase may cover; percent. Tracepoints see the least.
+const UNATTRIBUTED_PERCENT: f64 = 15.0;
+
+pub(crate) fn phases_add_up_from_end_to_end() -> Result<(), Failed> {
+    for run in [runs::open()?, runs::closed()?] {
+        for workload in run.workloads()? {
+            for (operation, latency) in object(workload, "/latency_us")? {
+                let phases = at(workload, &format!("/phases_us/{operation}"))?;
+                let place = format!("{} {operation}: {phases}", workload["name"]);
+                // Every answered request is there, and took as long as its caller says.
+                assert_eq!(phases["total"], *latency, "{place}");
+                let mut sum = number(phases, "/unattributed/mean")?;
+                for phase in PHASES {
+                    ascends(&phases[phase])?;
+                    sum += number(phases, &format!("/{phase}/mean"))?;
+                }
+                // Each histogram keeps three digits.
+                let total = number(latency, "/mean")?;
+                assert!((sum / total - 1.0).abs() < 0.005, "{sum} in phases of {total}: {place}");
+                let unattributed = number(phases, "/unattributed/p50")? / number(latency, "/p50")? * 100.0;
+                assert!(unattributed < UNATTRIBUTED_PERCENT, "{unattributed} %: {place}");
+                let lag = number(phases, "/schedule_lag/p50")?;
+                assert!(workload["mode"] == "open" || lag < 50.0, "a closed loop has no schedule: {place}");
+            }
+            assert_eq!(at(workload, "/phases_all_us/total")?, at(workload, "/latency_all_us")?);
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn the_slowest_requests_are_kept_whole() -> Result<(), Failed> {
+    for run in [runs::open()?, runs::closed()?] {
+        let slowest: Value = serde_json::from_str(run.text("slowest.json")?)?;
+        assert_eq!(run.result["artifacts"]["slowest_requests"], "slowest.json");
+        for workload in run.workloads()? {
+            let name = |field: &str| workload[field].as_str().unwrap_or_default().to_owned();
+            let slowest = at(&slowest, &format!("/{}-{}", name("name"), name("mode")))?;
+            let slowest = slowest.as_array().ok_or("no list")?;
+            assert_eq!(
+                slowest.len() as u64,
+                count(workload, "/operations")?.min(100),
+                "{}",
+                workload["name"]
+            );
+            let totals: Vec<f64> =
+                slowest.iter().map(|slow| number(slow, "/total_us")).collect::<Result<_, _>>()?;
+            assert!(totals.is_sorted_by(|one, next| one >= next), "{totals:?}");
+            // The histogram keeps three digits, the request all.
+            let max = number(workload, "/latency_all_us/max")?;
+            assert!((totals[0] / max - 1.0).abs() < 0.002, "{} of {max}", totals[0]);
+            for slow in slowest {
+                let phases = object(slow, "/phases_us")?;
+                let sum: f64 = phases.values().filter_map(Value::as_f64).sum();
+                let whole = sum + number(slow, "/unattributed_us")?;
+                // A clock's reading lies between two events.
+                assert!((whole - number(slow, "/total_us")?).abs() < 1.0, "{slow}");
+            }
+        }
+    }
+    Ok(())
+}
+
 pub(crate) fn percentiles_ascend() -> Result<(), Failed> {
     for workload in runs::open()?.workloads()?.iter().chain(runs::closed()?.workloads()?) {
         ascends(at(workload, "/latency_all_us")?)?;
@@ -239,7 +304,9 @@ pub(crate) fn without_probes_nothing_is_claimed() -> Result<(), Failed> {
     let run = runs::unwatched()?;
     assert_eq!(run.result["environment"]["probes"]["kind"], "off");
     for workload in run.workloads()? {
-        assert_eq!(workload.get("kernel_us"), None, "absent, not zero");
+        for absent in ["kernel_us", "phases_us", "phases_all_us", "time_at", "rtnl_waits"] {
+            assert_eq!(workload.get(absent), None, "{absent}: absent, not zero");
+        }
         assert_eq!(at(workload, "/lost_events")?, &Value::Null);
     }
     assert!(!run.files.contains_key("kernel.svg") && !run.files.contains_key("kernel.folded"));

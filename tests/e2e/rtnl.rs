@@ -10,11 +10,12 @@ use libtest_mimic::Failed;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::veth;
 use tc_adapter::{Connection, Device, Handle, HtbClass, HtbQdisc, Request};
 
 use crate::figures::{count, number, object};
+use crate::investigate;
 use crate::qdiscope::Saved;
 
 /// Set for a process that is the hammer rather than the tests.
@@ -126,22 +127,40 @@ impl Wait {
 }
 
 pub(crate) fn waiting_for_others_is_rtnl_wait() -> Result<(), Failed> {
-    let mut quiet = Wait::of(&Saved::by(ONE_WORKER)?)?;
+    let mut quiet_run = Saved::by(ONE_WORKER)?;
+    let mut quiet = Wait::of(&quiet_run)?;
     for _ in 0..RETRIES {
         if quiet.p95_us >= 5.0 {
             thread::sleep(Duration::from_secs(2));
-            quiet = Wait::of(&Saved::by(ONE_WORKER)?)?;
+            quiet_run = Saved::by(ONE_WORKER)?;
+            quiet = Wait::of(&quiet_run)?;
         }
     }
     assert!(quiet.p95_us < 5.0, "one worker waits for nobody: {quiet:?}");
+    let alone = &quiet_run.workloads()?[0]["rtnl_waits"];
+    assert!(number(alone, "/foreign_percent_of_requests")? < 1.0, "nobody was waited for: {alone}");
     let hammer = Hammer::start()?;
     let run = Saved::by(ONE_WORKER)?;
+    let pid = u64::from(hammer.0.id());
     drop(hammer);
     let hammered = Wait::of(&run)?;
     println!("quiet {quiet:?}, hammered {hammered:?}");
     assert!(hammered.mean_us > 10.0 * quiet.mean_us, "quiet {quiet:?}, hammered {hammered:?}");
     assert!(hammered.mean_us > 5.0, "quiet {quiet:?}, hammered {hammered:?}");
     assert!(hammered.p95_us > quiet.p95_us, "quiet {quiet:?}, hammered {hammered:?}");
+    // Behind whom is told: in the figures, and in words.
+    let waits = &run.workloads()?[0]["rtnl_waits"];
+    let first = &waits["holders"][0];
+    println!("{waits}");
+    assert_eq!((&first["pid"], &first["own"]), (&json!(pid), &json!(false)), "{waits}");
+    assert!(number(first, "/percent_of_waiting")? > 50.0, "{waits}");
+    let words = format!("behind `{}` (pid {pid})", first["comm"].as_str().ok_or("no name")?);
+    assert!(run.finished.stdout.contains(&words), "{words}: {}", run.finished.stdout);
+    // And it is the first thing that the investigation says.
+    let folder = investigate::folder(&run)?;
+    let investigation = investigate::investigate(folder.path(), "")?.expect(0)?;
+    let first = investigation.stdout.lines().find(|line| line.starts_with("1. ")).ok_or("no finding")?;
+    assert!(first.contains(&format!("(pid {pid}) held RTNL")), "{}", investigation.stdout);
     // The hammer's classes slow the run, too, and that is told.
     let foreign = count(&run.result, "/environment/foreign_htb_classes")?;
     assert!(foreign >= u64::from(CLASSES), "{foreign} foreign classes");

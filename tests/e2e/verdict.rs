@@ -46,6 +46,26 @@ pub(crate) fn a_violation_exits_with_4_and_says_what() -> Result<(), Failed> {
     Ok(())
 }
 
+/// A class is added in the kernel, on a CPU; one phase may have a budget, too.
+pub(crate) fn a_violation_names_the_guilty_phase() -> Result<(), Failed> {
+    let (_folder, arguments) = budget(
+        "[[target]]\nmetric = \"latency_p50_us\"\nbelow = 0.5\n[[target]]\nmetric = \"on_cpu_p50_us\"\nbelow = 0.5\n\
+         [[target]]\nmetric = \"on_cpu_p95_us\"\nbelow = 10_000_000\n",
+    )?;
+    let run = Saved::by(
+        &arguments.replace(QUICK, "bench --workload htb-class --workers 1 --classes 2000 --duration 1s"),
+    )?;
+    let judged = &run.result["budget"];
+    let reason = judged[0]["reason"].as_str().ok_or("a violation without a reason")?;
+    assert!(reason.starts_with("p50 class-create "), "{reason}");
+    assert!(reason.ends_with(" on CPU in the kernel"), "{reason}");
+    assert!(run.finished.stdout.contains(reason), "{}", run.finished.stdout);
+    let states = [0, 1, 2].map(|index| judged[index]["state"].clone());
+    assert_eq!(states, [json!("fail"), json!("fail"), json!("pass")], "{judged}");
+    assert_eq!(judged[1]["value"], run.workloads()?[0]["phases_all_us"]["on_cpu"]["p50"]);
+    run.finished.expect(4).map(drop)
+}
+
 pub(crate) fn a_budget_that_holds_exits_with_0() -> Result<(), Failed> {
     let run = run("[[target]]\nmetric = \"latency_p95_us\"\nmode = \"closed\"\nbelow = 10_000_000\n\
          [[target]]\nmetric = \"throughput_mean_ops_per_s\"\nabove = 1\n\

@@ -9,7 +9,7 @@ use crate::{
 };
 
 pub(crate) fn the_kind_that_must_be_is_chosen() -> Result<(), Failed> {
-    // Brings the module of HTB, whose functions are looked for.
+    // Where HTB is a module, its functions are there once it is loaded, which a qdisc sees to.
     device_with_htb()?;
     let probes = Probes::attach(&Options::default())?;
     let report = probes.report();

@@ -9,6 +9,7 @@ mod cargo;
 mod ebpf;
 mod error;
 mod fuzz;
+mod interrupt;
 mod packages;
 mod peers;
 mod privilege;

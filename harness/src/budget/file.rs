@@ -2,11 +2,14 @@
 
 use serde::Deserialize;
 
-use super::Metric;
+use super::Quantity;
 use crate::report::model::Mode;
 
 const DEFAULT: &str = include_str!("default.toml");
 const SCHEMA_VERSION: u32 = 1;
+
+/// A tenth: less is told apart from the machine's usual noise only with difficulty.
+const FOREIGN_RTNL_PERCENT: f64 = 10.0;
 
 /// A set of targets.
 #[derive(Debug, Clone)]
@@ -16,13 +19,16 @@ pub struct Budget {
     /// True for the built-in budget, whose targets speak only of the workloads that were asked for. A file
     /// that somebody names must be measured whole.
     pub built_in: bool,
+    /// How much of the requests' time in the kernel may go into waiting for RTNL behind other processes; percent. Above it, that a
+    /// timing target is violated proves nothing about what was measured, and is inconclusive.
+    pub foreign_rtnl_percent: f64,
 }
 
 /// One target.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Target {
     /// What it is set on.
-    pub metric: Metric,
+    pub quantity: Quantity,
     /// Only workloads in this mode.
     pub mode: Option<Mode>,
     /// What the value must keep.
@@ -81,6 +87,9 @@ pub enum ParseError {
     /// Another layout.
     #[error("schema_version {0} is not known; this qdiscope reads {SCHEMA_VERSION}")]
     Version(u32),
+    /// No share.
+    #[error("foreign_rtnl_percent = {0}: give a percentage from 0 to 100")]
+    Share(f64),
     /// No target at all would always pass.
     #[error("it has no [[target]]")]
     Empty,
@@ -113,6 +122,7 @@ fn one_line(error: &toml::de::Error) -> String {
 #[serde(deny_unknown_fields)]
 struct File {
     schema_version: u32,
+    foreign_rtnl_percent: Option<f64>,
     #[serde(default)]
     target: Vec<RawTarget>,
 }
@@ -120,7 +130,7 @@ struct File {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawTarget {
-    metric: Metric,
+    metric: Quantity,
     mode: Option<Mode>,
     above: Option<f64>,
     below: Option<f64>,
@@ -144,11 +154,15 @@ impl Budget {
         if file.schema_version != SCHEMA_VERSION {
             return Err(ParseError::Version(file.schema_version));
         }
+        let foreign_rtnl_percent = file.foreign_rtnl_percent.unwrap_or(FOREIGN_RTNL_PERCENT);
+        if !(0.0..=100.0).contains(&foreign_rtnl_percent) {
+            return Err(ParseError::Share(foreign_rtnl_percent));
+        }
         if file.target.is_empty() {
             return Err(ParseError::Empty);
         }
         let targets = file.target.iter().map(Target::try_from).collect::<Result<_, _>>()?;
-        Ok(Self { targets, built_in: false })
+        Ok(Self { targets, built_in: false, foreign_rtnl_percent })
     }
 }
 
@@ -165,16 +179,32 @@ impl TryFrom<&RawTarget> for Target {
         if !limit.bound().is_finite() || limit.bound() < 0.0 {
             return Err(ParseError::Bound { metric: raw.metric.name() });
         }
-        if raw.mode.is_some() && raw.metric.is_of_the_run() {
+        if raw.mode.is_some() && raw.metric.metric.is_of_the_run() {
             return Err(ParseError::Mode { metric: raw.metric.name() });
         }
-        Ok(Self { metric: raw.metric, mode: raw.mode, limit })
+        Ok(Self { quantity: raw.metric, mode: raw.mode, limit })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attribution::Phase;
+    use crate::budget::Metric;
+
+    #[test]
+    fn a_phase_has_percentiles() {
+        let budget = Budget::parse(
+            "schema_version = 1\nforeign_rtnl_percent = 25\n[[target]]\nmetric = \"rtnl_wait_p95_us\"\nbelow = 2000\n\
+             [[target]]\nmetric = \"on_cpu_p99_9_us\"\nbelow = 1",
+        )
+        .unwrap();
+        let quantity = |metric, phase| Quantity { metric, phase: Some(phase) };
+        assert_eq!(budget.targets[0].quantity, quantity(Metric::LatencyP95Us, Phase::RtnlWait));
+        assert_eq!(budget.targets[1].quantity, quantity(Metric::LatencyP999Us, Phase::OnCpu));
+        assert_eq!(budget.targets[1].quantity.name(), "on_cpu_p99_9_us");
+        assert!((budget.foreign_rtnl_percent - 25.0).abs() < f64::EPSILON);
+    }
 
     #[test]
     fn the_built_in_budget_parses_and_names_every_target_of_the_seeds() {
@@ -189,7 +219,7 @@ mod tests {
             Metric::LeakedFds,
             Metric::ClassesLeftAfterTeardown,
         ] {
-            assert!(budget.targets.iter().any(|target| target.metric == metric), "{metric:?}");
+            assert!(budget.targets.iter().any(|target| target.quantity == metric.into()), "{metric:?}");
         }
     }
 
@@ -205,6 +235,9 @@ mod tests {
             "schema_version = 1\n[[target]]\nmetric = \"latency_p95_ms\"\nbelow = 1",
             "schema_version = 1\n[[target]]\nmetric = \"latency_p95_us\"\nbelwo = 1",
             "schema_version = 1\n[[target]]\nmetric = \"leaked_fds\"\nmode = \"open\"\nat_most = 0",
+            "schema_version = 1\n[[target]]\nmetric = \"rtnl_wait_p42_us\"\nbelow = 1",
+            "schema_version = 1\n[[target]]\nmetric = \"rtnl_wait_leaked_fds\"\nbelow = 1",
+            "schema_version = 1\nforeign_rtnl_percent = 101\n[[target]]\nmetric = \"latency_p95_us\"\nbelow = 1",
             "not toml at all",
         ] {
             let error = Budget::parse(text).expect_err(text).to_string();

@@ -2,6 +2,7 @@
 
 use super::{Budget, Limit, Target};
 use crate::report::model::{Judgement, Mode, NotJudged, RunResult, State, WorkloadResult};
+use crate::report::words;
 
 /// Steal above this makes a *violated* timing target inconclusive: the hypervisor took the time.
 /// A target that holds under steal holds.
@@ -23,21 +24,22 @@ pub fn judge(budget: &Budget, run: &RunResult) -> Judged {
     let mut judgements = Vec::new();
     let mut not_judged = Vec::new();
     for target in &budget.targets {
-        if target.metric.is_of_the_run() {
-            judgements.push(judge_value(target, "run", target.metric.of_run(run), run, None));
+        if target.quantity.metric.is_of_the_run() {
+            let value = target.quantity.metric.of_run(run);
+            judgements.push(judge_value(budget, target, "run", value, run, None));
             continue;
         }
         let mut applies = false;
         for workload in run.workloads.iter().filter(|w| target.mode.is_none_or(|mode| mode == w.mode)) {
             applies = true;
             let name = format!("{} ({})", workload.name, workload.mode);
-            let value = target.metric.of_workload(workload);
-            judgements.push(judge_value(target, &name, value, run, Some(workload)));
+            let value = target.quantity.of_workload(workload);
+            judgements.push(judge_value(budget, target, &name, value, run, Some(workload)));
         }
         if !applies {
             let reason = no_workload(target.mode);
             if budget.built_in && !run.interrupted {
-                not_judged.push(NotJudged { metric: target.metric.name(), reason });
+                not_judged.push(NotJudged { metric: target.quantity.name(), reason });
             } else {
                 judgements.push(judgement(target, "none", None, State::Inconclusive, Some(reason)));
             }
@@ -69,6 +71,7 @@ fn no_workload(mode: Option<Mode>) -> String {
 }
 
 fn judge_value(
+    budget: &Budget,
     target: &Target,
     place: &str,
     value: Option<f64>,
@@ -81,7 +84,7 @@ fn judge_value(
     let unsent = workload.map_or(0, |workload| workload.unsent);
     let steal = run.environment.steal_percent.unwrap_or(0.0);
     let (state, reason) = if target.limit.holds(value) {
-        if unsent > 0 && target.metric.is_latency() {
+        if unsent > 0 && target.quantity.metric.is_latency() {
             let reason = format!("{unsent} scheduled requests were never sent; their latency is unknown");
             (State::Inconclusive, Some(reason))
         } else if workload.is_some_and(|workload| workload.interrupted) {
@@ -89,11 +92,28 @@ fn judge_value(
         } else {
             (State::Pass, None)
         }
-    } else if steal > NOISY_STEAL_PERCENT && target.metric.suffers_from_noise() {
-        let reason = format!("the hypervisor took {steal:.0} % of the CPU time: run it on a quiet machine");
-        (State::Inconclusive, Some(reason))
     } else {
-        (State::Fail, None)
+        let timing = target.quantity.metric.suffers_from_noise();
+        let foreign = workload
+            .and_then(|workload| workload.rtnl_waits.as_ref())
+            .filter(|waits| timing && waits.foreign_percent_of_requests > budget.foreign_rtnl_percent);
+        let blame = workload.and_then(|workload| words::blame(target.quantity.time_at(workload)?, workload));
+        if steal > NOISY_STEAL_PERCENT && timing {
+            let reason =
+                format!("the hypervisor took {steal:.0} % of the CPU time: run it on a quiet machine");
+            (State::Inconclusive, Some(reason))
+        } else if let Some(waits) = foreign {
+            let interference = format!(
+                "requests spent {:.0} % of their time in the kernel waiting for RTNL that other processes held, more than {} %",
+                waits.foreign_percent_of_requests, budget.foreign_rtnl_percent
+            );
+            (
+                State::Inconclusive,
+                Some([blame, Some(interference)].into_iter().flatten().collect::<Vec<_>>().join("; ")),
+            )
+        } else {
+            (State::Fail, blame)
+        }
     };
     judgement(target, place, Some(value), state, reason)
 }
@@ -116,7 +136,7 @@ fn judgement(
     reason: Option<String>,
 ) -> Judgement {
     Judgement {
-        metric: target.metric.name(),
+        metric: target.quantity.name(),
         workload: place.into(),
         comparison: target.limit.symbol().into(),
         limit: target.limit.bound(),
@@ -128,12 +148,19 @@ fn judgement(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::attribution::Phase;
     use crate::budget::Metric;
-    use crate::report::model::fixtures;
+    use crate::report::model::{RtnlHolder, RtnlWaits, TimeAt, fixtures};
 
     fn budget(metric: Metric, limit: Limit, mode: Option<Mode>) -> Budget {
-        Budget { targets: vec![Target { metric, mode, limit }], built_in: false }
+        Budget {
+            targets: vec![Target { quantity: metric.into(), mode, limit }],
+            built_in: false,
+            foreign_rtnl_percent: 10.0,
+        }
     }
 
     #[test]
@@ -197,6 +224,64 @@ mod tests {
         assert_eq!(late.verdict, State::Inconclusive);
         let leak = judge(&budget(Metric::LeakedFds, Limit::AtMost(0.0), None), &run);
         assert_eq!(leak.verdict, State::Fail);
+    }
+
+    /// A tenth of a request is its own, the rest it waits behind `tc`.
+    fn contended(foreign_percent: f64) -> RunResult {
+        let mut run = fixtures::run();
+        let workload = &mut run.workloads[0];
+        workload.time_at = Some(BTreeMap::from([(
+            "p95".to_owned(),
+            TimeAt {
+                latency_us: 14_200.0,
+                requests: 30,
+                operation: "class-create".into(),
+                phases_us: BTreeMap::from([(Phase::RtnlWait, 11_900.0), (Phase::OnCpu, 2_300.0)]),
+                unattributed_us: 0.0,
+            },
+        )]));
+        workload.rtnl_waits = Some(RtnlWaits {
+            wait_us: 412_000.0,
+            percent_of_requests: 84.0,
+            foreign_percent_of_requests: foreign_percent,
+            holders: vec![RtnlHolder {
+                comm: "tc".into(),
+                pid: 4242,
+                own: false,
+                waits: 30,
+                wait_us: 341_960.0,
+                percent_of_waiting: 83.0,
+            }],
+            further_holders: 0,
+            further_wait_us: 0.0,
+            unknown_wait_us: 0.0,
+        });
+        run
+    }
+
+    #[test]
+    fn a_violation_names_the_guilty_phase_and_whom_was_waited_for() {
+        let judged = judge(&budget(Metric::LatencyP95Us, Limit::Below(10.0), None), &contended(5.0));
+        assert_eq!(judged.verdict, State::Fail);
+        let reason = judged.judgements[0].reason.as_deref().unwrap();
+        assert_eq!(
+            reason,
+            "p95 class-create 14.2 ms: 11.9 ms RTNL wait, 83 % of all such waiting behind `tc` (pid 4242)"
+        );
+    }
+
+    #[test]
+    fn interference_leaves_time_open_but_not_leaks() {
+        let mut run = contended(40.0);
+        let late = judge(&budget(Metric::LatencyP95Us, Limit::Below(10.0), None), &run);
+        assert_eq!(late.verdict, State::Inconclusive);
+        assert!(late.judgements[0].reason.as_ref().unwrap().contains("`tc` (pid 4242); requests spent 40 %"));
+        run.resources.fds_before = Some(3);
+        run.resources.fds_after = Some(4);
+        let leak = judge(&budget(Metric::LeakedFds, Limit::AtMost(0.0), None), &run);
+        assert_eq!(leak.verdict, State::Fail);
+        let held = judge(&budget(Metric::LatencyP95Us, Limit::Below(1e9), None), &run);
+        assert_eq!(held.verdict, State::Pass, "what holds in spite of it holds");
     }
 
     #[test]

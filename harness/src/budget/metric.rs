@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::model::{Percentiles, RunResult, WorkloadResult};
+use crate::attribution::Phase;
+use crate::report::model::{Percentiles, RunResult, TimeAt, WorkloadResult};
 
 /// A metric's name carries its unit. Those of a workload are judged once for each workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,29 +70,46 @@ impl Metric {
 
     /// Whether requests that were never sent could only have raised the value.
     pub fn is_latency(self) -> bool {
-        matches!(
-            self,
-            Self::LatencyP50Us
-                | Self::LatencyP90Us
-                | Self::LatencyP95Us
-                | Self::LatencyP99Us
-                | Self::LatencyP999Us
-                | Self::LatencyMaxUs
-        )
+        self.percentile().is_some()
+    }
+
+    /// Its value in a distribution, if it is a percentile of latencies.
+    fn of_latency(self, latency: &Percentiles) -> Option<f64> {
+        match self {
+            Self::LatencyP50Us => Some(latency.p50),
+            Self::LatencyP90Us => Some(latency.p90),
+            Self::LatencyP95Us => Some(latency.p95),
+            Self::LatencyP99Us => Some(latency.p99),
+            Self::LatencyP999Us => Some(latency.p99_9),
+            Self::LatencyMaxUs => Some(latency.max),
+            _ => None,
+        }
+    }
+
+    /// The percentile's name in [`WorkloadResult::time_at`].
+    pub fn percentile(self) -> Option<&'static str> {
+        match self {
+            Self::LatencyP50Us => Some("p50"),
+            Self::LatencyP90Us => Some("p90"),
+            Self::LatencyP95Us => Some("p95"),
+            Self::LatencyP99Us => Some("p99"),
+            Self::LatencyP999Us => Some("p99_9"),
+            Self::LatencyMaxUs => Some("max"),
+            _ => None,
+        }
     }
 
     /// The value in one workload.
     pub fn of_workload(self, workload: &WorkloadResult) -> Option<f64> {
-        let latency = |pick: fn(&Percentiles) -> f64| workload.latency_all_us.as_ref().map(pick);
         match self {
             Self::ThroughputMeanOpsPerS => workload.throughput_ops_per_s.mean,
             Self::ThroughputWorstSecondOpsPerS => workload.throughput_ops_per_s.worst_second,
-            Self::LatencyP50Us => latency(|l| l.p50),
-            Self::LatencyP90Us => latency(|l| l.p90),
-            Self::LatencyP95Us => latency(|l| l.p95),
-            Self::LatencyP99Us => latency(|l| l.p99),
-            Self::LatencyP999Us => latency(|l| l.p99_9),
-            Self::LatencyMaxUs => latency(|l| l.max),
+            Self::LatencyP50Us
+            | Self::LatencyP90Us
+            | Self::LatencyP95Us
+            | Self::LatencyP99Us
+            | Self::LatencyP999Us
+            | Self::LatencyMaxUs => self.of_latency(workload.latency_all_us.as_ref()?),
             Self::ErrorRatePercent => {
                 let errors: u64 = workload.errors.iter().map(|error| error.count).sum();
                 percent(errors, workload.operations)
@@ -115,6 +133,72 @@ impl Metric {
             Self::LeakedFds => grown(run.resources.fds_before, run.resources.fds_after),
             _ => None,
         }
+    }
+}
+
+/// A metric, or a percentile of one phase of the requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Quantity {
+    /// The metric. With a phase, the percentile.
+    pub metric: Metric,
+    /// The phase; `None`: the whole request, or what is no time at all.
+    pub phase: Option<Phase>,
+}
+
+impl From<Metric> for Quantity {
+    fn from(metric: Metric) -> Self {
+        Self { metric, phase: None }
+    }
+}
+
+/// A name that is none of a metric.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "unknown metric `{0}`: see README for the metrics, and `<phase>_<p50|p90|p95|p99|p99_9|max>_us` for those of a phase, such as `rtnl_wait_p95_us`"
+)]
+pub struct UnknownQuantity(String);
+
+impl TryFrom<String> for Quantity {
+    type Error = UnknownQuantity;
+
+    fn try_from(name: String) -> Result<Self, UnknownQuantity> {
+        let metric = |name: &str| serde_json::from_value::<Metric>(name.into()).ok();
+        if let Some(metric) = metric(&name) {
+            return Ok(metric.into());
+        }
+        Phase::ALL
+            .into_iter()
+            .find_map(|phase| {
+                let percentile = name.strip_prefix(phase.name())?.strip_prefix('_')?;
+                let metric = metric(&format!("latency_{percentile}")).filter(|metric| metric.is_latency())?;
+                Some(Self { metric, phase: Some(phase) })
+            })
+            .ok_or(UnknownQuantity(name))
+    }
+}
+
+impl Quantity {
+    /// The name used in budget files and results.
+    pub fn name(self) -> String {
+        let name = self.metric.name();
+        match (self.phase, name.strip_prefix("latency_")) {
+            (Some(phase), Some(percentile)) => format!("{}_{percentile}", phase.name()),
+            _ => name,
+        }
+    }
+
+    /// The value in one workload.
+    pub fn of_workload(self, workload: &WorkloadResult) -> Option<f64> {
+        match self.phase {
+            Some(phase) => self.metric.of_latency(workload.phases_all_us.as_ref()?.phase(phase)?),
+            None => self.metric.of_workload(workload),
+        }
+    }
+
+    /// What the requests are made of that take about as long as this latency.
+    pub fn time_at(self, workload: &WorkloadResult) -> Option<&TimeAt> {
+        self.phase.is_none().then(|| workload.time_at.as_ref()?.get(self.metric.percentile()?))?
     }
 }
 

@@ -6,4 +6,4 @@ mod metric;
 
 pub use file::{Budget, Limit, ParseError, Target};
 pub use judge::{Judged, judge};
-pub use metric::Metric;
+pub use metric::{Metric, Quantity};

@@ -20,11 +20,11 @@ use crate::isolation;
 use crate::load::Stop;
 use crate::plan::{Load, Plan, Workload};
 use crate::probes::{self, Attached, Choice};
-use crate::profile::{KernelProfile, ProfileError, ReadyProfiler, UserProfile, UserProfiler};
+use crate::profile::{ProfileError, ReadyProfiler, UserProfile, UserProfiler};
 use crate::report::explain::explain;
 use crate::report::model::{RunResult, SCHEMA_VERSION, Settings, State};
 use crate::report::terminal;
-use crate::session::{Measured, Session, check_htb};
+use crate::session::{Kept, Measured, Session, check_htb};
 use crate::store::RunDir;
 use crate::workload::{Kind, Weights};
 
@@ -73,7 +73,7 @@ pub(super) struct Arguments {
     warmup: u64,
     /// Requests that wait at the same time and may travel in one system call. With more than one, only probes that tell the messages
     /// of a packet apart (fexit, kprobe) can watch the kernel's side
-    #[arg(long, value_name = "N", default_value_t = NonZeroU16::MIN)]
+    #[arg(long, value_name = "N", default_value_t = NonZeroU16::MIN, value_parser = parse_messages)]
     messages_per_packet: NonZeroU16,
     /// Who watches the kernel's side
     #[arg(long, value_enum, default_value_t = Choice::Auto)]
@@ -88,6 +88,10 @@ pub(super) struct Arguments {
     /// Some 15 seconds instead of a minute: to see that everything works
     #[arg(long)]
     quick: bool,
+}
+
+fn parse_messages(text: &str) -> Result<NonZeroU16, String> {
+    text.parse().map_err(|_| format!("give a number from 1 to {}", u16::MAX))
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {
@@ -225,7 +229,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let judged = judge(&budget, &run);
     (run.budget, run.not_judged, run.verdict) = (judged.judgements, judged.not_judged, judged.verdict);
     run.explanations = explain(&run);
-    let saved = save(&mut dir, &mut run, measured.hdr.bytes(), &measured.kernel_profile, profiler);
+    let saved = save(&mut dir, &mut run, &measured.kept, profiler);
     // What was measured is shown, also where it could not be saved.
     report(&run, saved.is_ok().then(|| dir.path()))?;
     saved.map(|()| exit(&run))
@@ -283,11 +287,14 @@ async fn measure(
 fn save(
     dir: &mut RunDir,
     run: &mut RunResult,
-    hdr: &[u8],
-    kernel: &KernelProfile,
+    kept: &Kept,
     profiler: Result<UserProfiler, ProfileError>,
 ) -> Result<(), Failure> {
-    let mut files: Vec<(&str, &str, Vec<u8>)> = vec![("latency", "latency.hdr", hdr.to_vec())];
+    let mut files: Vec<(&str, &str, Vec<u8>)> = vec![("latency", "latency.hdr", kept.hdr.bytes().to_vec())];
+    if !kept.slowest.is_empty() {
+        files.push(("slowest_requests", "slowest.json", json(&kept.slowest)?));
+    }
+    let kernel = &kept.kernel_profile;
     match profiler.and_then(UserProfiler::finish) {
         Ok(UserProfile { protobuf_gz, flamegraph }) => {
             files.push(("user_profile", "cpu.pb.gz", protobuf_gz));
@@ -309,11 +316,14 @@ fn save(
         dir.write(name, &bytes)?;
         run.artifacts.insert(role.into(), name.into());
     }
-    let document = serde_json::to_vec_pretty(run)
-        .map_err(|error| Failure::internal(format!("encode the result: {error}")))?;
-    dir.write("result.json", &document)?;
+    dir.write("result.json", &json(run)?)?;
     dir.finish();
     Ok(())
+}
+
+fn json(document: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec_pretty(document)
+        .map_err(|error| Failure::internal(format!("encode the result: {error}")))
 }
 
 fn report(run: &RunResult, saved: Option<&Path>) -> Result<(), Failure> {

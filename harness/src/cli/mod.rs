@@ -2,6 +2,7 @@
 
 mod bench;
 mod doctor;
+mod investigate;
 mod overhead;
 mod progress;
 mod schema;
@@ -44,6 +45,11 @@ enum Command {
     /// Say what this machine can measure, and what to do about the rest
     #[command(after_help = "Exit codes:\n    0  `bench` can run here\n    3  it cannot, see the arrows")]
     Doctor(doctor::Arguments),
+    /// Say why a saved run was slow: a folder with a page that leads from the verdict to the phase to the stack
+    #[command(
+        after_help = "Exit codes:\n    0  written\n    1  internal error\n    2  usage: no such run\n    3  the folder cannot be written"
+    )]
+    Investigate(investigate::Arguments),
     /// Measure what watching costs: the same load with and without the probes and other tools, interleaved
     #[command(after_help = "Exit codes:\n    0  measured\n    1  internal error\n    2  usage\n    \
                             3  this environment cannot run it\n    4  below --min-ratio, or --check-goals and a goal is missed\n    \
@@ -73,6 +79,7 @@ pub fn main() -> ExitCode {
     let outcome = catch_unwind(|| match cli.command {
         Command::Bench(arguments) => bench::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Investigate(arguments) => investigate::run(&arguments),
         Command::Overhead(arguments) => overhead::run(&arguments),
         Command::OverheadLoad(arguments) => overhead::serve(&arguments),
         Command::Tc(command) => tc::run(&command),

@@ -15,6 +15,7 @@ pub use closed::{Until, closed};
 pub use open::open;
 pub use schedule::Schedule;
 
+use crate::attribution::{Call, Calls};
 use crate::record::Recorder;
 use crate::workload::{Operation, Source};
 
@@ -41,6 +42,8 @@ pub struct Crew {
     pub client: Client,
     /// Where outcomes go; `None` while warming up.
     pub recorder: Option<Arc<Recorder>>,
+    /// Where the requests' moments go, if anybody joins them with the kernel's.
+    pub calls: Option<Arc<Calls>>,
     /// Ends it early.
     pub stop: Stop,
 }
@@ -56,12 +59,22 @@ pub struct Driven {
 impl Crew {
     /// Sends one operation and keeps its outcome, with the latency from `since`.
     async fn perform(&self, worker: usize, source: &mut dyn Source, operation: &Operation, since: Instant) {
+        let start = Instant::now();
         let outcome = self.client.request(&operation.request).await;
         let now = Instant::now();
         source.settle(outcome.is_ok());
         if let Some(recorder) = &self.recorder {
             match outcome {
-                Ok(_) => recorder.succeeded(worker, operation.kind, now - since, now),
+                Ok(answer) => {
+                    recorder.succeeded(worker, operation.kind, now - since, now);
+                    if let (Some(calls), Some(timing)) = (&self.calls, answer.timing) {
+                        let (operation, sequence) = (operation.kind, answer.sequence);
+                        calls.push(
+                            worker,
+                            Call { operation, sequence, due: since, start, timing: *timing, done: now },
+                        );
+                    }
+                }
                 Err(error) => recorder.failed(worker, &error, now),
             }
         }

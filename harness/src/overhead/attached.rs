@@ -56,7 +56,7 @@ impl Probes {
     /// Counts the requests of this socket from now on.
     pub(super) fn watch(&mut self, socket: Socket) -> Result<(), String> {
         self.collector.begin().map_err(|error| error.to_string())?;
-        self.collector.watch(Window { port_id: socket.port_id, after_sequence: socket.sequence });
+        self.collector.watch(Window { port_id: socket.port_id, after_sequence: socket.sequence }, None);
         self.cpu_before = self.collector.reader_cpu();
         Ok(())
     }

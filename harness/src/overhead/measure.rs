@@ -2,8 +2,9 @@
 //! machine cancels out, and a jump shows.
 
 use std::collections::BTreeMap;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::attached::Setup;
@@ -19,6 +20,7 @@ use super::statistics::lower_quartile;
 use crate::environment;
 use crate::exit::Failure;
 use crate::load::Stop;
+use crate::memory;
 
 /// Before a window is measured, so that caches and branch predictors know the load.
 const SETTLE_MS: u64 = 10;
@@ -55,8 +57,11 @@ pub fn measure(
     stop: &Stop,
     tell: &dyn Fn(&str),
 ) -> Result<Option<Overhead>, Failure> {
-    let folder = tempfile::tempdir()
-        .map_err(|error| Failure::environment(format!("a folder for the tools' files: {error}")))?;
+    let memory = memory::nameless().map_err(|errno| {
+        Failure::environment(format!("a file system in memory for the tools' files: {errno}"))
+    })?;
+    // Of this process, also where another opens it.
+    let folder = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), memory.as_raw_fd()));
     let mut stage = Stage {
         plan,
         watched: LoadProcess::start(Some(device))?,
@@ -73,7 +78,7 @@ pub fn measure(
             }
             if course.absent.is_none() {
                 tell(&format!("round {} of {}: {}", round + 1, plan.rounds, course.contestant.name()));
-                stage.round(course, folder.path())?;
+                stage.round(course, &folder)?;
             }
         }
     }

@@ -64,13 +64,13 @@ impl RunningTool {
             // First: the text of an error may hold the sign.
             if let Ok(Some(status)) = running.child.try_wait() {
                 running.hear_out();
-                return Ok(Err(format!("{} ended ({status}): {}", line[0], running.last_line())));
+                return Ok(Err(format!("{} ended ({status}): {}", line[0], running.reason())));
             }
             if running.is_attached(load) {
                 return Ok(Ok(running));
             }
             if Instant::now() > deadline {
-                let said = running.last_line();
+                let said = running.reason();
                 return Ok(Err(format!("{} did not attach within {PATIENCE:?}: {said}", line[0])));
             }
         }
@@ -79,6 +79,9 @@ impl RunningTool {
     fn is_attached(&self, load: &LoadProcess) -> bool {
         match self.tool.sign() {
             Sign::Prints(text) => contains(&self.heard(), text),
+            Sign::PrintsLine(text) => {
+                String::from_utf8_lossy(&self.heard()).lines().any(|line| line.trim() == text)
+            }
             Sign::Traces => traces(self.child.id(), load.id()),
             Sign::HoldsPerfEvents if holds_perf_events(self.child.id()) => {
                 thread::sleep(Duration::from_millis(200));
@@ -90,6 +93,10 @@ impl RunningTool {
 
     /// Ends it as Ctrl-C does. The error says why what was measured with it does not count.
     pub(super) fn stop(mut self) -> Result<(), String> {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            self.hear_out();
+            return Err(format!("it ended while it was to watch ({status}): {}", self.reason()));
+        }
         let _ = kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT);
         let deadline = Instant::now() + PATIENCE;
         while let Ok(None) = self.child.try_wait() {
@@ -100,9 +107,7 @@ impl RunningTool {
         }
         self.hear_out();
         match self.tool.result() {
-            Some(text) if !contains(&self.heard(), text) => {
-                Err(format!("it saw nothing: {}", self.last_line()))
-            }
+            Some(text) if !contains(&self.heard(), text) => Err(format!("it saw nothing: {}", self.reason())),
             _ => Ok(()),
         }
     }
@@ -117,10 +122,8 @@ impl RunningTool {
         self.words.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn last_line(&self) -> String {
-        let heard = self.heard();
-        let text = String::from_utf8_lossy(&heard);
-        text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it said nothing").to_owned()
+    fn reason(&self) -> String {
+        reason(&String::from_utf8_lossy(&self.heard()))
     }
 }
 
@@ -130,6 +133,19 @@ impl Drop for RunningTool {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The line of a tool's words that says why it failed: the last that says so, else the last that has words. Tools underline what they
+/// quote, and print how they are to be used.
+fn reason(words: &str) -> String {
+    let lines = || words.lines().map(str::trim).filter(|line| line.chars().any(char::is_alphanumeric));
+    let says_why = |line: &&str| {
+        let line = line.to_lowercase();
+        ["error", "fail", "cannot", "not found", "not permitted", "denied", "invalid"]
+            .iter()
+            .any(|word| line.contains(word))
+    };
+    lines().rfind(says_why).or_else(|| lines().next_back()).unwrap_or("it said nothing").to_owned()
 }
 
 fn contains(heard: &[u8], text: &str) -> bool {
@@ -148,4 +164,19 @@ fn listen(mut stream: impl Read + Send + 'static, words: &Words) -> thread::Join
             words.drain(..surplus);
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tools_reason_is_not_what_it_underlines() {
+        let bpftrace = "stdin:1:1-40: ERROR: tracepoint not found: syscalls:sys_enter_sendto\ntracepoint:syscalls:sys_enter_sendto {}\n~~~~~~~~~~~~\n";
+        assert_eq!(reason(bpftrace), "stdin:1:1-40: ERROR: tracepoint not found: syscalls:sys_enter_sendto");
+        let perf = "event syntax error: 'lock:contention_begin'\n\n Usage: perf trace [<options>]\n    -e, --event <event>   event selector\n";
+        assert_eq!(reason(perf), "event syntax error: 'lock:contention_begin'");
+        assert_eq!(reason("Attaching\n----\n"), "Attaching");
+        assert_eq!(reason("\n"), "it said nothing");
+    }
 }

@@ -13,7 +13,7 @@ pub fn render(overhead: &Overhead) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "kernel {} on {} ({} cores); {} rounds, windows of {} ms",
+        "kernel {} on {} ({} cores); rounds: {}, windows of {} ms",
         overhead.kernel,
         overhead.cpu.as_deref().unwrap_or("an unnamed CPU"),
         overhead.cores,

@@ -25,6 +25,8 @@ pub enum Tool {
 pub(super) enum Sign {
     /// It prints something that contains this, some time after the load has begun.
     Prints(&'static str),
+    /// It prints a line that is this and nothing else: it quotes its program when it refuses it.
+    PrintsLine(&'static str),
     /// The kernel names it as the tracer of the load's threads.
     Traces,
     /// It holds perf events, and a moment has passed.
@@ -121,8 +123,8 @@ impl Tool {
     /// How it shows that it is attached.
     pub(super) fn sign(self) -> Sign {
         match self {
-            Self::BpftraceEmpty => Sign::Prints("ready"),
-            Self::Bpftrace => Sign::Prints("@duration"),
+            Self::BpftraceEmpty => Sign::PrintsLine("ready"),
+            Self::Bpftrace => Sign::PrintsLine("@duration:"),
             Self::PerfTrace | Self::PerfTraceAll => Sign::Prints("sendto"),
             Self::PerfRecord => Sign::HoldsPerfEvents,
             Self::Strace => Sign::Traces,

@@ -11,9 +11,9 @@ use nix::sys::signal::{SigSet, Signal, raise};
 use nix::time::{ClockId, clock_getres};
 use pprof::protos::Message as _;
 use pprof::{ProfilerGuard, ProfilerGuardBuilder};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 use super::ProfileError;
+use crate::memory;
 
 /// Samples that are asked for, per second of CPU time; see [`sample_hz`] for those that are taken.
 const SAMPLE_HZ: u16 = 997;
@@ -68,12 +68,10 @@ fn guard(hz: u16) -> Result<ProfilerGuard<'static>, ProfileError> {
 }
 
 /// pprof keeps what does not fit into its table in a temporary file, which it never deletes: its profiler is a static. So its
-/// temporary folder is a file system in memory that has no name anywhere and ends with the process (fsopen(2), Linux 5.2).
+/// temporary folder is a file system in memory that has no name anywhere and ends with the process.
 fn keep_scratch_file_in_memory() -> Result<(), ProfileError> {
-    let failed = |errno: rustix::io::Errno| ProfileError::new("make a file system for pprof's file", &errno);
-    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed)?;
-    fsconfig_create(&context).map_err(failed)?;
-    let root = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).map_err(failed)?;
+    let root = memory::nameless()
+        .map_err(|errno| ProfileError::new("make a file system for pprof's file", &errno))?;
     // Never closed: pprof's static profiler has no end either.
     let path = format!("/proc/self/fd/{}", root.into_raw_fd());
     fs::metadata(&path).map_err(|error| ProfileError::new("make a file system for pprof's file", &error))?;

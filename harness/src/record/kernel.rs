@@ -13,7 +13,8 @@ use nix::time::{ClockId, clock_gettime};
 use tc_adapter::MessageType;
 
 use super::{nanoseconds, percentiles, record};
-use crate::report::model::KernelPhases;
+use crate::attribution::{Anatomy, Call, Calls, Holders, Join, Measured, Monotonic, Trace};
+use crate::report::model::{KernelPhases, RtnlWaits};
 
 /// How often the ring buffer is emptied. A reader that sleeps in poll until it is woken costs the load
 /// three times its speed: the kernel then sends an interrupt for each event.
@@ -49,22 +50,26 @@ impl Window {
 }
 
 /// Where requests of each message type spent their time.
-#[derive(Debug, Clone, Default)]
+#[derive(Default)]
 pub struct KernelFigures {
+    /// The requests from end to end.
+    pub anatomy: Anatomy,
     /// By the message type's name, e.g. `RTM_NEWTCLASS`.
     pub phases: BTreeMap<String, KernelPhases>,
     /// Requests reported, over all types.
     pub seen: u64,
     /// At most so many requests were lost, by the probes' own counters.
     pub lost_at_most: u64,
+    /// Behind whom requests waited for RTNL, where the probes tell.
+    pub rtnl_waits: Option<RtnlWaits>,
 }
 
 /// Which phases the attached probes tell apart; the others are absent, not zero.
 #[derive(Clone, Copy)]
 struct Measures {
     system_calls: bool,
-    rtnl_wait: bool,
-    off_cpu: bool,
+    holders: bool,
+    phases: Measured,
 }
 
 impl Measures {
@@ -72,8 +77,8 @@ impl Measures {
         let report = probes.report();
         Self {
             system_calls: !report.kind.tells_messages_apart(),
-            rtnl_wait: report.measures_rtnl_wait(),
-            off_cpu: report.measures_off_cpu(),
+            holders: report.tells_holders(),
+            phases: Measured { rtnl_wait: report.measures_rtnl_wait(), off_cpu: report.measures_off_cpu() },
         }
     }
 }
@@ -116,15 +121,16 @@ impl Phases {
     }
 
     fn figures(&self, measures: Measures) -> Option<KernelPhases> {
+        let Measured { rtnl_wait, off_cpu } = measures.phases;
         let if_measured = |measured: bool, histogram| if measured { percentiles(histogram) } else { None };
         let section = |section: Section| self.sections[section as usize].as_ref().and_then(percentiles);
         Some(KernelPhases {
             request: percentiles(&self.request)?,
             syscall: if_measured(measures.system_calls, &self.request),
-            rtnl_wait: if_measured(measures.rtnl_wait, &self.rtnl_wait),
+            rtnl_wait: if_measured(rtnl_wait, &self.rtnl_wait),
             // Without the RTNL wait, sleeping for RTNL is off CPU and the probes count it there.
-            off_cpu: if_measured(measures.off_cpu, &self.off_cpu),
-            on_cpu: if_measured(measures.rtnl_wait && measures.off_cpu, &self.on_cpu),
+            off_cpu: if_measured(off_cpu, &self.off_cpu),
+            on_cpu: if_measured(rtnl_wait && off_cpu, &self.on_cpu),
             rtnl_hold: self.rtnl_hold.as_ref().and_then(percentiles),
             handler: section(Section::Handler),
             qdisc_create: section(Section::QdiscCreate),
@@ -138,6 +144,12 @@ struct State {
     probes: Probes,
     window: Option<Window>,
     by_type: BTreeMap<u16, Phases>,
+    holders: Holders,
+    /// Where the callers' side of the window's requests comes from.
+    calls: Option<Arc<Calls>>,
+    join: Join,
+    anatomy: Anatomy,
+    clock: Option<Monotonic>,
     lost_before: u64,
     /// Nobody reads.
     paused: bool,
@@ -148,13 +160,42 @@ impl State {
         if self.paused {
             return;
         }
-        let Self { probes, window, by_type, .. } = self;
+        let measured = Measures::of(&self.probes).phases;
+        let Self { probes, window, by_type, holders, calls, join, anatomy, clock, .. } = self;
+        let mut whole = |call: &Call, event: &RequestEvent| {
+            if let Some(clock) = clock {
+                anatomy.record(&Trace::new(call, Some(event), measured, clock));
+            }
+        };
+        if let (Some(calls), Some(window)) = (&*calls, *window) {
+            calls.take(|call| {
+                if let Some((call, event)) = join.call(window.port_id, call) {
+                    whole(&call, &event);
+                }
+            });
+        }
         probes.drain(|event, _| {
             if window.is_some_and(|window| window.holds(event)) {
                 by_type.entry(event.message_type).or_insert_with(Phases::new).record(event);
+                holders.record(event);
+                if calls.is_some()
+                    && let Some((call, event)) = join.event(event)
+                {
+                    whole(&call, &event);
+                }
             }
         });
         probes.flush_diagnostics();
+    }
+
+    /// Requests of which no event came: their time in the kernel is not known.
+    fn end_of_window(&mut self) {
+        let measured = Measures::of(&self.probes).phases;
+        for call in self.join.end() {
+            if let Some(clock) = &self.clock {
+                self.anatomy.record(&Trace::new(&call, None, measured, clock));
+            }
+        }
     }
 
     fn samples(&self) -> bool {
@@ -176,7 +217,18 @@ pub struct KernelCollector {
 impl KernelCollector {
     /// Starts reading.
     pub fn start(probes: Probes) -> std::io::Result<Self> {
-        let state = State { probes, window: None, by_type: BTreeMap::new(), lost_before: 0, paused: false };
+        let state = State {
+            probes,
+            window: None,
+            by_type: BTreeMap::new(),
+            holders: Holders::default(),
+            calls: None,
+            join: Join::default(),
+            anatomy: Anatomy::default(),
+            clock: Monotonic::new(),
+            lost_before: 0,
+            paused: false,
+        };
         let state = Arc::new(Mutex::new(state));
         let stop = Arc::new(AtomicBool::new(false));
         let thread = thread::Builder::new().name("qdiscope-events".into()).spawn({
@@ -196,16 +248,23 @@ impl KernelCollector {
         let mut state = lock(&self.state);
         state.drain();
         state.by_type.clear();
+        state.holders = Holders::default();
+        state.join = Join::default();
+        state.anatomy = Anatomy::default();
         state.window = None;
+        state.calls = None;
         state.lost_before = state.lost()?;
         Ok(())
     }
 
-    /// Counts the requests of `window` from now on, on top of those of earlier windows, which have all been answered.
-    pub fn watch(&self, window: Window) {
+    /// Counts the requests of `window` from now on, on top of those of earlier windows, which have all been answered. `calls` is where
+    /// their callers put what they saw, if it is to be joined.
+    pub fn watch(&self, window: Window, calls: Option<Arc<Calls>>) {
         let mut state = lock(&self.state);
         state.drain();
+        state.end_of_window();
         state.window = Some(window);
+        state.calls = calls;
     }
 
     /// Takes sampled kernel stacks from now on, where this kernel lets them be taken: requests can be followed
@@ -225,6 +284,7 @@ impl KernelCollector {
     pub fn figures(&self) -> Result<KernelFigures, ebpf_loader::Error> {
         let mut state = lock(&self.state);
         state.drain();
+        state.end_of_window();
         let measures = Measures::of(&state.probes);
         let phases = state
             .by_type
@@ -232,7 +292,13 @@ impl KernelCollector {
             .filter_map(|(&message_type, phases)| Some((type_name(message_type), phases.figures(measures)?)))
             .collect();
         let seen = state.by_type.values().map(|phases| phases.request.len()).sum();
-        Ok(KernelFigures { phases, seen, lost_at_most: state.lost()?.saturating_sub(state.lost_before) })
+        Ok(KernelFigures {
+            anatomy: std::mem::take(&mut state.anatomy),
+            phases,
+            seen,
+            lost_at_most: state.lost()?.saturating_sub(state.lost_before),
+            rtnl_waits: measures.holders.then(|| state.holders.summary()).flatten(),
+        })
     }
 
     /// Keeps the reader from reading, or lets it go on: how a full ring buffer is made.

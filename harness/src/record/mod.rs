@@ -28,7 +28,7 @@ pub(crate) fn record<C: Counter>(histogram: &mut Histogram<C>, nanos: u64) {
 }
 
 /// The distribution in microseconds; `None` without a value.
-fn percentiles<C: Counter>(histogram: &Histogram<C>) -> Option<Percentiles> {
+pub(crate) fn percentiles<C: Counter>(histogram: &Histogram<C>) -> Option<Percentiles> {
     let at = |quantile: f64| histogram.value_at_quantile(quantile).min(histogram.max()) as f64 / 1e3;
     (!histogram.is_empty()).then(|| Percentiles {
         p50: at(0.5),

@@ -3,3 +3,4 @@
 pub mod explain;
 pub mod model;
 pub mod terminal;
+pub(crate) mod words;

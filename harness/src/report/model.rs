@@ -8,6 +8,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod attribution;
+
+pub use attribution::{Holder, RequestPhases, RtnlHolder, RtnlWaits, SlowRequest, TimeAt};
+
 /// The version of this layout. Readers refuse what they do not know.
 pub const SCHEMA_VERSION: u32 = 1;
 
@@ -196,6 +200,19 @@ pub struct WorkloadResult {
     pub lost_events: Option<u64>,
     /// How many the probes' own counters account for, at most. A larger `lost_events` is a defect. Null without probes.
     pub lost_events_accounted: Option<u64>,
+    /// The phases of requests from end to end, by operation: callers' moments joined with the probes'. Absent without probes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phases_us: Option<BTreeMap<String, RequestPhases>>,
+    /// The same over all operations. Absent without probes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phases_all_us: Option<RequestPhases>,
+    /// What requests are made of that take about as long as `p50`, `p90`, `p95`, `p99`, `p99_9` and `max` of
+    /// `latency_all_us`. Absent without probes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_at: Option<BTreeMap<String, TimeAt>>,
+    /// Behind whom requests waited for RTNL. Absent where no probe tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rtnl_waits: Option<RtnlWaits>,
     /// What the process used while this workload was measured.
     pub resources: WorkloadResources,
     /// HTB classes and qdiscs found after teardown, by asking the kernel. Null where it could not be asked.
@@ -409,6 +426,10 @@ pub mod fixtures {
             kernel_us: Some(BTreeMap::from([("RTM_NEWTCLASS".into(), phases)])),
             lost_events: Some(0),
             lost_events_accounted: Some(0),
+            phases_us: None,
+            phases_all_us: None,
+            time_at: None,
+            rtnl_waits: None,
             resources: WorkloadResources {
                 peak_rss_bytes: Some(20_000_000),
                 cpu_percent_of_one_core: Some(98.0),

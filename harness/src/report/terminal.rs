@@ -6,6 +6,7 @@ use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, LineStyle, Table};
 
 use super::model::{Judgement, Percentiles, RunResult, State};
+use crate::attribution::Phase;
 
 /// Renders a run. `color` is for terminals.
 pub fn render(run: &RunResult, color: bool) -> String {
@@ -35,6 +36,13 @@ pub fn render(run: &RunResult, color: bool) -> String {
             "\nWhere the kernel spent it (µs, p50 / p95; {} = RTNL wait + off CPU + on CPU)\n{}",
             covered(run),
             kernel(run)
+        );
+    }
+    if run.workloads.iter().any(|workload| workload.time_at.is_some()) {
+        let _ = writeln!(
+            text,
+            "\nWhat a request is made of, end to end (µs; means of those that took about as long as the percentile)\n{}",
+            phases(run)
         );
     }
     let _ = writeln!(text, "\nTargets\n{}", targets(&run.budget, color));
@@ -142,6 +150,33 @@ fn kernel(run: &RunResult) -> Table {
     table
 }
 
+/// Percentiles of which the phases are shown.
+const SHOWN_PERCENTILES: [&str; 3] = ["p50", "p95", "p99"];
+
+fn phases(run: &RunResult) -> Table {
+    let mut heads = vec!["workload", "of latency", "mostly"];
+    heads.extend(["lag", "encode", "queue", "entry", "RTNL wait", "on CPU", "off CPU", "reply", "rest"]);
+    let mut table = table(&heads, 1);
+    for workload in &run.workloads {
+        let mut name = format!("{} ({})", workload.name, workload.mode);
+        for percentile in SHOWN_PERCENTILES {
+            let Some(time) = workload.time_at.as_ref().and_then(|times| times.get(percentile)) else {
+                continue;
+            };
+            let mut row = vec![
+                Cell::new(std::mem::take(&mut name)),
+                right(format!("{percentile} {}", micros(time.latency_us))),
+                right(&time.operation),
+            ];
+            let phase = |phase| time.phases_us.get(&phase).map_or_else(|| "–".into(), |spent| micros(*spent));
+            row.extend(Phase::ALL.map(|which| right(phase(which))));
+            row.push(right(micros(time.unattributed_us)));
+            table.add_row(row);
+        }
+    }
+    table
+}
+
 /// One row a target: where it was judged in several workloads, the one that stands worst.
 fn targets(judgements: &[Judgement], color: bool) -> Table {
     let mut table = table(&["target", "limit", "value", "in", "state"], 1);
@@ -219,7 +254,7 @@ fn number(value: Option<f64>) -> String {
 
 /// Three digits or so, which is what was measured.
 fn micros(value: f64) -> String {
-    if value == 0.0 {
+    if value < 0.005 {
         "0".into()
     } else if value < 10.0 {
         format!("{value:.2}")

@@ -1,5 +1,9 @@
 //! Saved runs.
 
+mod folder;
 mod run_dir;
+mod saved;
 
+pub use folder::write_folder;
 pub use run_dir::RunDir;
+pub use saved::{ReadError, SavedRun};

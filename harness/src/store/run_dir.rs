@@ -19,8 +19,16 @@ const RESERVE_BYTES: i64 = 8 << 20;
 
 /// Everything that a run may leave in its folder. An earlier run's files are removed before the first of this one's is written, so
 /// that none of them is taken for this one's; until then the earlier run is whole.
-const FILES: [&str; 7] =
-    [RESULT, "latency.hdr", "cpu.pb.gz", "user.svg", "kernel.svg", "kernel.folded", "result.json.tmp"];
+const FILES: [&str; 8] = [
+    RESULT,
+    "latency.hdr",
+    "slowest.json",
+    "cpu.pb.gz",
+    "user.svg",
+    "kernel.svg",
+    "kernel.folded",
+    "result.json.tmp",
+];
 
 /// Where a run is saved.
 #[derive(Debug)]

@@ -32,7 +32,9 @@ impl Connection {
             _ => self.qdisc_of(subject).map(|qdisc| qdisc.is_none()),
         };
         match shown {
-            Ok(true) => Ok(Answer { sequence, warning: None, class: None, evidence: Evidence::State }),
+            Ok(true) => {
+                Ok(Answer { sequence, warning: None, class: None, evidence: Evidence::State, timing: None })
+            }
             Ok(false) => Err(subject.lost(sequence, loss, Inquiry::NoEffect)),
             Err(_) => Err(subject.lost(sequence, loss, Inquiry::Failed)),
         }

@@ -21,6 +21,7 @@ use crate::parents::Parents;
 use crate::reply::{Event, Malformed, Span, Verdict, is_plain_acknowledgement};
 use crate::request::Request;
 use crate::socket::{DATAGRAM, PACKET_BYTES, Received, Socket, SocketOptions};
+use crate::timing::{Stamps, Timing};
 
 /// A connection to the traffic control of one network namespace, for one thread at a time.
 ///
@@ -33,6 +34,7 @@ pub struct Connection {
     packet: Packet,
     heard: Vec<Told>,
     incoming: Vec<u8>,
+    stamps: Stamps,
 }
 
 /// What the kernel said to a request that it carried out.
@@ -51,6 +53,8 @@ pub struct Answer {
     pub class: Option<Box<ClassEntry>>,
     /// How it is known that the request was carried out.
     pub evidence: Evidence,
+    /// When the request was where; `None` unless [`SocketOptions::timed`] asks for it, and where the answer was lost.
+    pub timing: Option<Box<Timing>>,
 }
 
 /// How it is known that a request was carried out.
@@ -85,8 +89,8 @@ struct Told {
 const RTM_NEWTCLASS: u16 = MessageType::NewClass.value();
 
 impl Answer {
-    fn acknowledged(sequence: u32) -> Self {
-        Self { sequence, warning: None, class: None, evidence: Evidence::Acknowledged }
+    fn acknowledged(sequence: u32, timing: Option<Box<Timing>>) -> Self {
+        Self { sequence, warning: None, class: None, evidence: Evidence::Acknowledged, timing }
     }
 }
 
@@ -109,6 +113,7 @@ impl Connection {
             packet: Packet::default(),
             heard: Vec::new(),
             incoming: Vec::with_capacity(DATAGRAM),
+            stamps: Stamps::new(options.timed),
         })
     }
 
@@ -166,6 +171,7 @@ impl Connection {
             self.ask_first(&subject, request)?;
         }
         self.packet.only(subject, |buffer| request.encode_onto(0, 0, checks, buffer));
+        self.stamps.encoded();
         self.transmit_one()
     }
 
@@ -243,6 +249,8 @@ impl Connection {
     fn transmit_one(&mut self) -> Result<Answer, Error> {
         let mut only = Err(Error::NotReached);
         self.transmit(|_, outcome| only = outcome);
+        // It is not that of the next packet.
+        self.stamps.forget_encoded();
         only
     }
 
@@ -263,19 +271,23 @@ impl Connection {
             }
         };
         let received = self.socket.receive(&mut self.incoming, false);
+        self.stamps.answered();
         if self.says_that_all_is_done(first, &received) {
             for index in 0..self.packet.len() {
-                outcome(index, Ok(Answer::acknowledged(sequence_at(first, index))));
+                outcome(index, Ok(Answer::acknowledged(sequence_at(first, index), self.stamps.timing())));
             }
             return;
         }
         let heard = self.listen(first, received);
+        self.stamps.answered();
         let mut silent = Vec::new();
         for (index, told) in self.heard.iter_mut().enumerate() {
             let subject = &self.packet.subjects()[index];
             let sequence = sequence_at(first, index);
             match conclude(subject, sequence, std::mem::take(told), &heard) {
-                Some(result) => outcome(index, result),
+                Some(result) => {
+                    outcome(index, result.map(|answer| Answer { timing: self.stamps.timing(), ..answer }));
+                }
                 None => silent.push(index),
             }
         }
@@ -297,7 +309,9 @@ impl Connection {
     fn dispatch(&mut self) -> Result<u32, Error> {
         let first = self.take_sequences(self.packet.len());
         self.packet.seal(first, self.port_id());
+        self.stamps.sent();
         self.socket.send(self.packet.bytes())?;
+        self.stamps.returned();
         Ok(first)
     }
 
@@ -393,7 +407,7 @@ fn conclude(subject: &Subject, sequence: u32, told: Told, heard: &Heard) -> Opti
             Some(_) => {}
         }
     }
-    Some(Ok(Answer { sequence, warning, class, evidence: Evidence::Acknowledged }))
+    Some(Ok(Answer { sequence, warning, class, evidence: Evidence::Acknowledged, timing: None }))
 }
 
 impl fmt::Debug for Connection {

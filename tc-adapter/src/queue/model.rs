@@ -278,7 +278,7 @@ impl World {
         let rounds = rounds + usize::from(!self.sent.is_empty());
         for (ticket, id) in self.sent.drain(..) {
             let (sequence, evidence) = (id.into(), Evidence::Acknowledged);
-            let outcome = Ok(Answer { sequence, warning: None, class: None, evidence });
+            let outcome = Ok(Answer { sequence, warning: None, class: None, evidence, timing: None });
             self.to_wake.extend(self.queue.settle(ticket, outcome).filter(|_| own != Some(ticket)));
         }
         if rounds < (16 / self.limits.messages).max(1) {

@@ -57,6 +57,10 @@ const TESTS: &[(&str, Test)] = &[
     ("adapter::batches::children_follow_their_parents", batches::children_follow_their_parents),
     ("adapter::batches::a_batch_stops_where_it_is_told_to", batches::a_batch_stops_where_it_is_told_to),
     ("adapter::sharing::every_caller_learns_its_own_outcome", sharing::every_caller_learns_its_own_outcome),
+    (
+        "adapter::sharing::timed_requests_tell_when_they_were_where",
+        sharing::timed_requests_tell_when_they_were_where,
+    ),
     ("adapter::sharing::threads_share_a_client", sharing::threads_share_a_client),
     (
         "adapter::sharing::aborted_callers_neither_lose_nor_double",

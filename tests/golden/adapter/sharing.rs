@@ -79,6 +79,54 @@ pub(crate) fn every_caller_learns_its_own_outcome() -> Result<(), Failed> {
     Ok(())
 }
 
+/// The moments of each request lie in its caller's own time, in their order, however it travelled.
+pub(crate) fn timed_requests_tell_when_they_were_where() -> Result<(), Failed> {
+    for packet in [1, 64] {
+        for runtime in runtimes()? {
+            let world = World::new_or_clean()?;
+            let device = world.device;
+            let options = SocketOptions {
+                timed: true,
+                messages_per_packet: NonZeroU16::new(packet),
+                ..SocketOptions::default()
+            };
+            let client = Client::connect_with(options)?;
+            runtime.block_on(async {
+                let callers: Vec<_> = (0..CALLERS)
+                    .map(|caller| {
+                        let client = client.clone();
+                        tokio::spawn(async move {
+                            for turn in 0..EACH {
+                                let minor = 1 + caller * EACH + turn;
+                                let began = Instant::now();
+                                let answer = client.request(&add_class(device, QDISC, minor)).await?;
+                                let timing = answer.timing.ok_or("no timing was taken")?;
+                                let moments = [
+                                    began,
+                                    timing.encoded,
+                                    timing.sent,
+                                    timing.returned,
+                                    timing.answered,
+                                    Instant::now(),
+                                ];
+                                assert!(moments.is_sorted(), "{packet} a packet, class {minor}: {moments:?}");
+                            }
+                            Ok::<(), Failed>(())
+                        })
+                    })
+                    .collect();
+                for caller in callers {
+                    caller.await??;
+                }
+                Ok::<(), Failed>(())
+            })?;
+        }
+    }
+    let World { mut connection, device, .. } = World::new_or_clean()?;
+    assert_eq!(connection.request(&add_class(device, QDISC, 1))?.timing, None, "nobody asked");
+    Ok(())
+}
+
 /// Threads without a runtime share the client, beside tasks.
 pub(crate) fn threads_share_a_client() -> Result<(), Failed> {
     let mut world = World::new()?;

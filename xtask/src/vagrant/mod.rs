@@ -8,7 +8,6 @@ mod catalogue;
 mod daemons;
 mod error;
 mod figures;
-mod interrupt;
 mod lock;
 mod machine;
 mod places;

@@ -5,7 +5,7 @@ use std::{env, fs, os::unix::process::CommandExt, path::PathBuf, process::Comman
 use super::{
     box_image,
     error::{Error, at},
-    interrupt, lock, machine,
+    lock, machine,
     places::Places,
     program::{PACKAGES_TO_VERIFY, TO_VERIFY, require},
     step::start_error,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     cargo::{self, Workspace},
-    packages,
+    interrupt, packages,
     privilege::{self, Privilege},
 };
 

@@ -18,11 +18,12 @@ use std::{
 use super::{
     box_image,
     error::{Error, at},
-    interrupt, machine,
+    machine,
     places::Places,
     program::path,
     step::start_error,
 };
+use crate::interrupt;
 
 /// What is done in a world.
 #[derive(clap::Args)]

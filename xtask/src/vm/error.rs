@@ -54,6 +54,9 @@ pub(crate) enum Error {
     /// The result that a guest sent cannot be read.
     #[error("{}: not a result of `qdiscope bench`: {reason}", .path.display())]
     Result { path: PathBuf, reason: String },
+    /// SIGINT, SIGTERM or SIGHUP.
+    #[error("interrupted; no guest is left")]
+    Interrupted,
     /// A guest came to a bad end.
     #[error("kernel {series}: {fault}; its console is in {}", .console.display())]
     Guest { series: String, fault: String, console: PathBuf },
@@ -71,6 +74,7 @@ impl Error {
         match self {
             Self::Task(error) => error.exit_code(),
             Self::NoSuchKernel { .. } | Self::WhichKernel(_) => 2,
+            Self::Interrupted => 130,
             _ => 1,
         }
     }

@@ -20,6 +20,7 @@ use super::{
     results::{self, Results},
     verdict::{self, Wait},
 };
+use crate::interrupt;
 
 /// The guest's first process shows that it is alive every 30 seconds.
 pub(super) const STALL: Duration = Duration::from_secs(120);
@@ -146,6 +147,8 @@ pub(super) fn run(machine: &Machine, progress: &mut dyn Write) -> Result<Outcome
     let mut command = machine.command();
     let words = machine.words();
     if !machine.interactive {
+        // In a shell, Ctrl-C is the guest's.
+        interrupt::listen();
         let words = File::create(&words).map_err(file(&words))?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(words);
     }
@@ -154,6 +157,9 @@ pub(super) fn run(machine: &Machine, progress: &mut dyn Write) -> Result<Outcome
         Some(stdout) => watch(machine, &mut child, stdout, progress)?,
         None => wait_for(&mut child, machine.timeout),
     };
+    if interrupt::came() {
+        return Err(Error::Interrupted);
+    }
     let results = results::unpack(&stream, &machine.dir)?;
     for path in [&stream, &machine.initramfs] {
         fs::remove_file(path).map_err(file(path))?;
@@ -195,7 +201,7 @@ fn watch(
             Err(RecvTimeoutError::Disconnected) => break wait_for(child, Duration::from_secs(30)),
             Err(RecvTimeoutError::Timeout) => {}
         }
-        if began.elapsed() > machine.timeout {
+        if interrupt::came() || began.elapsed() > machine.timeout {
             break Wait::TimedOut(machine.timeout.as_secs());
         }
         if heard.elapsed() > machine.stall {
@@ -209,7 +215,7 @@ fn watch(
 
 fn wait_for(child: &mut Child, timeout: Duration) -> Wait {
     let began = Instant::now();
-    while began.elapsed() < timeout {
+    while began.elapsed() < timeout && !interrupt::came() {
         match child.try_wait() {
             Ok(Some(status)) => return Wait::Ended { well: status.success() },
             Ok(None) => thread::sleep(Duration::from_millis(50)),

@@ -39,7 +39,7 @@ pub(crate) use error::Error;
 /// apt, and are cached in the target folder. No root is needed, except by --install and natively by `matrix bench`.
 ///
 /// Exit code 1: a test failed, or a guest panicked, hung or did not send its results: the end of its console is shown then, and
-/// the whole of it is kept. A series that Debian no longer has is reported as not run; that fails only where nothing else ran.
+/// the whole of it is kept. 130: a signal ended it. A series that Debian no longer has is reported as not run; that fails only where nothing else ran.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// The series, as 6.12.

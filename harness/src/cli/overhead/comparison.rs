@@ -1,6 +1,8 @@
 //! The loads that are compared: the plan, and what is printed and written.
 
-use std::fs;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
@@ -48,6 +50,7 @@ pub(super) fn run(
     device: u32,
     stop: &Stop,
     busy: Option<String>,
+    json: Option<Destination>,
 ) -> Result<Exit, Failure> {
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(200));
@@ -57,7 +60,10 @@ pub(super) fn run(
     let Some(mut measured) = measured? else { return Ok(Exit::Interrupted) };
     measured.remarks.extend(busy);
     measured.remarks.extend(measured.cpu.as_deref().and_then(emulated));
-    show(arguments, &measured)?;
+    show(json, &measured)?;
+    if measured.contestants.iter().all(|contestant| contestant.absent.is_some()) {
+        return Err(Failure::environment("none of the contestants could be measured; the reasons are above"));
+    }
     Ok(if arguments.check_goals { verdict(&measured) } else { Exit::Pass })
 }
 
@@ -78,16 +84,42 @@ fn emulated(cpu: &str) -> Option<String> {
         .then(|| "the CPU is emulated: what is slow here is the emulation, and no figure can be compared with hardware's".into())
 }
 
-fn show(arguments: &Arguments, measured: &Overhead) -> Result<(), Failure> {
-    let json = || {
+/// Where `--json` goes.
+pub(super) enum Destination {
+    /// In place of the table.
+    Output,
+    /// A file, already open: that it cannot be written is known before the minutes of measuring.
+    File(PathBuf, File),
+}
+
+impl Destination {
+    pub(super) fn open(arguments: &Arguments) -> Result<Option<Self>, Failure> {
+        let Some(path) = &arguments.json else { return Ok(None) };
+        if path.as_os_str() == "-" {
+            return Ok(Some(Self::Output));
+        }
+        match File::options().write(true).create(true).truncate(false).open(path) {
+            Ok(file) => Ok(Some(Self::File(path.clone(), file))),
+            Err(error) => {
+                Err(Failure::usage(format!("--json {}: {error}; name another file", path.display())))
+            }
+        }
+    }
+}
+
+fn show(json: Option<Destination>, measured: &Overhead) -> Result<(), Failure> {
+    let document = || {
         serde_json::to_string_pretty(measured)
             .map(|json| json + "\n")
             .map_err(|error| Failure::internal(format!("write JSON: {error}")))
     };
-    match arguments.json.as_deref() {
-        Some(path) if path.as_os_str() == "-" => print(&json()?),
-        Some(path) => {
-            fs::write(path, json()?)
+    match json {
+        Some(Destination::Output) => print(&document()?),
+        Some(Destination::File(path, mut file)) => {
+            let document = document()?;
+            // What was there before is replaced only now.
+            file.set_len(0)
+                .and_then(|()| file.write_all(document.as_bytes()))
                 .map_err(|error| Failure::environment(format!("write {}: {error}", path.display())))?;
             print(&overhead::render(measured))
         }

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use comparison::Destination;
+
 use super::{runtime, stop_on_signal};
 use crate::exit::{Exit, Failure};
 use crate::isolation;
@@ -37,7 +39,7 @@ pub(super) struct Arguments {
     /// perf-trace-all, perf-record, strace
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// Write the measurement, but for htb-class, as JSON to FILE, or to standard output instead of the table
+    /// Write the measurement as JSON to FILE, or to standard output instead of the table. Not with htb-class, which has none
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
     /// Exit with 4 when a goal is missed, and with 6 when one is undecided
@@ -146,6 +148,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let htb_class = loads.contains(&Selected::HtbClass).then(|| htb_class::plan(arguments));
     htb_class.as_ref().map_or(Ok(()), Plan::check).map_err(Failure::usage)?;
     let comparison = comparison::plan(arguments, compared)?;
+    let json = Destination::open(arguments)?;
+    if json.is_some() && htb_class.is_some() {
+        return Err(Failure::usage("--json has no place for --load htb-class; measure it by itself"));
+    }
     let busy = comparison::busy();
     isolation::enter()?;
     let runtime = runtime()?;
@@ -157,7 +163,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     })?;
     let mut exit = Exit::Pass;
     if !comparison.loads.is_empty() {
-        exit = comparison::run(arguments, &comparison, devices[0], &stop, busy)?;
+        exit = comparison::run(arguments, &comparison, devices[0], &stop, busy, json)?;
     }
     if let Some(plan) = htb_class.filter(|_| exit != Exit::Interrupted) {
         let ratio = runtime.block_on(htb_class::measure(arguments, &plan, &devices, &stop))?;

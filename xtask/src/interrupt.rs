@@ -12,7 +12,7 @@ extern "C" fn note(_signal: libc::c_int) {
 }
 
 /// From now on SIGINT, SIGTERM and SIGHUP do not end the process.
-pub(super) fn listen() {
+pub(crate) fn listen() {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         // SAFETY: all-zero bytes are a valid `sigaction`: no flags, an empty mask, and the handler is set below.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -24,6 +24,6 @@ pub(super) fn listen() {
 }
 
 /// Whether one of them came.
-pub(super) fn came() -> bool {
+pub(crate) fn came() -> bool {
     ASKED.load(Ordering::Relaxed)
 }

@@ -1,0 +1,129 @@
+//! From the verdict to the phase to the stack: a folder with one page that is read in a browser, without a network.
+//!
+//! A function of saved runs: bytes come out.
+
+mod comparison;
+mod findings;
+mod functions;
+mod page;
+mod timeline;
+mod trace;
+
+use std::io;
+
+use inferno::differential;
+
+use crate::report::model::RunResult;
+use crate::store::SavedRun;
+
+/// The files of an investigation: name and content.
+pub struct Investigation {
+    /// To be written into one folder.
+    pub files: Vec<(&'static str, Vec<u8>)>,
+    /// What to look at first, in words, the most telling first.
+    pub findings: Vec<String>,
+}
+
+/// Why a page could not be made: a defect.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The template.
+    #[error("the page: {0}")]
+    Page(#[from] askama::Error),
+    /// The trace.
+    #[error("the trace: {0}")]
+    Trace(#[from] serde_json::Error),
+    /// The difference of the stacks.
+    #[error("the difference of the stacks: {0}")]
+    Difference(io::Error),
+}
+
+/// Looks into `run`, compared with `against` if that is given.
+///
+/// # Errors
+///
+/// [`Error`]: a defect of ours, or stacks that are no stacks.
+pub fn investigate(run: &SavedRun, against: Option<&SavedRun>) -> Result<Investigation, Error> {
+    let difference = against.map(|against| difference(against, run)).transpose()?.flatten();
+    let found = findings::findings(&run.result);
+    let mut files =
+        vec![("index.html", page::render(run, against, &found, difference.as_deref())?.into_bytes())];
+    if !run.slowest.is_empty() {
+        files.push(("trace.json", trace::perfetto(&run.slowest)?));
+    }
+    if let Some(svg) = &run.kernel_svg {
+        files.push(("kernel.svg", svg.clone().into_bytes()));
+    }
+    if let Some(svg) = &run.user_svg {
+        files.push(("user.svg", svg.clone().into_bytes()));
+    }
+    if let Some(svg) = difference {
+        files.push(("difference.svg", svg.into_bytes()));
+    }
+    let findings = found.iter().map(|finding| format!("{}: {}", finding.title, finding.text)).collect();
+    Ok(Investigation { files, findings })
+}
+
+/// All names that [`investigate`] may give to a file.
+pub const FILES: [&str; 5] = ["index.html", "trace.json", "kernel.svg", "user.svg", "difference.svg"];
+
+/// A flamegraph of `run`, coloured by what grew since `before`. `None` where one of them has no stacks.
+fn difference(before: &SavedRun, run: &SavedRun) -> Result<Option<String>, Error> {
+    let (Some(before), Some(after)) = (&before.kernel_folded, &run.kernel_folded) else { return Ok(None) };
+    let mut folded = Vec::new();
+    let options = differential::Options { normalize: true, ..differential::Options::default() };
+    differential::from_readers(options, before.as_bytes(), after.as_bytes(), &mut folded)
+        .map_err(Error::Difference)?;
+    let folded = String::from_utf8_lossy(&folded);
+    let mut options = inferno::flamegraph::Options::default();
+    "qdiscope: what the kernel spends more (red) and less (blue) time in".clone_into(&mut options.title);
+    options.subtitle = Some(
+        "samples of the earlier run scaled to as many as the later one's; widths are the later one's"
+            .to_owned(),
+    );
+    let mut svg = Vec::new();
+    inferno::flamegraph::from_lines(&mut options, folded.lines(), &mut svg).map_err(Error::Difference)?;
+    Ok(Some(String::from_utf8_lossy(&svg).into_owned()))
+}
+
+/// `htb-class (closed)`
+fn place(workload: &crate::report::model::WorkloadResult) -> String {
+    format!("{} ({})", workload.name, workload.mode)
+}
+
+/// Which settings and machines two runs do not share: their figures are shown side by side then, and nothing is said of them.
+fn incomparable(one: &RunResult, other: &RunResult) -> Vec<String> {
+    let mut differences = Vec::new();
+    let mut compare = |what: &str, one: String, other: String| {
+        if one != other {
+            differences.push(format!("{what}: {one} and {other}"));
+        }
+    };
+    let (machine, against) = (&one.environment, &other.environment);
+    compare("kernel", machine.kernel.clone(), against.kernel.clone());
+    compare("CPU", format!("{:?}", machine.cpu), format!("{:?}", against.cpu));
+    compare("cores", machine.cores.to_string(), against.cores.to_string());
+    compare("probes", machine.probes.kind.clone(), against.probes.kind.clone());
+    compare("devices", one.settings.devices.to_string(), other.settings.devices.to_string());
+    compare("seed", one.settings.seed.to_string(), other.settings.seed.to_string());
+    compare(
+        "messages per packet",
+        one.settings.messages_per_packet.to_string(),
+        other.settings.messages_per_packet.to_string(),
+    );
+    for workload in &one.workloads {
+        let Some(counterpart) =
+            other.workloads.iter().find(|other| (&other.name, other.mode) == (&workload.name, workload.mode))
+        else {
+            continue;
+        };
+        let settings = |of: &crate::report::model::WorkloadResult| {
+            format!(
+                "{} workers, rate {:?}, classes {:?}, weights {:?}",
+                of.workers, of.rate, of.classes, of.weights
+            )
+        };
+        compare(&place(workload), settings(workload), settings(counterpart));
+    }
+    differences
+}
