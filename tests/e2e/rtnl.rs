@@ -25,7 +25,7 @@ const HAMMER: &str = "QDISCOPE_E2E_HAMMER";
 const CLASSES: u16 = 2_000;
 
 /// Somebody else on this machine may use RTNL just now; that passes.
-const RETRIES: u32 = 3;
+pub(crate) const RETRIES: u32 = 3;
 
 /// In an open loop, whose requests come when they are due. A closed one and the hammer take turns: the mutex is unfair, and
 /// who has just had it mostly gets it again.
