@@ -62,6 +62,14 @@ enum Command {
     #[command(subcommand)]
     Tc(tc::Command),
     /// Show what any program asks of traffic control, a line for each request, live
+    ///
+    /// Of a command, of a process with all that it starts, or of everybody: when, who, what, how long it took, where it waited and
+    /// behind whom, and what the kernel said.
+    ///
+    /// The programs need not cooperate and may work in any network namespace; nothing of them is changed, and they outlive the trace.
+    /// What comes faster than it can be shown is lost, and counted at the end: nobody is slowed. Process ids are those of the initial
+    /// PID namespace. Of a list (a dump) only its first part is seen; the others are made while it is read. With tracepoints one
+    /// line stands for one system call, also where that sends several messages; a result that nobody asked for is not known (`?`).
     #[command(after_help = trace::AFTER_HELP)]
     Trace(trace::Arguments),
     /// Print the JSON Schema of result.json

@@ -24,21 +24,16 @@ Exit codes:
   126  COMMAND is not executable
   127  COMMAND is not there";
 
-/// Prints a line for each traffic-control request of a command, of a process with all that it starts, or of everybody: when, who,
-/// what, how long it took, where it waited and behind whom, and what the kernel said.
-///
-/// The programs need not cooperate and may work in any network namespace; nothing of them is changed, and they outlive the trace. What
-/// comes faster than it can be shown is lost, and counted at the end: nobody is slowed. Process ids are those of the initial PID
-/// namespace. Of a list (a dump) only its first part is seen; the others are made while it is read. With tracepoints one
-/// line stands for one system call, also where that sends several messages.
+const JSON: &str = "A JSON object on each line: time, type, dev, parent, classid, kind, pid, comm, errno, ext_ack, total_us, \
+                    phases_us and others; what is not known or not measured is null";
+
+/// Whom to follow, what to show, and where.
 #[derive(Args)]
 pub(super) struct Arguments {
     /// Follow this process, its threads, and all that it has started or starts
     #[arg(long, value_name = "PID", conflicts_with = "command", value_parser = clap::value_parser!(u32).range(1..))]
     pid: Option<u32>,
-    /// A JSON object on each line: time, type, dev, parent, classid, kind, pid, comm, errno, `ext_ack`, `total_us`, `phases_us` and
-    /// others; what is not known or not measured is null
-    #[arg(long)]
+    #[arg(long, help = JSON)]
     json: bool,
     /// Write the lines to FILE; standard output is the command's alone then
     #[arg(long, value_name = "FILE")]
@@ -52,8 +47,7 @@ pub(super) struct Arguments {
     /// Show only requests about a device of this name; may be repeated
     #[arg(long, value_name = "NAME")]
     dev: Vec<String>,
-    /// Show only messages of this type, as `RTM_NEWTCLASS` or newtclass; may be repeated
-    #[arg(long = "type", value_name = "TYPE", value_parser = observe::parse_type)]
+    #[arg(long = "type", help = "Show only messages of this type, as RTM_NEWTCLASS or newtclass; may be repeated", value_name = "TYPE", value_parser = observe::parse_type)]
     types: Vec<u16>,
     /// Show only requests that took at least this time in the kernel, as 500us or 2ms
     #[arg(long, value_name = "TIME", value_parser = parse_latency)]
