@@ -1,6 +1,7 @@
 //! `qdiscope trace`: what programs ask of traffic control, as they ask it.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process;
@@ -140,7 +141,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 fn summary(ended: &Ended) -> String {
     let text = ended.summary.lines(&ended.losses);
     let probes = format!(" ({} probes)\n", ended.kind);
-    text.replacen('\n', &probes, 1)
+    let mut text = text.replacen('\n', &probes, 1);
+    if let Some(reason) = ended.any_mutex.as_ref().filter(|_| !ended.summary.is_empty()) {
+        // Writing to a string cannot fail.
+        let _ = fmt::Write::write_fmt(
+            &mut text,
+            format_args!(
+                "waits for RTNL are those for any mutex, for it could not be identified: {reason}\n"
+            ),
+        );
+    }
+    text
 }
 
 fn outcome(ended: &Ended, trace: &Trace) -> Result<(), Failure> {

@@ -74,6 +74,8 @@ pub struct Ended {
     pub failed: Option<std::io::Error>,
     /// The probes' kind.
     pub kind: ProbeKind,
+    /// Why RTNL could not be told from other mutexes, if it could not: then waits for any are shown as waits for RTNL.
+    pub any_mutex: Option<String>,
     /// What was seen.
     pub summary: Summary,
     /// What was lost, or why that is not known.
@@ -97,9 +99,6 @@ pub fn trace(trace: &Trace, say: &mut dyn FnMut(&str)) -> Result<Ended, Failure>
     let follow = if trace.subject == Subject::Everybody { Follow::Everyone } else { Follow::Families };
     let mut probes = attach(trace.probes, follow)?;
     let kind = probes.report().kind;
-    if let RtnlLock::AnyMutex { reason } = &probes.report().rtnl_lock {
-        say(&format!("waits for RTNL are those for any mutex, since RTNL could not be identified: {reason}"));
-    }
     let running = match (&trace.subject, process) {
         (Subject::Command(command), _) => Some(start(&mut probes, command, &signals)?),
         (_, Some(process)) => {
@@ -169,6 +168,10 @@ impl Watch<'_> {
         if !matches!(reason, Reason::Unread(_)) {
             reason = self.write_the_rest(signals).unwrap_or(reason);
         }
+        let any_mutex = match &self.probes.report().rtnl_lock {
+            RtnlLock::AnyMutex { reason } => Some(reason.clone()),
+            _ => None,
+        };
         let losses = self.probes.counters().map(Losses::from).map_err(|error| error.to_string());
         let Self { probes, summary, .. } = self;
         // Before a command is waited for that nobody looks at any more.
@@ -184,7 +187,7 @@ impl Watch<'_> {
                     if unread { Some(wait_for(&mut running, signals)) } else { running.ended() }
                 },
             );
-        Ended { code, silent, unread, failed, kind, summary, losses }
+        Ended { code, silent, unread, failed, kind, any_mutex, summary, losses }
     }
 
     fn until_nobody_is_left(
