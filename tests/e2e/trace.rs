@@ -563,8 +563,10 @@ pub(crate) fn names_are_those_of_the_senders_namespace() -> Result<(), Failed> {
     assert_eq!(devices, ["inside0", "traced0"], "{}", finished.said());
     assert_ne!(seen[0]["netns"], seen[1]["netns"]);
     // It has gone before anybody could ask.
-    let script = "unshare -n sh -c 'ip link add gone0 type veth peer name gone1; exec tc qdisc add dev gone0 root htb'";
-    let finished = Finished::of(&mut trace("--json", script)?)?.expect(0)?;
+    let script = format!(
+        "unshare -n sh -c '{ip} link add gone0 type veth peer name gone1; exec {tc} qdisc add dev gone0 root htb'"
+    );
+    let finished = Finished::of(&mut trace("--json", &script)?)?.expect(0)?;
     let seen = objects(&finished)?;
     let dev = seen.first().and_then(|seen| seen["dev"].as_str()).ok_or_else(|| finished.said())?;
     assert!(dev == "gone0" || dev.starts_with("if"), "{dev}");
