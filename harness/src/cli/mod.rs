@@ -4,6 +4,7 @@ mod bench;
 mod doctor;
 mod overhead;
 mod progress;
+mod scaling;
 mod schema;
 mod tc;
 
@@ -51,6 +52,13 @@ enum Command {
     /// Run the loads of `overhead`
     #[command(hide = true)]
     OverheadLoad(overhead::LoadArguments),
+    /// Say how latency grows with the number of classes or of callers, by which law, and which kernel function it is
+    #[command(
+        after_help = "Exit codes:\n    0  measured, and each law found\n    1  internal error\n    2  usage\n    \
+                            3  this environment cannot run it\n    6  measured, and inconclusive which law holds\n  \
+                            130  interrupted; what was measured until then is shown, and saved with --out"
+    )]
+    Scaling(scaling::Arguments),
     /// Bring a tree of qdiscs, classes and filters about, or say how the kernel differs from it
     #[command(subcommand)]
     Tc(tc::Command),
@@ -71,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Overhead(arguments) => overhead::run(&arguments),
         Command::OverheadLoad(arguments) => overhead::serve(&arguments),
+        Command::Scaling(arguments) => scaling::run(&arguments),
         Command::Tc(command) => tc::run(&command),
         Command::Schema => schema::run(),
     })

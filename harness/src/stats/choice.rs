@@ -1,0 +1,156 @@
+//! Which law of growth describes the figures: the one that best foretells the stages that it was not shown.
+//!
+//! Leave-one-out cross-validation (Stone, Cross-Validatory Choice and Assessment of Statistical Predictions, 1974), one whole stage
+//! at a time. On its own it takes chance for growth every few times, so a law with more parameters has to be better by a margin.
+
+use super::growth::{Curve, Law, Point, fit, fit_with_knee};
+use super::order::median;
+
+/// Growth by less than a fifth over the whole range is called none: the same machine differs by as much from day to day.
+pub const MATERIAL_RISE: f64 = 0.2;
+
+/// A law that grows must err less than this share of what a constant errs.
+const BETTER_THAN_CONSTANT: f64 = 0.7;
+
+/// Two lines with a knee must err less than this share of what the best law without one errs.
+const BETTER_THAN_STRAIGHT: f64 = 0.6;
+
+/// At each side of a knee.
+const STAGES_BESIDE_KNEE: usize = 3;
+
+/// Fewer stages decide nothing.
+pub const LEAST_STAGES: usize = 4;
+
+/// What was chosen, and what it was chosen from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Choice {
+    /// The fit of the chosen law.
+    pub curve: Curve,
+    /// How far each law was from the stages that it was not shown: mean relative error.
+    pub errors: Vec<(Law, f64)>,
+    /// That of the chosen fit, which has a knee perhaps.
+    pub error: f64,
+}
+
+impl Choice {
+    /// The best law beside the chosen one, and its error.
+    pub fn next_best(&self) -> Option<(Law, f64)> {
+        let others = self.errors.iter().filter(|(law, _)| *law != self.curve.law);
+        others.copied().min_by(|a, b| a.1.total_cmp(&b.1))
+    }
+}
+
+/// Chooses. `None` with fewer than [`LEAST_STAGES`] different sizes.
+pub fn choose(points: &[Point]) -> Option<Choice> {
+    let sizes = sizes(points);
+    if sizes.len() < LEAST_STAGES {
+        return None;
+    }
+    let (from, to) = (sizes[0], sizes[sizes.len() - 1]);
+    let error = |law| cross_validated(points, &sizes, |points| fit(law, points));
+    let constant = error(Law::Constant)?;
+    let errors: Vec<(Law, f64)> = std::iter::once((Law::Constant, constant))
+        .chain(Law::GROWING.into_iter().filter_map(|law| Some((law, error(law)?))))
+        .collect();
+    let (law, best) = errors[1..].iter().copied().min_by(|a, b| a.1.total_cmp(&b.1))?;
+    let straight = fit(law, points)?;
+    let (curve, error) = match knee(points, &sizes) {
+        Some((curve, error)) if error < BETTER_THAN_STRAIGHT * best => (curve, error),
+        _ => (straight, best),
+    };
+    if error >= BETTER_THAN_CONSTANT * constant || curve.relative_rise(from, to).abs() < MATERIAL_RISE {
+        return Some(Choice { curve: fit(Law::Constant, points)?, errors, error: constant });
+    }
+    Some(Choice { curve, errors, error })
+}
+
+/// Ascending, each once.
+fn sizes(points: &[Point]) -> Vec<f64> {
+    let mut sizes: Vec<f64> = points.iter().map(|point| point.n).collect();
+    sizes.sort_by(f64::total_cmp);
+    sizes.dedup();
+    sizes
+}
+
+/// The two lines that fit best, and their error. Those that fall anywhere are no knee but something else.
+fn knee(points: &[Point], sizes: &[f64]) -> Option<(Curve, f64)> {
+    let inner = sizes.get(STAGES_BESIDE_KNEE - 1..=sizes.len().checked_sub(STAGES_BESIDE_KNEE)?)?;
+    let off = |curve: &Curve| mean_error(points.iter().map(|point| relative_error(curve, *point)));
+    let curve = inner
+        .windows(2)
+        .flat_map(|pair| [pair[0], f64::midpoint(pair[0], pair[1])])
+        .filter_map(|at| fit_with_knee(points, at))
+        .filter(|curve| curve.slope > 0.0 && curve.knee.is_some_and(|knee| knee.slope_beyond > 0.0))
+        .min_by(|a, b| off(a).total_cmp(&off(b)))?;
+    let at = curve.knee?.at;
+    let error = cross_validated(points, sizes, |points| fit_with_knee(points, at))?;
+    Some((curve, error))
+}
+
+/// Each stage's error by a fit to all the others; their mean. Errors of stages that are measured again and again count as one: their
+/// median.
+fn cross_validated(points: &[Point], sizes: &[f64], fit: impl Fn(&[Point]) -> Option<Curve>) -> Option<f64> {
+    let mut others = Vec::with_capacity(points.len());
+    let mut errors = Vec::with_capacity(sizes.len());
+    for &left_out in sizes {
+        others.clear();
+        others.extend(points.iter().filter(|point| point.n != left_out));
+        let curve = fit(&others)?;
+        let here: Vec<f64> = points
+            .iter()
+            .filter(|point| point.n == left_out)
+            .map(|point| relative_error(&curve, *point))
+            .collect();
+        errors.push(median(&here)?);
+    }
+    Some(mean_error(errors.into_iter()))
+}
+
+/// The same for twice as much as for half as much; at most a factor of 100, also where a fit says less than nothing.
+fn relative_error(curve: &Curve, point: Point) -> f64 {
+    const MOST: f64 = 100.0;
+    (point.y / curve.at(point.n).max(point.y / MOST)).max(1.0 / MOST).ln().abs()
+}
+
+fn mean_error(errors: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let count = errors.len() as f64;
+    errors.sum::<f64>() / count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn points(law: impl Fn(f64) -> f64) -> Vec<Point> {
+        (1..=12).map(|stage| f64::from(stage * stage * 139)).map(|n| Point { n, y: law(n) }).collect()
+    }
+
+    #[test]
+    fn without_noise_each_law_is_chosen() {
+        for law in Law::GROWING {
+            let slope = 500.0 / law.of(20_000.0);
+            let choice = choose(&points(|n| 80.0 + slope * law.of(n))).unwrap();
+            assert_eq!((choice.curve.law, choice.curve.knee), (law, None), "{choice:?}");
+            assert_ne!(choice.next_best().unwrap().0, law);
+        }
+        assert_eq!(choose(&points(|_| 2.3)).unwrap().curve.law, Law::Constant);
+    }
+
+    #[test]
+    fn a_tenth_more_over_the_whole_range_is_no_growth() {
+        assert_eq!(choose(&points(|n| 2.3 + n * 1e-5)).unwrap().curve.law, Law::Constant);
+    }
+
+    #[test]
+    fn a_knee_is_found_near_where_it_is() {
+        let choice = choose(&points(|n| 80.0 + 0.09 * n + 0.15 * (n - 8_000.0).max(0.0))).unwrap();
+        let knee = choice.curve.knee.unwrap();
+        assert!((6_000.0..10_000.0).contains(&knee.at), "{knee:?}");
+        assert!((knee.slope_beyond - 0.24).abs() < 0.03, "{knee:?}");
+    }
+
+    #[test]
+    fn three_sizes_decide_nothing() {
+        assert_eq!(choose(&points(|n| n)[..3]), None);
+    }
+}
