@@ -62,8 +62,8 @@ enum Command {
     /// Bring a tree of qdiscs, classes and filters about, or say how the kernel differs from it
     #[command(subcommand)]
     Tc(tc::Command),
-    /// Print the JSON Schema of result.json
-    Schema,
+    /// Print the JSON Schema of result.json, or of another document
+    Schema(schema::Arguments),
 }
 
 /// Runs the command line.
@@ -81,7 +81,7 @@ pub fn main() -> ExitCode {
         Command::OverheadLoad(arguments) => overhead::serve(&arguments),
         Command::Scaling(arguments) => scaling::run(&arguments),
         Command::Tc(command) => tc::run(&command),
-        Command::Schema => schema::run(),
+        Command::Schema(arguments) => schema::run(&arguments),
     })
     // The panic's own message is on stderr already.
     .unwrap_or_else(|_| {

@@ -248,6 +248,15 @@ fn result(
     if errors > 0 {
         remarks.push(format!("{errors} operations were refused by the kernel, and are not in the figures."));
     }
+    let kernel =
+        || measured.series.iter().flat_map(|series| &series.stages).filter_map(|stage| stage.kernel_us);
+    let (seen, lost) = kernel().fold((0, 0), |(seen, lost), kernel| (seen + kernel.seen, lost + kernel.lost));
+    if lost > 0 {
+        remarks.push(format!(
+            "The probes lost {lost} of {} requests: the kernel's figures are those of the others.",
+            seen + lost
+        ));
+    }
     let mut scaling = Scaling {
         format: FORMAT,
         started_at,

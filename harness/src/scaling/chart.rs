@@ -5,7 +5,7 @@ use plotters::prelude::*;
 use textplots::{Chart, LabelBuilder as _, LabelFormat, Plot as _, Shape};
 
 use super::model::{Axis, Scaling, Series, Stage};
-use super::table::{number, title};
+use super::table::{number, title, unit};
 use crate::exit::Failure;
 use crate::stats::growth::{Curve, Law};
 use crate::stats::judgement::Judgement;
@@ -24,8 +24,11 @@ const COLORS: [RGBColor; 6] = [
     RGBColor(120, 94, 20),
 ];
 
+/// Above the highest point, for the legend.
+const HEADROOM: f64 = 1.3;
+
 /// How many straight pieces a curve is drawn with.
-const PIECES: u32 = 200;
+const PIECES: u32 = 60;
 
 struct Panel {
     title: String,
@@ -44,6 +47,27 @@ struct Mark {
     x: f64,
     y: f64,
     interval: Option<[f64; 2]>,
+}
+
+impl Line {
+    /// The fitted curve over the measured range, or from point to point. Pixels are whole: a straight line of many pieces
+    /// would look like stairs.
+    fn trace(&self, most_y: f64) -> Vec<(f64, f64)> {
+        let Some(curve) = self.curve else {
+            return self.points.iter().map(|mark| (mark.x, mark.y)).collect();
+        };
+        let ends = self.points.first().zip(self.points.last());
+        let Some((from, to)) = ends.map(|(first, last)| (first.x, last.x)) else { return Vec::new() };
+        let xs: Vec<f64> = match curve.law {
+            Law::Constant | Law::Linear => {
+                [Some(from), curve.knee.map(|knee| knee.at), Some(to)].into_iter().flatten().collect()
+            }
+            Law::Logarithmic | Law::Quadratic => {
+                (0..=PIECES).map(|piece| from + (to - from) * f64::from(piece) / f64::from(PIECES)).collect()
+            }
+        };
+        xs.into_iter().map(|x| (x, curve.at(x).clamp(0.0, most_y * HEADROOM))).collect()
+    }
 }
 
 /// An SVG.
@@ -72,13 +96,14 @@ fn draw_panel<'a>(panel: &Panel, area: &Drawing<'a>) -> Drawn<'a> {
     let largest = |of: &dyn Fn(&Mark) -> f64| {
         panel.lines.iter().flat_map(|line| &line.points).map(of).fold(0.0, f64::max)
     };
-    let (most_x, most_y) = (largest(&|mark| mark.x), largest(&|mark| mark.interval.map_or(mark.y, |i| i[1])));
+    let (most_x, most_y) =
+        (largest(&|mark| mark.x), largest(&|mark| mark.interval.map_or(mark.y, |interval| interval[1])));
     let mut chart = ChartBuilder::on(area)
         .caption(&panel.title, ("sans-serif", 20))
         .margin(18)
         .x_label_area_size(54)
         .y_label_area_size(84)
-        .build_cartesian_2d(0.0..most_x * 1.02, 0.0..most_y * 1.08)?;
+        .build_cartesian_2d(0.0..most_x * 1.02, 0.0..most_y * HEADROOM)?;
     chart
         .configure_mesh()
         .x_desc(panel.x)
@@ -111,19 +136,14 @@ fn draw_line<'a>(
     most_y: f64,
     chart: &mut ChartContext<'a, SVGBackend<'a>, Coordinates>,
 ) -> Drawn<'a> {
-    let (from, to) =
-        (line.points.first().map_or(0.0, |mark| mark.x), line.points.last().map_or(0.0, |mark| mark.x));
     let legend = move |(x, y)| {
         let stroke = PathElement::new(vec![(x, y), (x + 22, y)], color.stroke_width(2));
         EmptyElement::at((0, 0)) + stroke + Circle::new((x + 11, y), 4, color.filled())
     };
-    let curve = line.curve.into_iter().flat_map(|curve| {
-        (0..=PIECES).map(move |piece| {
-            let x = from + (to - from) * f64::from(piece) / f64::from(PIECES);
-            (x, curve.at(x).clamp(0.0, most_y * 1.08))
-        })
-    });
-    chart.draw_series(LineSeries::new(curve, color.stroke_width(2)))?.label(&line.label).legend(legend);
+    let trace = line.trace(most_y);
+    // What is not sure is not drawn as if it were: then only from point to point.
+    let style = if line.curve.is_some() { color.stroke_width(2) } else { color.mix(0.35).stroke_width(1) };
+    chart.draw_series(LineSeries::new(trace, style))?.label(&line.label).legend(legend);
     chart.draw_series(line.points.iter().filter_map(|mark| {
         let [least, most] = mark.interval?;
         Some(ErrorBar::new_vertical(mark.x, least, mark.y, most, color.stroke_width(1), 8))
@@ -149,39 +169,57 @@ fn grouped(value: f64) -> String {
 }
 
 fn panels(scaling: &Scaling) -> Vec<Panel> {
-    let axis = scaling.settings.axis;
     let kernel = &scaling.environment.kernel;
-    let latency = |pick: &dyn Fn(&Stage) -> (f64, Option<[f64; 2]>), metric: &'static str, name: &str| {
-        let line = |series: &Series| line(scaling, series, metric, name, pick);
-        scaling.series.iter().map(line).collect::<Vec<_>>()
+    let lines = |metric: &str, name: &str, pick: &dyn Fn(&Stage) -> (f64, Option<[f64; 2]>)| -> Vec<Line> {
+        scaling.series.iter().map(|series| line(scaling, series, metric, name, pick)).collect()
     };
-    let median = |stage: &Stage| (stage.latency_us.p50, stage.latency_us.p50_interval);
-    match axis {
-        Axis::Classes => vec![Panel {
+    if scaling.settings.axis == Axis::Classes {
+        return vec![Panel {
             title: format!("Latency against the number of HTB classes (Linux {kernel})"),
-            x: "classes in the kernel",
+            x: "classes in the kernel (bars: the median's range over the rounds)",
             y: "median latency, µs",
-            lines: latency(&median, "latency_p50_us", ""),
-        }],
-        Axis::Workers => {
-            let mut lines = latency(&median, "latency_p50_us", " p50");
-            lines.extend(latency(&|stage| (stage.latency_us.p99, None), "latency_p99_us", " p99"));
-            vec![
-                Panel {
-                    title: format!("Latency against the number of concurrent callers (Linux {kernel})"),
-                    x: "workers, each with a socket of its own",
-                    y: "latency, µs",
-                    lines,
-                },
-                Panel {
-                    title: "Throughput of all callers together".into(),
-                    x: "workers, each with a socket of its own",
-                    y: "operations a second",
-                    lines: latency(&|stage| (stage.ops_per_s, None), "ops_per_s", ""),
-                },
-            ]
-        }
+            lines: lines("latency_p50_us", "", &median),
+        }];
     }
+    let x = "workers, each with a socket of its own";
+    let mut middle = lines("latency_p50_us", " median", &median);
+    middle.extend(lines("latency_mean_us", " mean", &|stage| (stage.latency_us.mean, None)));
+    // Adds and deletes take turns, so there are as many of both.
+    let mut throughput = lines("ops_per_s", "", &|stage| (stage.ops_per_s, None));
+    throughput.truncate(1);
+    if let (Some(line), true) = (throughput.first_mut(), scaling.series.len() > 1) {
+        line.label.insert_str(0, "as many deletes as adds; ");
+    }
+    vec![
+        Panel {
+            title: format!("Latency against the number of concurrent callers (Linux {kernel})"),
+            x: "workers, each with a socket of its own (bars: the median's range over the rounds)",
+            y: "latency, µs",
+            lines: middle,
+        },
+        Panel {
+            title: "99th percentile".into(),
+            x,
+            y: "latency, µs",
+            lines: lines("latency_p99_us", "", &|stage| (stage.latency_us.p99, None)),
+        },
+        Panel {
+            title: "Throughput of all callers together".into(),
+            x,
+            y: "operations a second",
+            lines: throughput,
+        },
+    ]
+}
+
+/// The median with its range over the rounds; of a single one with its confidence interval.
+fn median(stage: &Stage) -> (f64, Option<[f64; 2]>) {
+    let rounds = &stage.rounds_p50_us;
+    let range = rounds
+        .iter()
+        .fold([f64::INFINITY, 0.0], |[least, most]: [f64; 2], &p50| [least.min(p50), most.max(p50)]);
+    let interval = if rounds.len() > 1 { Some(range) } else { stage.latency_us.p50_interval };
+    (stage.latency_us.p50, interval)
 }
 
 fn line(
@@ -203,59 +241,45 @@ fn line(
             judgement.map_or_else(String::new, |j| law(scaling, metric, j))
         ),
         points: series.stages.iter().map(mark).collect(),
-        // What is not sure is not drawn as if it were.
         curve: judgement.filter(|judgement| judgement.law.is_some()).map(|judgement| judgement.curve),
     }
 }
 
 fn law(scaling: &Scaling, metric: &str, judgement: &Judgement) -> String {
-    let unit = if metric == "ops_per_s" { "operations/s" } else { "ns" };
-    let scale = if metric == "ops_per_s" { 1.0 } else { 1e3 };
     let curve = judgement.curve;
-    match (judgement.law, curve.knee) {
-        (None, _) => ": inconclusive".into(),
-        (Some(Law::Linear), None) => {
-            format!(": linear, {} {unit} a {}", signed(curve.slope * scale), scaling.settings.axis.one())
-        }
-        (Some(Law::Linear), Some(knee)) => format!(
-            ": linear, {} {unit} a {}, {} beyond {}",
-            signed(curve.slope * scale),
-            scaling.settings.axis.one(),
-            signed(knee.slope_beyond * scale),
-            grouped(knee.at)
-        ),
-        (Some(law), _) => format!(": {law}"),
+    let Some(law) = judgement.law else { return ": inconclusive".into() };
+    if law != Law::Linear {
+        return format!(": {law}");
     }
+    let (scale, unit) = unit(metric, curve.slope);
+    let beyond = curve.knee.map_or_else(String::new, |knee| {
+        format!(", {} beyond {}", signed(knee.slope_beyond * scale), grouped(knee.at))
+    });
+    format!(": linear, {} {unit} a {}{beyond}", signed(curve.slope * scale), scaling.settings.axis.one())
 }
 
 fn signed(value: f64) -> String {
     format!("{}{}", if value < 0.0 { "−" } else { "+" }, number(value.abs()))
 }
 
-/// The series that rises most, in characters.
+/// The series that rises most, in characters: of classes the median, of workers the mean, which is what waiting shows in.
 pub fn terminal(scaling: &Scaling) -> String {
-    const METRIC: &str = "latency_p50_us";
+    let (metric, name, pick): (_, _, fn(&Stage) -> f64) = match scaling.settings.axis {
+        Axis::Classes => ("latency_p50_us", " median", |stage| stage.latency_us.p50),
+        Axis::Workers => ("latency_mean_us", " mean", |stage| stage.latency_us.mean),
+    };
     let rise = |series: &&Series| {
-        let p50 = |stage: Option<&Stage>| stage.map_or(0.0, |stage| stage.latency_us.p50);
-        p50(series.stages.last()) / p50(series.stages.first())
+        let at = |stage: Option<&Stage>| stage.map_or(f64::NAN, pick);
+        at(series.stages.last()) / at(series.stages.first())
     };
     let drawn = scaling.series.iter().filter(|series| series.stages.len() > 1);
     let Some(series) = drawn.max_by(|a, b| rise(a).total_cmp(&rise(b))) else { return String::new() };
-    let line = line(scaling, series, METRIC, "", &|stage| (stage.latency_us.p50, None));
+    let line = line(scaling, series, metric, name, &|stage| (pick(stage), None));
     let (from, to) = (0.0, line.points.last().map_or(1.0, |mark| mark.x));
     let most = line.points.iter().map(|mark| mark.y).fold(0.0, f64::max);
     let points: Vec<(f32, f32)> = line.points.iter().map(|mark| (single(mark.x), single(mark.y))).collect();
-    let least = line.points.first().map_or(0.0, |mark| mark.x);
-    let fitted: Vec<(f32, f32)> = line
-        .curve
-        .iter()
-        .flat_map(|curve| {
-            (0..=PIECES).map(move |piece| {
-                let x = least + (to - least) * f64::from(piece) / f64::from(PIECES);
-                (single(x), single(curve.at(x).clamp(0.0, most * 1.05)))
-            })
-        })
-        .collect();
+    let trace = if line.curve.is_some() { line.trace(most / HEADROOM * 1.05) } else { Vec::new() };
+    let fitted: Vec<(f32, f32)> = trace.into_iter().map(|(x, y)| (single(x), single(y))).collect();
     // A cross is seen beside a line, a point is not.
     let crosses: Vec<(f32, f32)> =
         points.iter().flat_map(|&point| cross(point, single(to), single(most))).collect();
@@ -268,11 +292,7 @@ pub fn terminal(scaling: &Scaling) -> String {
     let chart = if fitted.is_empty() { chart } else { chart.lineplot(&law) };
     chart.borders();
     chart.figures();
-    let legend = if line.curve.is_some() {
-        "points: measured medians; line: what was fitted"
-    } else {
-        "points: measured medians"
-    };
+    let legend = if line.curve.is_some() { "points: measured; line: fitted" } else { "points: measured" };
     format!("\n{}; against {} ({legend})\n{chart}\n", line.label, scaling.settings.axis.many())
 }
 

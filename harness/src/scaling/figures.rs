@@ -111,6 +111,12 @@ pub(super) fn throughput(window: &Window) -> Option<f64> {
     (seconds > 0.0 && !window.latencies.is_empty()).then(|| window.latencies.len() as f64 / seconds)
 }
 
+/// The mean of a window's latencies; µs.
+pub(super) fn mean(window: &Window) -> Option<f64> {
+    let count = window.latencies.len();
+    (count > 0).then(|| window.latencies.iter().sum::<u64>() as f64 / count as f64 / 1e3)
+}
+
 /// A quantile of a window's latencies; µs.
 pub(super) fn latency(window: &Window, share: f64) -> Option<f64> {
     quantile(&in_micros(&window.latencies), share)

@@ -25,11 +25,11 @@ fn classes(scaling: &Scaling, series: &Series) -> Option<String> {
     let (first, last) = (series.stages.first()?, series.stages.last()?);
     let name = title(scaling, series).replacen(series.operation.name(), series.operation.plural(), 1);
     let range = format!(
-        "{} µs at {:.0} classes, {} µs at {:.0}",
+        "{} µs at {:.0} classes, {} µs at {}",
         number(first.latency_us.p50),
         first.n,
         number(last.latency_us.p50),
-        last.n
+        whole(last.n)
     );
     let Some(judgement) = series.growth.get("latency_p50_us") else {
         return Some(format!(
@@ -72,8 +72,8 @@ fn by(judgement: &Judgement) -> String {
             format!(", {:+.0} ns a class (95 % confidence: {least:.0} to {most:.0})", curve.slope * 1e3)
         }
         (Law::Linear, Some(knee)) => format!(
-            ", {:+.0} ns a class (95 % confidence: {least:.0} to {most:.0}) up to about {} classes and {:+.0} ns beyond, as where \
-             the classes no longer fit into a cache",
+            ", {:+.0} ns a class (95 % confidence: {least:.0} to {most:.0}) up to about {} classes and {:+.0} ns beyond (what bends it \
+             was not measured; a cache that no longer holds all classes does so)",
             curve.slope * 1e3,
             rounded(knee.at),
             knee.slope_beyond * 1e3
@@ -82,26 +82,47 @@ fn by(judgement: &Judgement) -> String {
     }
 }
 
-/// Which function: the innermost that still has most of the growth, and who leads to it.
+/// Which function: the innermost that has two thirds of the growth, or half where none but the handler has more; and who leads to it.
 fn grower(functions: &Functions) -> String {
-    let Some(inner) = functions.path.last() else {
+    const MOST: f64 = 2.0 / 3.0;
+    let most = functions.path.iter().take_while(|growing| growing.share >= MOST).count();
+    let path = if most > 1 { &functions.path[..most] } else { &functions.path[..] };
+    let Some(inner) = path.last() else {
         return "No single kernel function has most of the growth.".into();
     };
-    let way: Vec<&str> = functions.path.iter().map(|growing| growing.function.as_str()).collect();
+    let way: Vec<&str> = path.iter().map(|growing| growing.function.as_str()).collect();
     let mut text = format!(
-        "{:.0} % of the growth on the CPU, {:.0} ns a class, is {}",
+        "{:.0} % of the growth on the CPU ({:.0} ns a class) is in {}",
         inner.share * 100.0,
         inner.growth_ns,
-        inner.function
+        way.join(" → ")
     );
-    if let [callers @ .., _] = way.as_slice()
-        && !callers.is_empty()
-    {
-        let _ =
-            write!(text, ", called by {}", callers.iter().rev().copied().collect::<Vec<_>>().join(", by "));
+    if let Some(caller) = inlined_walk(&way) {
+        let _ = write!(
+            text,
+            ": {WALK} asks every class of the qdisc whether a filter is bound to it; here it is no function of its own, but part of {caller}"
+        );
+    } else if way.last() == Some(&MACHINE_WIDE) {
+        text.push_str(
+            ", which goes through one list for the whole machine: spreading the classes does not shorten it",
+        );
     }
     text.push('.');
     text
+}
+
+/// Goes through `flow_indr_block_list`s of all devices and namespaces, in net/core/flow_offload.c.
+const MACHINE_WIDE: &str = "flow_indr_dev_setup_offload";
+
+/// What walks all classes, in net/sched/sch_api.c.
+const WALK: &str = "tc_bind_tclass";
+
+/// Who walks them, where the compiler has put [`WALK`] into it: nobody else calls this.
+fn inlined_walk<'a>(way: &[&'a str]) -> Option<&'a str> {
+    let walker = way.iter().position(|function| *function == "tc_bind_class_walker")?;
+    let walk = way[..walker].iter().rposition(|function| function.ends_with("_walk"))?;
+    let caller = way[..walk].last()?;
+    (*caller != WALK).then_some(*caller)
 }
 
 /// Where the median crosses a target, between two sizes that were measured.
@@ -117,7 +138,12 @@ fn crossing(stages: &[Stage]) -> Option<f64> {
 /// Two digits: it lies between two measured sizes.
 fn rounded(value: f64) -> String {
     let unit = 10_f64.powf(value.max(1.0).log10().floor() - 1.0).max(1.0);
-    let text = format!("{:.0}", (value / unit).round() * unit);
+    whole((value / unit).round() * unit)
+}
+
+/// With thousands set apart.
+pub(super) fn whole(value: f64) -> String {
+    let text = format!("{value:.0}");
     let mut grouped = String::new();
     for (index, digit) in text.chars().enumerate() {
         if index > 0 && (text.len() - index) % 3 == 0 {
@@ -137,14 +163,14 @@ fn shards(scaling: &Scaling) -> Option<String> {
     // Compared where both have come to the same size.
     (adds.len() > 1 && few.0 != many.0 && (few.1 - many.1).abs() <= 0.01 * few.1).then(|| {
         let times = few.2 / many.2;
-        let verdict = if times >= 2.0 {
-            "so that spreading them over devices avoids the growth"
+        let verdict = if times >= 1.25 {
+            format!("spreading them makes it {times:.1} times as fast")
         } else {
-            "so that spreading them brings little here"
+            "spreading them brings little".into()
         };
         format!(
-            "With {:.0} classes an add takes {} µs on {} device{} and {} µs on {}: {}.",
-            few.1,
+            "With {} classes an add takes {} µs on {} device{} and {} µs on {}: {}.",
+            whole(few.1),
             number(few.2),
             few.0,
             if few.0 == 1 { "" } else { "s" },
@@ -158,35 +184,31 @@ fn shards(scaling: &Scaling) -> Option<String> {
 fn workers(scaling: &Scaling, series: &Series) -> Option<String> {
     let (first, last) = (series.stages.first()?, series.stages.last()?);
     (series.stages.len() > 1).then_some(())?;
-    let gain = last.ops_per_s / first.ops_per_s - 1.0;
-    let name = title(scaling, series);
-    let throughput = match gain {
+    let throughput = match last.ops_per_s / first.ops_per_s - 1.0 {
         gain if gain.abs() < 0.1 => "no more throughput than".to_owned(),
         gain if gain < 0.0 => format!("{:.0} % less throughput than", -gain * 100.0),
         gain => format!("{:.0} % more throughput than", gain * 100.0),
     };
+    let ends = |pick: fn(&Stage) -> f64| format!("from {} to {} µs", number(pick(first)), number(pick(last)));
     let mut text = format!(
-        "{name}: {:.0} workers have {throughput} {:.0} ({} and {} operations a second); the median goes from {} to {} µs, p99 from {} to {} µs",
+        "{}: {:.0} workers have {throughput} {:.0} ({} and {} a second); the median goes {}, the mean {}, p99 {}.",
+        title(scaling, series).replacen(series.operation.name(), series.operation.plural(), 1),
         last.n,
         first.n,
-        number(last.ops_per_s),
-        number(first.ops_per_s),
-        number(first.latency_us.p50),
-        number(last.latency_us.p50),
-        number(first.latency_us.p99),
-        number(last.latency_us.p99),
+        whole(last.ops_per_s),
+        whole(first.ops_per_s),
+        ends(|stage| stage.latency_us.p50),
+        ends(|stage| stage.latency_us.mean),
+        ends(|stage| stage.latency_us.p99),
     );
-    if let Some(kernel) = last.kernel_us
-        && let Some(wait) = kernel.rtnl_wait
-    {
-        let _ =
-            write!(text, "; {:.0} % of a request's time is then RTNL wait", 100.0 * wait / kernel.request);
+    if last.latency_us.mean > 2.0 * last.latency_us.p50 {
+        text.push_str(" Who has RTNL goes on, and the others wait: the median is that of the former.");
     }
-    text.push('.');
-    for (metric, what) in [("latency_p50_us", "The median latency"), ("ops_per_s", "Throughput")] {
+    text.push_str(&waits(scaling, last));
+    for (metric, what) in [("latency_mean_us", "The mean latency"), ("ops_per_s", "Throughput")] {
         let Some(judgement) = series.growth.get(metric) else { continue };
         let law = match (judgement.law, judgement.relative_rise < 0.0) {
-            (None, _) => "neither clearly constant nor of one law of growth (inconclusive)".to_owned(),
+            (None, _) => "of no clear law (inconclusive)".to_owned(),
             (Some(Law::Constant), _) => "constant".into(),
             (Some(law), false) => format!("{law} in the number of workers"),
             (Some(law), true) => format!("falling, {law} in the number of workers"),
@@ -194,6 +216,31 @@ fn workers(scaling: &Scaling, series: &Series) -> Option<String> {
         let _ = write!(text, " {what} is {law}.");
     }
     Some(text)
+}
+
+/// What the mean latency of a stage consists of.
+fn waits(scaling: &Scaling, stage: &Stage) -> String {
+    let Some(kernel) = stage.kernel_us else { return String::new() };
+    let (Some(wait), mean) = (kernel.rtnl_wait, stage.latency_us.mean) else { return String::new() };
+    let outside = (1.0 - kernel.request / mean).max(0.0);
+    let mut text = format!(
+        " With {:.0} workers RTNL wait is {:.0} % of the kernel's request and {:.0} % of the caller's latency",
+        stage.n,
+        100.0 * wait / kernel.request,
+        100.0 * wait / mean
+    );
+    if outside >= 0.1 {
+        let _ = write!(text, ", of which {:.0} % lie outside of the request", outside * 100.0);
+        if stage.n > scaling.environment.cores as f64 {
+            let _ = write!(
+                text,
+                " (there are more workers than the {} CPUs, which they wait for)",
+                scaling.environment.cores
+            );
+        }
+    }
+    text.push('.');
+    text
 }
 
 #[cfg(test)]
@@ -219,6 +266,14 @@ mod tests {
         assert_eq!(crossing(&stages), Some(7_500.0));
         assert_eq!(crossing(&stages[..2]), None);
         assert_eq!(crossing(&stages[2..]), None);
+    }
+
+    #[test]
+    fn a_walk_that_is_inlined_is_told_by_its_name() {
+        let way = ["tc_ctl_tclass", "htb_walk", "tc_bind_class_walker"];
+        assert_eq!(inlined_walk(&way), Some("tc_ctl_tclass"));
+        assert_eq!(inlined_walk(&["tc_ctl_tclass", WALK, "htb_walk", "tc_bind_class_walker"]), None);
+        assert_eq!(inlined_walk(&["tc_ctl_tclass"]), None);
     }
 
     #[test]

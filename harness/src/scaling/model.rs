@@ -93,7 +93,7 @@ pub struct Series {
     pub shards: u32,
     /// The sizes.
     pub stages: Vec<Stage>,
-    /// By metric (`latency_p50_us`, `latency_p99_us`, `ops_per_s`): how it grows. A metric that could not be judged is absent.
+    /// By metric (`latency_p50_us`; with workers also `latency_mean_us`, `latency_p99_us` and `ops_per_s`): how it grows. A metric that could not be judged is absent.
     pub growth: BTreeMap<String, Judgement>,
     /// Which kernel functions grow.
     pub functions: Option<Functions>,
@@ -181,6 +181,6 @@ pub struct Growing {
     pub growth_ns: f64,
     /// Of all growth.
     pub share: f64,
-    /// Time in it for one operation, at each size; µs.
-    pub us: Vec<f64>,
+    /// Time in it for one operation, at each size; µs. Null where too few samples were taken to say.
+    pub us: Vec<Option<f64>>,
 }

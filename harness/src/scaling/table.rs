@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 
 use comfy_table::{Cell, CellAlignment, Table};
 
-use super::model::{Axis, Functions, Scaling, Series, Stage};
+use super::findings::whole;
+use super::model::{Axis, Functions, Kernel, Scaling, Series, Stage};
 use crate::report::terminal::table;
+use crate::stats::growth::Law;
 use crate::stats::judgement::Judgement;
 
 /// Renders a measurement, with `charts` between its table and its sentences.
@@ -87,33 +89,31 @@ fn optional(value: Option<f64>) -> String {
 }
 
 fn stages(scaling: &Scaling) -> Table {
-    let workers = scaling.settings.axis == Axis::Workers;
-    let last = if workers { "ops/s" } else { "fit" };
-    let mut table = table(
-        &[
-            "operation",
-            scaling.settings.axis.many(),
-            "count",
-            "p50",
-            "95 % CI",
-            "p95",
-            "p99",
-            "request",
-            "RTNL wait",
-            "off CPU",
-            "on CPU",
-            last,
-        ],
-        1,
-    );
+    let axis = scaling.settings.axis;
+    let last = if axis == Axis::Workers { "ops/s" } else { "fit" };
+    let heads = [
+        "operation",
+        axis.many(),
+        "count",
+        "p50",
+        "95 % CI",
+        "p95",
+        "p99",
+        "mean",
+        "request",
+        "RTNL wait",
+        "off CPU",
+        "on CPU",
+        last,
+    ];
+    let mut table = table(&heads, 1);
     for series in &scaling.series {
         let fit = series.growth.get("latency_p50_us");
         for (index, stage) in series.stages.iter().enumerate() {
             let name = if index == 0 { title(scaling, series) } else { String::new() };
-            let last = if workers {
-                number(stage.ops_per_s)
-            } else {
-                optional(fit.map(|fit| fit.curve.at(stage.n)))
+            let last = match axis {
+                Axis::Workers => number(stage.ops_per_s),
+                Axis::Classes => optional(fit.map(|fit| fit.curve.at(stage.n))),
             };
             table.add_row(row(name, stage, last));
         }
@@ -123,7 +123,7 @@ fn stages(scaling: &Scaling) -> Table {
 
 fn row(name: String, stage: &Stage, last: String) -> Vec<Cell> {
     let latency = stage.latency_us;
-    let kernel = stage.kernel_us;
+    let kernel = |pick: fn(&Kernel) -> Option<f64>| right(optional(stage.kernel_us.as_ref().and_then(pick)));
     let interval =
         latency.p50_interval.map_or_else(|| "–".into(), |[a, b]| format!("{}–{}", number(a), number(b)));
     vec![
@@ -134,10 +134,11 @@ fn row(name: String, stage: &Stage, last: String) -> Vec<Cell> {
         right(interval),
         right(number(latency.p95)),
         right(number(latency.p99)),
-        right(optional(kernel.map(|kernel| kernel.request))),
-        right(optional(kernel.and_then(|kernel| kernel.rtnl_wait))),
-        right(optional(kernel.and_then(|kernel| kernel.off_cpu))),
-        right(optional(kernel.and_then(|kernel| kernel.on_cpu))),
+        right(number(latency.mean)),
+        kernel(|kernel| Some(kernel.request)),
+        kernel(|kernel| kernel.rtnl_wait),
+        kernel(|kernel| kernel.off_cpu),
+        kernel(|kernel| kernel.on_cpu),
         right(last),
     ]
 }
@@ -169,7 +170,7 @@ fn growth(scaling: &Scaling) -> Table {
                 Cell::new(format!("{law}{bent}")),
                 right(slope),
                 right(interval),
-                right(format!("{:+.0} %", judgement.relative_rise * 100.0)),
+                right(rise(judgement)),
                 right(percent(judgement.error)),
                 right(next),
                 right(percent(judgement.agreement)),
@@ -183,7 +184,18 @@ fn of(metric: &str) -> &'static str {
     match metric {
         "latency_p50_us" => "p50",
         "latency_p99_us" => "p99",
+        "latency_mean_us" => "mean",
         _ => "ops/s",
+    }
+}
+
+/// From the smallest size to the largest.
+fn rise(judgement: &Judgement) -> String {
+    match judgement.relative_rise {
+        _ if judgement.curve.law == Law::Constant => "–".into(),
+        rise if rise.is_infinite() => "–".into(),
+        rise if rise >= 0.0 => format!("× {}", number(1.0 + rise)),
+        fall => format!("÷ {}", number(1.0 - fall)),
     }
 }
 
@@ -194,24 +206,37 @@ fn percent(share: f64) -> String {
 
 /// The slope with its unit, and its interval in the same one.
 fn slope(scaling: &Scaling, metric: &str, judgement: &Judgement) -> (String, String) {
-    use crate::stats::growth::Law;
-    let (scale, unit) = if metric == "ops_per_s" { (1.0, "ops/s") } else { (1e3, "ns") };
-    let one = scaling.settings.axis.one();
-    let (scale, unit) = match judgement.curve.law {
-        Law::Constant => return ("–".into(), "–".into()),
-        // Of a doubling, which is what a logarithm is about.
-        Law::Logarithmic => (scale * std::f64::consts::LN_2, format!("{unit} a doubling")),
-        Law::Linear => (scale, format!("{unit} a {one}")),
-        Law::Quadratic => (scale * 1e3, format!("{unit} a {one} and 1,000 {}", scaling.settings.axis.many())),
+    let (curve, axis) = (&judgement.curve, scaling.settings.axis);
+    if curve.law == Law::Constant {
+        return ("–".into(), "–".into());
+    }
+    // Of a doubling, which is what a logarithm is about.
+    let (per, words) = match curve.law {
+        Law::Logarithmic => (std::f64::consts::LN_2, "a doubling".to_owned()),
+        Law::Quadratic => (1e3, format!("a {} and 1,000 {}", axis.one(), axis.many())),
+        Law::Linear | Law::Constant => (1.0, format!("a {}", axis.one())),
     };
-    let beyond = judgement.curve.knee.map_or_else(String::new, |knee| {
-        format!(", {} beyond {:.0}", number(knee.slope_beyond * scale), knee.at)
+    let (scale, unit) = unit(metric, curve.slope * per);
+    let scale = scale * per;
+    let beyond = curve.knee.map_or_else(String::new, |knee| {
+        format!(", {} beyond {}", number(knee.slope_beyond * scale), whole(knee.at))
     });
     let [least, most] = judgement.slope_interval;
     (
-        format!("{} {unit}{beyond}", number(judgement.curve.slope * scale)),
-        format!("{}–{}", number(least * scale), number(most * scale)),
+        format!("{} {unit} {words}{beyond}", number(curve.slope * scale)),
+        format!("{} to {}", number(least * scale), number(most * scale)),
     )
+}
+
+/// What a slope is shown in, and the factor to it from the metric's own unit.
+pub(super) fn unit(metric: &str, slope: f64) -> (f64, &'static str) {
+    /// µs. Below it is ns that people compare.
+    const LARGE: f64 = 10.0;
+    match metric {
+        "ops_per_s" => (1.0, "ops/s"),
+        _ if slope.abs() >= LARGE => (1.0, "µs"),
+        _ => (1e3, "ns"),
+    }
 }
 
 fn heading(scaling: &Scaling, series: &Series, functions: &Functions) -> String {
@@ -239,8 +264,8 @@ fn growing(scaling: &Scaling, functions: &Functions) -> Table {
                 Cell::new(growing.caller.as_deref().unwrap_or("–")),
                 right(format!("{:.0} %", growing.share * 100.0)),
                 right(format!("{:+.1}", growing.growth_ns)),
-                right(optional(growing.us.first().copied())),
-                right(optional(growing.us.last().copied())),
+                right(optional(growing.us.first().copied().flatten())),
+                right(optional(growing.us.last().copied().flatten())),
             ]);
         }
     }

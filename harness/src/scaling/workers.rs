@@ -196,8 +196,9 @@ fn series(plan: &Workers, operation: Operation, rounds: &[BTreeMap<u64, Windows>
         stages.extend(stage(workers as f64, &windows.iter().collect::<Vec<_>>()));
     }
     (!stages.is_empty()).then_some(())?;
-    let metrics: [(&str, &dyn Fn(&Window) -> Option<f64>); 3] = [
+    let metrics: [(&str, &dyn Fn(&Window) -> Option<f64>); 4] = [
         ("latency_p50_us", &|window| figures::latency(window, 0.5)),
+        ("latency_mean_us", &figures::mean),
         ("latency_p99_us", &|window| figures::latency(window, 0.99)),
         ("ops_per_s", &figures::throughput),
     ];
@@ -213,7 +214,7 @@ fn series(plan: &Workers, operation: Operation, rounds: &[BTreeMap<u64, Windows>
         let samples = Samples { sizes: stages.iter().map(|stage| stage.n).collect(), rounds };
         growth.extend(judge(&samples, plan.seed).map(|judgement| (metric.to_owned(), judgement)));
     }
-    let reason = "workers wait, they do not compute: see rtnl_wait".to_owned();
+    let reason = "what grows with the workers is waiting, which samples of the CPU do not show".to_owned();
     Some(Series {
         operation,
         shards: plan.shards,

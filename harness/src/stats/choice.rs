@@ -15,6 +15,9 @@ const BETTER_THAN_CONSTANT: f64 = 0.7;
 /// Two lines with a knee must err less than this share of what the best law without one errs.
 const BETTER_THAN_STRAIGHT: f64 = 0.6;
 
+/// By so much the two slopes have to differ: any two lines bend a little.
+const MATERIAL_BEND: f64 = 1.25;
+
 /// At each side of a knee.
 const STAGES_BESIDE_KNEE: usize = 3;
 
@@ -80,11 +83,18 @@ fn knee(points: &[Point], sizes: &[f64]) -> Option<(Curve, f64)> {
         .windows(2)
         .flat_map(|pair| [pair[0], f64::midpoint(pair[0], pair[1])])
         .filter_map(|at| fit_with_knee(points, at))
-        .filter(|curve| curve.slope > 0.0 && curve.knee.is_some_and(|knee| knee.slope_beyond > 0.0))
+        .filter(|curve| {
+            curve.slope > 0.0 && curve.knee.is_some_and(|knee| bends(curve.slope, knee.slope_beyond))
+        })
         .min_by(|a, b| off(a).total_cmp(&off(b)))?;
     let at = curve.knee?.at;
     let error = cross_validated(points, sizes, |points| fit_with_knee(points, at))?;
     Some((curve, error))
+}
+
+fn bends(slope: f64, beyond: f64) -> bool {
+    let ratio = beyond / slope;
+    ratio >= MATERIAL_BEND || (ratio > 0.0 && ratio <= 1.0 / MATERIAL_BEND)
 }
 
 /// Each stage's error by a fit to all the others; their mean. Errors of stages that are measured again and again count as one: their
@@ -147,6 +157,12 @@ mod tests {
         let knee = choice.curve.knee.unwrap();
         assert!((6_000.0..10_000.0).contains(&knee.at), "{knee:?}");
         assert!((knee.slope_beyond - 0.24).abs() < 0.03, "{knee:?}");
+    }
+
+    #[test]
+    fn a_bend_by_a_twentieth_is_none() {
+        let choice = choose(&points(|n| 8.0 + 0.078 * n + 0.004 * (n - 2_000.0).max(0.0))).unwrap();
+        assert_eq!((choice.curve.law, choice.curve.knee), (Law::Linear, None));
     }
 
     #[test]
