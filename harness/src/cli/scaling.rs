@@ -200,6 +200,7 @@ impl Watcher for Lines {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let plan = arguments.plan()?;
+    arguments.out.as_deref().map_or(Ok(()), Folder::check)?;
     let before = Before::observe();
     isolation::enter()?;
     let folder = arguments.out.as_deref().map(Folder::prepare).transpose()?;

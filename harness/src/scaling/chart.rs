@@ -70,6 +70,9 @@ impl Line {
     }
 }
 
+/// A figure of a stage, and its interval.
+type Pick = fn(&Stage) -> (f64, Option<[f64; 2]>);
+
 /// An SVG.
 pub fn svg(scaling: &Scaling) -> Result<String, Failure> {
     let panels: Vec<Panel> = panels(scaling).into_iter().filter(|panel| !panel.lines.is_empty()).collect();
@@ -170,7 +173,7 @@ fn grouped(value: f64) -> String {
 
 fn panels(scaling: &Scaling) -> Vec<Panel> {
     let kernel = &scaling.environment.kernel;
-    let lines = |metric: &str, name: &str, pick: &dyn Fn(&Stage) -> (f64, Option<[f64; 2]>)| -> Vec<Line> {
+    let lines = |metric: &str, name: &str, pick: Pick| -> Vec<Line> {
         scaling.series.iter().map(|series| line(scaling, series, metric, name, pick)).collect()
     };
     if scaling.settings.axis == Axis::Classes {
@@ -178,14 +181,14 @@ fn panels(scaling: &Scaling) -> Vec<Panel> {
             title: format!("Latency against the number of HTB classes (Linux {kernel})"),
             x: "classes in the kernel (bars: the median's range over the rounds)",
             y: "median latency, µs",
-            lines: lines("latency_p50_us", "", &median),
+            lines: lines("latency_p50_us", "", median),
         }];
     }
     let x = "workers, each with a socket of its own";
-    let mut middle = lines("latency_p50_us", " median", &median);
-    middle.extend(lines("latency_mean_us", " mean", &|stage| (stage.latency_us.mean, None)));
+    let mut middle = lines("latency_p50_us", " median", median);
+    middle.extend(lines("latency_mean_us", " mean", |stage| (stage.latency_us.mean, None)));
     // Adds and deletes take turns, so there are as many of both.
-    let mut throughput = lines("ops_per_s", "", &|stage| (stage.ops_per_s, None));
+    let mut throughput = lines("ops_per_s", "", |stage| (stage.ops_per_s, None));
     throughput.truncate(1);
     if let (Some(line), true) = (throughput.first_mut(), scaling.series.len() > 1) {
         line.label.insert_str(0, "as many deletes as adds; ");
@@ -201,7 +204,7 @@ fn panels(scaling: &Scaling) -> Vec<Panel> {
             title: "99th percentile".into(),
             x,
             y: "latency, µs",
-            lines: lines("latency_p99_us", "", &|stage| (stage.latency_us.p99, None)),
+            lines: lines("latency_p99_us", "", |stage| (stage.latency_us.p99, None)),
         },
         Panel {
             title: "Throughput of all callers together".into(),
@@ -222,13 +225,7 @@ fn median(stage: &Stage) -> (f64, Option<[f64; 2]>) {
     (stage.latency_us.p50, interval)
 }
 
-fn line(
-    scaling: &Scaling,
-    series: &Series,
-    metric: &str,
-    name: &str,
-    pick: &dyn Fn(&Stage) -> (f64, Option<[f64; 2]>),
-) -> Line {
+fn line(scaling: &Scaling, series: &Series, metric: &str, name: &str, pick: Pick) -> Line {
     let judgement = series.growth.get(metric);
     let mark = |stage: &Stage| {
         let (y, interval) = pick(stage);
@@ -264,17 +261,17 @@ fn signed(value: f64) -> String {
 
 /// The series that rises most, in characters: of classes the median, of workers the mean, which is what waiting shows in.
 pub fn terminal(scaling: &Scaling) -> String {
-    let (metric, name, pick): (_, _, fn(&Stage) -> f64) = match scaling.settings.axis {
-        Axis::Classes => ("latency_p50_us", " median", |stage| stage.latency_us.p50),
-        Axis::Workers => ("latency_mean_us", " mean", |stage| stage.latency_us.mean),
+    let (metric, name, pick): (_, _, Pick) = match scaling.settings.axis {
+        Axis::Classes => ("latency_p50_us", " median", |stage| (stage.latency_us.p50, None)),
+        Axis::Workers => ("latency_mean_us", " mean", |stage| (stage.latency_us.mean, None)),
     };
     let rise = |series: &&Series| {
-        let at = |stage: Option<&Stage>| stage.map_or(f64::NAN, pick);
+        let at = |stage: Option<&Stage>| stage.map_or(f64::NAN, |stage| pick(stage).0);
         at(series.stages.last()) / at(series.stages.first())
     };
     let drawn = scaling.series.iter().filter(|series| series.stages.len() > 1);
     let Some(series) = drawn.max_by(|a, b| rise(a).total_cmp(&rise(b))) else { return String::new() };
-    let line = line(scaling, series, metric, name, &|stage| (pick(stage), None));
+    let line = line(scaling, series, metric, name, pick);
     let (from, to) = (0.0, line.points.last().map_or(1.0, |mark| mark.x));
     let most = line.points.iter().map(|mark| mark.y).fold(0.0, f64::max);
     let points: Vec<(f32, f32)> = line.points.iter().map(|mark| (single(mark.x), single(mark.y))).collect();

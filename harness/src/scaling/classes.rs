@@ -54,7 +54,7 @@ fn rounds(
     for number in 1..=plan.rounds {
         let out_of_time = !rounds.is_empty() && Instant::now() + longest > deadline;
         if stop.is_set() || out_of_time {
-            measurement.ended_early(stop, format!("{} of {} rounds", rounds.len(), plan.rounds));
+            measurement.ended_early(stop, &format!("{} of {} rounds", rounds.len(), plan.rounds));
             break;
         }
         let begun = Instant::now();
@@ -73,8 +73,10 @@ fn rounds(
             rounds.push(round);
         } else {
             let reached = round.measured.iter().map(|measured| measured.n).fold(0.0, f64::max);
-            measurement
-                .ended_early(stop, format!("round {number} of {} came to {reached:.0} classes", plan.rounds));
+            measurement.ended_early(
+                stop,
+                &format!("round {number} of {} came to {reached:.0} classes", plan.rounds),
+            );
             // A part of a later round would give the small sizes more rounds than the large ones.
             if rounds.is_empty() {
                 rounds.push(round);

@@ -111,10 +111,10 @@ fn grower(functions: &Functions) -> String {
     text
 }
 
-/// Goes through `flow_indr_block_list`s of all devices and namespaces, in net/core/flow_offload.c.
+/// Goes through `flow_indr_block_list`s of all devices and namespaces, in `net/core/flow_offload.c`.
 const MACHINE_WIDE: &str = "flow_indr_dev_setup_offload";
 
-/// What walks all classes, in net/sched/sch_api.c.
+/// What walks all classes, in `net/sched/sch_api.c`.
 const WALK: &str = "tc_bind_tclass";
 
 /// Who walks them, where the compiler has put [`WALK`] into it: nobody else calls this.

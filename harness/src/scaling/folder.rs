@@ -24,11 +24,16 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Makes it, and sees that there is room.
-    pub fn prepare(path: &Path) -> Result<Self, Failure> {
+    /// A file is no folder, with or without root.
+    pub fn check(path: &Path) -> Result<(), Failure> {
         if path.exists() && !path.is_dir() {
             return Err(Failure::usage(format!("--out {}: is a file; name a folder", path.display())));
         }
+        Ok(())
+    }
+
+    /// Makes it, and sees that there is room.
+    pub fn prepare(path: &Path) -> Result<Self, Failure> {
         let prepare = || {
             fs::create_dir_all(path)?;
             let reserve = tempfile::tempfile_in(path)?;

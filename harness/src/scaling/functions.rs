@@ -61,7 +61,7 @@ pub(super) fn name(stages: &[Sampled]) -> Result<Vec<Named>, String> {
             Symbolized::Unknown(_) => None,
         })
         .collect();
-    let named = |addresses: &[u64]| -> Vec<String> {
+    let words = |addresses: &[u64]| -> Vec<String> {
         let name = |address| names.get(address).cloned().unwrap_or_else(|| "[unknown]".into());
         addresses.iter().rev().map(name).collect()
     };
@@ -75,7 +75,7 @@ pub(super) fn name(stages: &[Sampled]) -> Result<Vec<Named>, String> {
                 .sets
                 .iter()
                 .flat_map(|set| &set.stacks)
-                .filter_map(|stack| Some((request(named(&stack.frames))?, stack.count)))
+                .filter_map(|stack| Some((request(words(&stack.frames))?, stack.count)))
                 .collect(),
         })
         .collect())

@@ -69,11 +69,12 @@ pub struct Measurement {
 }
 
 impl Measurement {
-    fn ended_early(&mut self, stop: &Stop, what: String) {
+    fn ended_early(&mut self, stop: &Stop, what: &str) {
         self.incomplete = true;
-        self.remarks.push(match stop.is_set() {
-            true => format!("Interrupted: {what}."),
-            false => format!("The time limit came first: {what}; --budget-seconds gives more."),
+        self.remarks.push(if stop.is_set() {
+            format!("Interrupted: {what}.")
+        } else {
+            format!("The time limit came first: {what}; --budget-seconds gives more.")
         });
     }
 }

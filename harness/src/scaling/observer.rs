@@ -96,23 +96,24 @@ impl Observer {
     }
 
     /// From now on the requests of these sockets count.
-    pub(super) fn begin(&self, ports: impl IntoIterator<Item = u32>, sample: bool) -> Result<(), Failure> {
+    pub(super) fn begin(&self, ports: impl IntoIterator<Item = u32>, stacks: bool) -> Result<(), Failure> {
         let mut state = lock(&self.state);
         state.drain();
         state.ports = ports.into_iter().collect();
         state.lost_before = state.lost()?;
-        if sample && self.samples {
+        if stacks && self.samples {
             state.probes.start_sampling().map_err(|error| failed(&error))?;
         }
         Ok(())
     }
 
     /// What was seen since. All requests have been answered, so all events are there.
-    pub(super) fn end(&self, sampled: bool) -> Result<Seen, Failure> {
+    pub(super) fn end(&self, stacks: bool) -> Result<Seen, Failure> {
         let mut state = lock(&self.state);
-        let samples = match sampled && self.samples {
-            true => Some(state.probes.stop_sampling().map_err(|error| failed(&error))?),
-            false => None,
+        let samples = if stacks && self.samples {
+            Some(state.probes.stop_sampling().map_err(|error| failed(&error))?)
+        } else {
+            None
         };
         state.drain();
         state.ports.clear();

@@ -44,7 +44,7 @@ pub(super) fn measure(
         let mut round = BTreeMap::new();
         for workers in order {
             if stop.is_set() || Instant::now() > deadline {
-                measurement.ended_early(stop, format!("{} of {} rounds", rounds.len(), plan.rounds));
+                measurement.ended_early(stop, &format!("{} of {} rounds", rounds.len(), plan.rounds));
                 // Of the first round what there is.
                 if rounds.is_empty() {
                     rounds.push(round);
@@ -146,6 +146,9 @@ fn at_once(crew: Vec<Worker>, work: impl Fn(&mut Worker) + Sync) -> Result<Vec<W
     })
 }
 
+/// A figure of a window.
+type Metric = fn(&Window) -> Option<f64>;
+
 const DELETE: u16 = tc_adapter::MessageType::DelClass.value();
 
 struct Worker {
@@ -159,9 +162,10 @@ struct Worker {
 impl Worker {
     fn work(&mut self, plan: &Workers, stop: &Stop) {
         let changes = plan.operations.contains(&Operation::Change);
-        let cycle: Vec<(Operation, Request)> = match changes {
-            true => self.changes.drain(..).map(|request| (Operation::Change, request)).collect(),
-            false => vec![(Operation::Add, self.add.clone()), (Operation::Delete, self.delete.clone())],
+        let cycle: Vec<(Operation, Request)> = if changes {
+            self.changes.drain(..).map(|request| (Operation::Change, request)).collect()
+        } else {
+            vec![(Operation::Add, self.add.clone()), (Operation::Delete, self.delete.clone())]
         };
         let start = Instant::now();
         let mut last = start;
@@ -173,7 +177,7 @@ impl Worker {
                 let window = self.windows.entry(*operation).or_default();
                 match outcome {
                     Ok(_) => {
-                        window.latencies.push(u64::try_from((now - last).as_nanos()).unwrap_or(u64::MAX))
+                        window.latencies.push(u64::try_from((now - last).as_nanos()).unwrap_or(u64::MAX));
                     }
                     Err(_) => window.errors += 1,
                 }
@@ -196,11 +200,11 @@ fn series(plan: &Workers, operation: Operation, rounds: &[BTreeMap<u64, Windows>
         stages.extend(stage(workers as f64, &windows.iter().collect::<Vec<_>>()));
     }
     (!stages.is_empty()).then_some(())?;
-    let metrics: [(&str, &dyn Fn(&Window) -> Option<f64>); 4] = [
-        ("latency_p50_us", &|window| figures::latency(window, 0.5)),
-        ("latency_mean_us", &figures::mean),
-        ("latency_p99_us", &|window| figures::latency(window, 0.99)),
-        ("ops_per_s", &figures::throughput),
+    let metrics: [(&str, Metric); 4] = [
+        ("latency_p50_us", |window| figures::latency(window, 0.5)),
+        ("latency_mean_us", figures::mean),
+        ("latency_p99_us", |window| figures::latency(window, 0.99)),
+        ("ops_per_s", figures::throughput),
     ];
     let mut growth = BTreeMap::new();
     for (metric, of) in metrics {

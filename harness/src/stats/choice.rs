@@ -104,11 +104,11 @@ fn cross_validated(points: &[Point], sizes: &[f64], fit: impl Fn(&[Point]) -> Op
     let mut errors = Vec::with_capacity(sizes.len());
     for &left_out in sizes {
         others.clear();
-        others.extend(points.iter().filter(|point| point.n != left_out));
+        others.extend(points.iter().filter(|point| point.n.total_cmp(&left_out).is_ne()));
         let curve = fit(&others)?;
         let here: Vec<f64> = points
             .iter()
-            .filter(|point| point.n == left_out)
+            .filter(|point| point.n.total_cmp(&left_out).is_eq())
             .map(|point| relative_error(&curve, *point))
             .collect();
         errors.push(median(&here)?);

@@ -1,7 +1,7 @@
 //! How a figure grows with a size: fits of y = a + b·g(n).
 //!
 //! Latencies disperse in proportion to their size, so deviations are weighted relative to the fit (iteratively reweighted
-//! least squares, as for a constant coefficient of variation: McCullagh and Nelder, Generalized Linear Models, chapter 8),
+//! least squares, as for a constant coefficient of variation: `McCullagh` and Nelder, Generalized Linear Models, chapter 8),
 //! and a stage that something else disturbed weighs less (Huber, Robust Estimation of a Location Parameter, 1964).
 
 use schemars::JsonSchema;
@@ -100,8 +100,8 @@ impl Curve {
     /// where one of them is not positive: it has left the range in which it means anything.
     pub fn relative_rise(&self, from: f64, to: f64) -> f64 {
         let (first, last) = (self.at(from), self.at(to));
-        let least = first.min(last);
-        if least > 0.0 { (last - first) / least } else { (last - first).signum() * f64::INFINITY }
+        let smaller = first.min(last);
+        if smaller > 0.0 { (last - first) / smaller } else { (last - first).signum() * f64::INFINITY }
     }
 }
 

@@ -101,11 +101,11 @@ pub fn judge(samples: &Samples, seed: u64) -> Option<Judgement> {
     judge_by(samples, seed, RESAMPLES)
 }
 
-fn judge_by(samples: &Samples, seed: u64, resamples: usize) -> Option<Judgement> {
+fn judge_by(samples: &Samples, seed: u64, draws: usize) -> Option<Judgement> {
     let points = samples.points();
     let choice = choose(&points)?;
     let (from, to) = (*samples.sizes.first()?, *samples.sizes.last()?);
-    let resampled = Resampled::of(samples, &choice.curve, [from, to], seed, resamples);
+    let resampled = Resampled::of(samples, &choice.curve, [from, to], seed, draws);
     let relative_rise = choice.curve.relative_rise(from, to);
     let bends = bends(&choice, &points);
     let mut judgement = Judgement {
@@ -135,7 +135,7 @@ struct Resampled {
 }
 
 impl Resampled {
-    fn of(samples: &Samples, curve: &Curve, [from, to]: [f64; 2], seed: u64, resamples: usize) -> Self {
+    fn of(samples: &Samples, curve: &Curve, [from, to]: [f64; 2], seed: u64, draws: usize) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut resampled = Self { laws: BTreeMap::new(), slopes: Vec::new(), rises: Vec::new() };
         let again = |points: &[Point]| match (curve.knee, curve.law) {
@@ -144,7 +144,7 @@ impl Resampled {
             (None, Law::Constant) => fit(Law::Linear, points),
             (None, law) => fit(law, points),
         };
-        for _ in 0..resamples {
+        for _ in 0..draws {
             let points = samples.drawn(&mut rng);
             let (Some(choice), Some(again)) = (choose(&points), again(&points)) else { continue };
             *resampled.laws.entry(choice.curve.law).or_default() += 1;
@@ -173,12 +173,15 @@ fn doubt(judgement: &Judgement, resampled: &Resampled) -> Option<String> {
     let [least, most] = judgement.relative_rise_interval;
     if law == Law::Constant {
         let hidden = least.abs().max(most.abs());
-        return (hidden > UNSEEN_RISE).then(|| match hidden.is_finite() {
-            true => format!(
-                "the rounds differ so much that a change by {:.0} % might hide in them",
-                hidden * 100.0
-            ),
-            false => "the rounds differ so much that any growth might hide in them".into(),
+        return (hidden > UNSEEN_RISE).then(|| {
+            if hidden.is_finite() {
+                format!(
+                    "the rounds differ so much that a change by {:.0} % might hide in them",
+                    hidden * 100.0
+                )
+            } else {
+                "the rounds differ so much that any growth might hide in them".into()
+            }
         });
     }
     if least <= 0.0 && most >= 0.0 {

@@ -21,7 +21,7 @@ fn with_runs(above: usize, below: usize, runs: usize) -> f64 {
     let split = |parts: usize| (choose(above - 1, parts - 1), choose(below - 1, parts - 1));
     let half = runs / 2;
     let (a, b) = split(half);
-    if runs % 2 == 0 {
+    if runs.is_multiple_of(2) {
         return 2.0 * a * b;
     }
     let (one_more_a, one_more_b) = split(half + 1);
