@@ -23,6 +23,9 @@ use crate::session::check_htb;
 /// More callers than that only wait for each other.
 const MOST_WORKERS: u64 = 256;
 
+/// More say nothing new, and the time that resampling takes grows with their square.
+const MOST_SIZES: usize = 40;
+
 /// As many devices as `bench` makes.
 const MOST_SHARDS: i64 = 1_000;
 
@@ -44,7 +47,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "workers")]
     to: Option<u64>,
     /// Sizes between 1 and --to, closer where they are small
-    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=100), conflicts_with = "workers")]
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=40), conflicts_with = "workers")]
     stages: u32,
     /// Spread the classes over N devices; with a list, as 1,20, each is measured and they are compared
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1", value_parser = clap::value_parser!(u32).range(1..=MOST_SHARDS))]
@@ -89,7 +92,11 @@ pub(super) struct Arguments {
 struct Sizes(Vec<u64>);
 
 fn parse_workers(text: &str) -> Result<Sizes, String> {
-    parse_sizes(text, MOST_WORKERS).map(Sizes)
+    let sizes = parse_sizes(text, MOST_WORKERS)?;
+    if sizes.len() > MOST_SIZES {
+        return Err(format!("{} sizes are more than {MOST_SIZES}; give a list as 1,2,4,8", sizes.len()));
+    }
+    Ok(Sizes(sizes))
 }
 
 impl Arguments {
@@ -349,6 +356,7 @@ mod tests {
             "--workers 0",
             "--workers 4..1",
             "--workers 1..100000",
+            "--workers 1..50",
             "--workers 2 --to 5",
             "--workers 2 --shards 1,2",
             "--workers 2 --operation add,change",

@@ -28,6 +28,9 @@ pub(super) fn measure(
     let deadline = Instant::now() + plan.limit;
     let mut measurement = Measurement::default();
     for &shards in &plan.shards {
+        if stop.is_set() {
+            break;
+        }
         let devices = &devices[..shards as usize];
         let rounds = rounds(plan, shards, devices, observer, stop, watcher, deadline, &mut measurement)?;
         for &operation in &plan.operations {

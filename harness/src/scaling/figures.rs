@@ -29,18 +29,16 @@ pub(super) struct Phases {
     requests: Vec<u64>,
     rtnl_wait: Option<u64>,
     off_cpu: Option<u64>,
-    lost: u64,
 }
 
 impl Phases {
     /// Of the events of a window; what no probe tells is absent.
-    pub(super) fn of(events: &[RequestEvent], lost: u64, rtnl_wait: bool, off_cpu: bool) -> Self {
+    pub(super) fn of(events: &[RequestEvent], rtnl_wait: bool, off_cpu: bool) -> Self {
         let sum = |pick: fn(&RequestEvent) -> u64| events.iter().map(pick).sum::<u64>();
         Self {
             requests: events.iter().map(|event| event.total_ns).collect(),
             rtnl_wait: rtnl_wait.then(|| sum(|event| event.rtnl_wait_ns)),
             off_cpu: off_cpu.then(|| sum(|event| event.off_cpu_ns)),
-            lost,
         }
     }
 
@@ -48,7 +46,6 @@ impl Phases {
         self.requests.extend(&other.requests);
         self.rtnl_wait = self.rtnl_wait.zip(other.rtnl_wait).map(|(a, b)| a + b);
         self.off_cpu = self.off_cpu.zip(other.off_cpu).map(|(a, b)| a + b);
-        self.lost += other.lost;
     }
 
     fn figures(&self, sent: u64) -> Option<Kernel> {
@@ -66,7 +63,7 @@ impl Phases {
             off_cpu: self.off_cpu.map(micros),
             on_cpu,
             seen,
-            lost: self.lost.max(sent.saturating_sub(seen)),
+            lost: sent.saturating_sub(seen),
         })
     }
 }
@@ -138,7 +135,7 @@ mod tests {
             latencies: latencies.to_vec(),
             errors: 0,
             elapsed: Duration::from_millis(1),
-            kernel: Some(Phases::of(&events, 0, true, true)),
+            kernel: Some(Phases::of(&events, true, true)),
         }
     }
 
@@ -157,7 +154,7 @@ mod tests {
     #[test]
     fn what_was_not_seen_is_lost_and_what_no_probe_tells_absent() {
         let mut watched = window(&[1_000, 3_000]);
-        watched.kernel = Some(Phases::of(&[RequestEvent::default()], 0, false, true));
+        watched.kernel = Some(Phases::of(&[RequestEvent::default()], false, true));
         let kernel = stage(1.0, &[&watched]).unwrap().kernel_us.unwrap();
         assert_eq!((kernel.rtnl_wait, kernel.on_cpu, kernel.lost), (None, None, 1));
         watched.kernel = None;

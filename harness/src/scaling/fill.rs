@@ -132,7 +132,7 @@ impl Stage<'_> {
             let (kernel, samples) = match seen {
                 Some((observer, seen)) => {
                     let (wait, off) = (observer.measures_rtnl_wait, observer.measures_off_cpu);
-                    (Some(Phases::of(&seen.events, seen.lost, wait, off)), seen.samples)
+                    (Some(Phases::of(&seen.events, wait, off)), seen.samples)
                 }
                 None => (None, None),
             };

@@ -151,7 +151,7 @@ pub struct Kernel {
     pub on_cpu: Option<f64>,
     /// Requests that the probes reported.
     pub seen: u64,
-    /// Requests that were sent and not reported, or lost by the probes' own counters, whichever is more.
+    /// Requests that were sent and that they did not report.
     pub lost: u64,
 }
 

@@ -43,15 +43,12 @@ struct State {
     /// Whose requests are kept; none between windows.
     ports: HashSet<u32>,
     events: Vec<RequestEvent>,
-    lost_before: u64,
 }
 
 /// What was seen of a window.
 #[derive(Default)]
 pub(super) struct Seen {
     pub(super) events: Vec<RequestEvent>,
-    /// At most so many were lost.
-    pub(super) lost: u64,
     /// Kernel stacks, where they can be sampled.
     pub(super) samples: Option<SampleSet>,
 }
@@ -78,7 +75,7 @@ impl Observer {
         let report = probes.report();
         let (measures_rtnl_wait, measures_off_cpu) = (report.measures_rtnl_wait(), report.measures_off_cpu());
         let samples = report.attached(SAMPLER);
-        let state = State { probes, ports: HashSet::new(), events: Vec::new(), lost_before: 0 };
+        let state = State { probes, ports: HashSet::new(), events: Vec::new() };
         let (state, stop) = (Arc::new(Mutex::new(state)), Arc::new(AtomicBool::new(false)));
         let reader = thread::Builder::new()
             .name("qdiscope-events".into())
@@ -100,7 +97,6 @@ impl Observer {
         let mut state = lock(&self.state);
         state.drain();
         state.ports = ports.into_iter().collect();
-        state.lost_before = state.lost()?;
         if stacks && self.samples {
             state.probes.start_sampling().map_err(|error| failed(&error))?;
         }
@@ -117,8 +113,7 @@ impl Observer {
         };
         state.drain();
         state.ports.clear();
-        let lost = state.lost()?.saturating_sub(state.lost_before);
-        Ok(Seen { events: std::mem::take(&mut state.events), lost, samples })
+        Ok(Seen { events: std::mem::take(&mut state.events), samples })
     }
 }
 
@@ -131,10 +126,6 @@ impl State {
             }
         });
         probes.flush_diagnostics();
-    }
-
-    fn lost(&self) -> Result<u64, Failure> {
-        self.probes.counters().map(|counters| counters.lost()).map_err(|error| failed(&error))
     }
 }
 

@@ -106,7 +106,7 @@ fn window(
                 .copied()
                 .collect();
             let (wait, off) = (observer.measures_rtnl_wait, observer.measures_off_cpu);
-            window.kernel = Some(Phases::of(&events, seen.lost, wait, off));
+            window.kernel = Some(Phases::of(&events, wait, off));
         }
     }
     Ok(windows)
