@@ -16,6 +16,12 @@ use crate::mounts::{self, Tmpfs};
 use crate::qdiscope::{Finished, Running, files, qdiscope};
 use crate::schema;
 
+/// A virtual machine without KVM takes a minute for what is seconds elsewhere.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Adds from a few microseconds to hundreds.
+const GROWING: &str = "scaling --to 6000 --rounds 2 --samples 100 --operation add,change";
+
 /// A measurement and what it left.
 struct Measured {
     document: Value,
@@ -23,12 +29,11 @@ struct Measured {
     stdout: String,
 }
 
-/// Adds from a few microseconds to hundreds. Made once, when the first test asks.
+/// [`GROWING`], made once, when the first test asks.
 fn growing() -> Result<&'static Measured, Failed> {
     static RUN: OnceLock<Result<Measured, String>> = OnceLock::new();
     let run = RUN.get_or_init(|| {
-        measured("scaling --to 6000 --rounds 2 --samples 200 --operation add,change")
-            .map_err(|failed| failed.message().unwrap_or("no message").to_owned())
+        measured(GROWING).map_err(|failed| failed.message().unwrap_or("no message").to_owned())
     });
     run.as_ref().map_err(|message| message.clone().into())
 }
@@ -37,7 +42,7 @@ fn growing() -> Result<&'static Measured, Failed> {
 fn measured(arguments: &str) -> Result<Measured, Failed> {
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("new/scaling");
-    let finished = Finished::of(qdiscope(arguments)?.arg("--out").arg(&out))?;
+    let finished = Running::start(qdiscope(arguments)?.arg("--out").arg(&out))?.finish_within(PATIENCE)?;
     if finished.code != 6 {
         return read(&finished.expect(0)?, &out);
     }
@@ -79,7 +84,7 @@ pub(crate) fn adds_are_linear_and_changes_constant() -> Result<(), Failed> {
         if found == (true, true) {
             break;
         }
-        document = measured("scaling --to 6000 --rounds 2 --samples 200 --operation add,change")?.document;
+        document = measured(GROWING)?.document;
     }
     assert_eq!(found, (true, true), "of adds and of changes: {document}");
     let slope = number(series(&document, "add")?, "/growth/latency_p50_us/curve/slope")?;

@@ -70,7 +70,7 @@ pub(super) struct Arguments {
     /// How often everything is built and measured: what differs between rounds is what confidence is about
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// Begin no stage, and no round that would not be over, after so many seconds
+    /// Measure no longer than so many seconds: what is left out then is said, and a round that would not be over is not begun
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     budget_seconds: u64,
     /// Seed of every random choice

@@ -259,18 +259,15 @@ fn signed(value: f64) -> String {
     format!("{}{}", if value < 0.0 { "−" } else { "+" }, number(value.abs()))
 }
 
-/// The series that rises most, in characters: of classes the median, of workers the mean, which is what waiting shows in.
+/// The series that comes highest, in characters: of classes the median, of workers the mean, which is what waiting shows in.
 pub fn terminal(scaling: &Scaling) -> String {
     let (metric, name, pick): (_, _, Pick) = match scaling.settings.axis {
         Axis::Classes => ("latency_p50_us", " median", |stage| (stage.latency_us.p50, None)),
         Axis::Workers => ("latency_mean_us", " mean", |stage| (stage.latency_us.mean, None)),
     };
-    let rise = |series: &&Series| {
-        let at = |stage: Option<&Stage>| stage.map_or(f64::NAN, |stage| pick(stage).0);
-        at(series.stages.last()) / at(series.stages.first())
-    };
+    let last = |series: &&Series| series.stages.last().map_or(0.0, |stage| pick(stage).0);
     let drawn = scaling.series.iter().filter(|series| series.stages.len() > 1);
-    let Some(series) = drawn.max_by(|a, b| rise(a).total_cmp(&rise(b))) else { return String::new() };
+    let Some(series) = drawn.max_by(|a, b| last(a).total_cmp(&last(b))) else { return String::new() };
     let line = line(scaling, series, metric, name, pick);
     let (from, to) = (0.0, line.points.last().map_or(1.0, |mark| mark.x));
     let most = line.points.iter().map(|mark| mark.y).fold(0.0, f64::max);

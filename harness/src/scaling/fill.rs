@@ -46,8 +46,8 @@ pub(super) fn round(
     for &size in &plan.sizes {
         // The adds of a stage lead to its size, so that the largest is not exceeded.
         let samples = u64::from(plan.samples).min(size);
-        tree.fill(size - samples, stop)?;
-        if stop.is_set() || Instant::now() > deadline {
+        tree.fill(size - samples, stop, deadline)?;
+        if stop.is_set() || Instant::now() >= deadline {
             round.complete = false;
             break;
         }

@@ -56,7 +56,8 @@ fn classes(scaling: &Scaling, series: &Series) -> Option<String> {
     if let Some(at) = crossing(&series.stages) {
         let _ = write!(
             text,
-            " One caller falls below {TARGET_OPS_PER_S:.0} {} a second at about {} classes.",
+            " One caller falls below {} {} a second at about {} classes.",
+            whole(TARGET_OPS_PER_S),
             series.operation.plural(),
             rounded(at)
         );
@@ -202,7 +203,7 @@ fn workers(scaling: &Scaling, series: &Series) -> Option<String> {
         ends(|stage| stage.latency_us.p99),
     );
     if last.latency_us.mean > 2.0 * last.latency_us.p50 {
-        text.push_str(" Who has RTNL goes on, and the others wait: the median is that of the former.");
+        text.push_str(" A few requests wait for long, which the mean and p99 show and the median does not.");
     }
     text.push_str(&waits(scaling, last));
     for (metric, what) in [("latency_mean_us", "The mean latency"), ("ops_per_s", "Throughput")] {

@@ -1,5 +1,7 @@
 //! HTB classes on the shards: how they are filled, and what one operation is.
 
+use std::time::Instant;
+
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -33,9 +35,9 @@ impl<'a> Tree<'a> {
         Ok(Self { devices, filler, standing: 0, rng: ChaCha8Rng::seed_from_u64(seed) })
     }
 
-    /// Adds classes until `to` stand, or somebody asks to stop.
-    pub(super) fn fill(&mut self, to: u64, stop: &Stop) -> Result<(), Failure> {
-        while self.standing < to && !stop.is_set() {
+    /// Adds classes until `to` stand; fewer, when somebody asks to stop or the time is up.
+    pub(super) fn fill(&mut self, to: u64, stop: &Stop, deadline: Instant) -> Result<(), Failure> {
+        while self.standing < to && !stop.is_set() && Instant::now() < deadline {
             let end = to.min(self.standing + PACKET);
             let requests: Vec<Request> = (self.standing..end).map(|index| self.add(index)).collect();
             for outcome in self.filler.batch(&requests, OnError::Continue) {

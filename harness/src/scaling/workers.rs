@@ -36,14 +36,14 @@ pub(super) fn measure(
     let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
     let mut measurement = Measurement::default();
     let mut tree = Tree::plant(devices, plan.seed)?;
-    tree.fill(plan.population, stop)?;
+    tree.fill(plan.population, stop, deadline)?;
     let mut rounds: Vec<BTreeMap<u64, Windows>> = Vec::new();
     'rounds: for number in 1..=plan.rounds {
         let mut order = plan.sizes.clone();
         order.shuffle(&mut rng);
         let mut round = BTreeMap::new();
         for workers in order {
-            if stop.is_set() || Instant::now() > deadline {
+            if stop.is_set() || Instant::now() >= deadline {
                 measurement.ended_early(stop, &format!("{} of {} rounds", rounds.len(), plan.rounds));
                 // Of the first round what there is.
                 if rounds.is_empty() {
