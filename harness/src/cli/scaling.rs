@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
 use super::{print, runtime, stop_on_signal};
-use crate::environment::Before;
+use crate::environment::{Before, foreign_htb_classes};
 use crate::exit::{Exit, Failure};
 use crate::isolation;
 use crate::load::Stop;
@@ -221,7 +221,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     })?;
     let (measured, probes) = scaling::measure(&plan, &devices, arguments.probes, &stop, &Lines)?;
     let environment = before.finish(probes);
-    let scaling = result(arguments, &plan, started_at, environment, measured);
+    // The run's own are gone by now.
+    let foreign_after = foreign_htb_classes();
+    let scaling = result(arguments, &plan, started_at, environment, foreign_after, measured);
     let svg = scaling::svg(&scaling)?;
     // What was measured is shown, also where it could not be saved.
     let text = if arguments.json {
@@ -247,10 +249,11 @@ fn result(
     plan: &Plan,
     started_at: String,
     environment: Environment,
+    foreign_after: Option<u64>,
     measured: Measurement,
 ) -> Scaling {
     let mut remarks = measured.remarks;
-    remarks.extend(doubts(&environment));
+    remarks.extend(doubts(&environment, foreign_after));
     let errors: u64 =
         measured.series.iter().flat_map(|series| &series.stages).map(|stage| stage.errors).sum();
     if errors > 0 {
@@ -281,10 +284,17 @@ fn result(
 }
 
 /// What others on the machine may have done to the figures.
-fn doubts(environment: &Environment) -> Vec<String> {
+fn doubts(environment: &Environment, foreign_after: Option<u64>) -> Vec<String> {
     /// So many make an add a microsecond slower, by 80 to 140 ns for ten of them.
     const FOREIGN: u64 = 100;
     let mut doubts = Vec::new();
+    if let (Some(before), Some(after)) = (environment.foreign_htb_classes, foreign_after)
+        && before.abs_diff(after) >= FOREIGN
+    {
+        doubts.push(format!(
+            "Others on this machine had {before} HTB classes before and {after} after: as each add looks at them, too, that may bend the curve of adds."
+        ));
+    }
     match environment.foreign_htb_classes {
         Some(foreign) if foreign >= FOREIGN => doubts.push(format!(
             "Others on this machine have {foreign} HTB classes: each add looks at them, too (flow_indr_dev_setup_offload), and is slower by that."

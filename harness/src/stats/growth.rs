@@ -32,7 +32,8 @@ impl Law {
     pub fn of(self, n: f64) -> f64 {
         match self {
             Self::Constant => 0.0,
-            Self::Logarithmic => n.ln(),
+            // Of an empty qdisc it is that of one class.
+            Self::Logarithmic => n.max(1.0).ln(),
             Self::Linear => n,
             Self::Quadratic => n * n,
         }
@@ -58,7 +59,7 @@ impl std::fmt::Display for Law {
 /// A size, and what was observed there.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
-    /// The size, at least 1.
+    /// The size, at least 0.
     pub n: f64,
     /// The figure, above 0.
     pub y: f64,

@@ -2,6 +2,11 @@
 //!
 //! Rounds disturb all their stages and stages have all their rounds, so both are drawn, independently (the pigeonhole bootstrap: Owen,
 //! The Pigeonhole Bootstrap, 2007; percentile intervals as in Efron and Tibshirani, An Introduction to the Bootstrap, 13.3).
+//!
+//! What that gives, of a hundred simulated measurements of each law (12 sizes, 3 rounds, a growth as of real adds): with noise of
+//! 5 % all were judged right; with 10 % at least 94, and the others were inconclusive; with 20 % lines and squares nearly always, and
+//! constants and logarithms were mostly inconclusive. None was judged wrong. With 6 sizes and a single round 4 of 1,600 were, all
+//! of them at 20 %.
 
 use std::collections::BTreeMap;
 
