@@ -129,6 +129,8 @@ fn mean_error(errors: impl ExactSizeIterator<Item = f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn points(law: impl Fn(f64) -> f64) -> Vec<Point> {
@@ -168,5 +170,52 @@ mod tests {
     #[test]
     fn three_sizes_decide_nothing() {
         assert_eq!(choose(&points(|n| n)[..3]), None);
+    }
+
+    /// Any law over any range in which it rises enough to be seen, with noise of up to a percent.
+    fn measured() -> impl Strategy<Value = (Law, Vec<Point>)> {
+        let law = prop::sample::select(Law::GROWING.to_vec());
+        let noise = prop::collection::vec(0.99..1.01_f64, 12);
+        (law, 1.0..1e3_f64, 5.0..50.0_f64, 500.0..65_535.0_f64, noise).prop_map(
+            |(law, base, rise, to, noise)| {
+                let size = |stage: usize| to * ((stage + 1) as f64 / 12.0).powi(2);
+                let slope = base * rise / (law.of(to) - law.of(size(0)));
+                let y = |n: f64| base + slope * (law.of(n) - law.of(size(0)));
+                (
+                    law,
+                    noise
+                        .iter()
+                        .enumerate()
+                        .map(|(stage, noise)| Point { n: size(stage), y: y(size(stage)) * noise })
+                        .collect(),
+                )
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_law_is_found_whatever_the_range_and_the_unit((law, points) in measured(), unit in 1e-3..1e6_f64) {
+            let choice = choose(&points).unwrap();
+            prop_assert_eq!((choice.curve.law, choice.curve.knee), (law, None), "{:?}", choice);
+            let scaled: Vec<Point> = points.iter().map(|point| Point { y: point.y * unit, ..*point }).collect();
+            let other = choose(&scaled).unwrap();
+            prop_assert_eq!(other.curve.law, law);
+            prop_assert!((other.curve.slope / choice.curve.slope / unit - 1.0).abs() < 1e-3);
+        }
+
+        #[test]
+        fn the_order_of_points_does_not_matter((_, points) in measured()) {
+            let reversed: Vec<Point> = points.iter().rev().copied().collect();
+            prop_assert_eq!(choose(&points).unwrap().curve.law, choose(&reversed).unwrap().curve.law);
+        }
+
+        #[test]
+        fn nothing_makes_it_panic(points in prop::collection::vec((0.0..1e5_f64, 1e-3..1e6_f64), 0..30)) {
+            let points: Vec<Point> = points.into_iter().map(|(n, y)| Point { n: n.floor(), y }).collect();
+            if let Some(choice) = choose(&points) {
+                prop_assert!(choice.error.is_finite() && choice.curve.at(1.0).is_finite());
+            }
+        }
     }
 }

@@ -56,6 +56,8 @@ fn left_out(count: usize, confidence: f64) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -82,5 +84,22 @@ mod tests {
         let (exact, normal) = (left_out(1_000, 0.95).unwrap(), left_out(1_001, 0.95).unwrap());
         assert!(normal.abs_diff(exact) <= 1, "{exact} and {normal}");
         assert_eq!(left_out(0, 0.95), None);
+    }
+
+    proptest! {
+        #[test]
+        fn quantiles_ascend_and_stay_within(values in prop::collection::vec(0.0..1e9_f64, 1..200), a in 0.0..=1.0, b in 0.0..=1.0) {
+            let sorted = ascending(&values);
+            let [low, high] = if a <= b { [a, b] } else { [b, a] }.map(|share| quantile(&sorted, share).unwrap());
+            prop_assert!(sorted[0] <= low && low <= high && high <= sorted[sorted.len() - 1]);
+        }
+
+        #[test]
+        fn the_interval_holds_the_median(values in prop::collection::vec(0.0..1e9_f64, 6..2_000)) {
+            let sorted = ascending(&values);
+            let [least, most] = median_interval(&sorted, 0.95).unwrap();
+            let median = quantile(&sorted, 0.5).unwrap();
+            prop_assert!(least <= median && median <= most);
+        }
     }
 }
