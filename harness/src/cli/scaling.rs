@@ -46,7 +46,7 @@ pub(super) struct Arguments {
     /// Classes at the largest stage [default: 20000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "workers")]
     to: Option<u64>,
-    /// Sizes between 1 and --to, closer where they are small
+    /// Sizes up to --to, closer where they are small; a law needs five at least
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=40), conflicts_with = "workers")]
     stages: u32,
     /// Spread the classes over N devices; with a list, as 1,20, each is measured and they are compared

@@ -6,7 +6,7 @@ use super::model::{Axis, Functions, Scaling, Series, Stage};
 use super::plan::Operation;
 use super::table::{number, title};
 use crate::stats::growth::Law;
-use crate::stats::judgement::Judgement;
+use crate::stats::judgement::{Judgement, LEAST_SIZES};
 
 /// A target that people have: a thousand operations a second.
 const TARGET_OPS_PER_S: f64 = 1_000.0;
@@ -33,7 +33,7 @@ fn classes(scaling: &Scaling, series: &Series) -> Option<String> {
     );
     let Some(judgement) = series.growth.get("latency_p50_us") else {
         return Some(format!(
-            "{name}: {range} (median); too few sizes or rounds were measured to say how they grow."
+            "{name}: {range} (median); at least {LEAST_SIZES} sizes are needed to say how they grow."
         ));
     };
     let Some(law) = judgement.law else {
@@ -191,6 +191,11 @@ fn workers(scaling: &Scaling, series: &Series) -> Option<String> {
         gain => format!("{:.0} % more throughput than", gain * 100.0),
     };
     let ends = |pick: fn(&Stage) -> f64| format!("from {} to {} µs", number(pick(first)), number(pick(last)));
+    let few = if series.growth.is_empty() {
+        format!(" At least {LEAST_SIZES} numbers of workers are needed to say by which law they grow.")
+    } else {
+        String::new()
+    };
     let mut text = format!(
         "{}: {:.0} workers have {throughput} {:.0} ({} and {} a second); the median goes {}, the mean {}, p99 {}.",
         title(scaling, series).replacen(series.operation.name(), series.operation.plural(), 1),
@@ -216,6 +221,7 @@ fn workers(scaling: &Scaling, series: &Series) -> Option<String> {
         };
         let _ = write!(text, " {what} is {law}.");
     }
+    text.push_str(&few);
     Some(text)
 }
 

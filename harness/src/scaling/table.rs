@@ -30,7 +30,9 @@ pub fn render(scaling: &Scaling, charts: &str) -> String {
             scaling.settings.axis.many(),
             stages(scaling)
         );
-        let _ = writeln!(text, "\nGrowth\n{}", growth(scaling));
+        if scaling.series.iter().any(|series| !series.growth.is_empty()) {
+            let _ = writeln!(text, "\nGrowth\n{}", growth(scaling));
+        }
     }
     for series in &scaling.series {
         match &series.functions {

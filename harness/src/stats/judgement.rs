@@ -101,12 +101,16 @@ impl Samples {
     }
 }
 
-/// Judges; the same samples and seed give the same judgement. `None` with too few sizes.
+/// So that enough of the draws have different sizes to choose by.
+pub const LEAST_SIZES: usize = LEAST_STAGES + 1;
+
+/// Judges; the same samples and seed give the same judgement. `None` with fewer than [`LEAST_SIZES`] sizes, or without a round.
 pub fn judge(samples: &Samples, seed: u64) -> Option<Judgement> {
     judge_by(samples, seed, RESAMPLES)
 }
 
 fn judge_by(samples: &Samples, seed: u64, draws: usize) -> Option<Judgement> {
+    (samples.sizes.len() >= LEAST_SIZES).then_some(())?;
     let points = samples.points();
     let choice = choose(&points)?;
     let (from, to) = (*samples.sizes.first()?, *samples.sizes.last()?);
@@ -312,7 +316,7 @@ mod tests {
     fn it_is_the_same_again_and_few_sizes_are_too_few() {
         let samples = samples(|n| 80.0 + 0.1 * n, 0.05, 1);
         assert_eq!(judge(&samples, 7), judge(&samples, 7));
-        let few = Samples { sizes: samples.sizes[..3].to_vec(), rounds: samples.rounds };
+        let few = Samples { sizes: samples.sizes[..4].to_vec(), rounds: samples.rounds };
         assert_eq!(judge(&few, 7), None);
     }
 
