@@ -22,6 +22,8 @@ pub mod probes;
 pub mod profile;
 pub mod record;
 pub mod report;
+pub mod scaling;
 pub mod session;
+pub mod stats;
 pub mod store;
 pub mod workload;

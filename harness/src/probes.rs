@@ -91,7 +91,8 @@ pub fn attach(choice: Choice, messages_per_packet: NonZeroU16) -> Result<Attache
     }
 }
 
-fn off(reason: &str) -> model::Probes {
+/// Nothing is attached.
+pub(crate) fn off(reason: &str) -> model::Probes {
     model::Probes {
         kind: "off".into(),
         reason: reason.into(),
@@ -102,7 +103,8 @@ fn off(reason: &str) -> model::Probes {
     }
 }
 
-fn describe(probes: &Probes, choice: Choice) -> model::Probes {
+/// What is attached, in the words of the result.
+pub(crate) fn describe(probes: &Probes, choice: Choice) -> model::Probes {
     let report = probes.report();
     let attached = report
         .probes

@@ -15,6 +15,7 @@ mod qdiscope;
 mod result;
 mod rtnl;
 mod runs;
+mod scaling;
 mod schema;
 mod signals;
 mod streams;
@@ -121,6 +122,17 @@ fn anywhere() -> Vec<Trial> {
         ("overhead::what_does_not_exist_is_refused", overhead::what_does_not_exist_is_refused),
         ("overhead::killing_it_ends_what_it_started", overhead::killing_it_ends_what_it_started),
         ("overhead::interrupting_ends_it", overhead::interrupting_ends_it),
+        ("scaling::adds_are_linear_and_changes_constant", scaling::adds_are_linear_and_changes_constant),
+        ("scaling::the_document_is_as_its_schema_says", scaling::the_document_is_as_its_schema_says),
+        ("scaling::the_picture_shows_every_series", scaling::the_picture_shows_every_series),
+        ("scaling::shards_are_compared", scaling::shards_are_compared),
+        ("scaling::workers_are_compared", scaling::workers_are_compared),
+        ("scaling::without_probes_nothing_is_claimed", scaling::without_probes_nothing_is_claimed),
+        ("scaling::nonsense_is_refused", scaling::nonsense_is_refused),
+        ("scaling::interrupting_saves_what_was_measured", scaling::interrupting_saves_what_was_measured),
+        ("scaling::the_time_limit_is_told", scaling::the_time_limit_is_told),
+        ("scaling::a_full_disk_is_told_before_the_work", scaling::a_full_disk_is_told_before_the_work),
+        ("scaling::a_reader_that_leaves_is_no_error", scaling::a_reader_that_leaves_is_no_error),
     ];
     tests.iter().map(|&(name, test)| support::trial(name, &NEEDS, test)).collect()
 }
@@ -138,6 +150,12 @@ fn watched() -> Vec<Trial> {
         ("profiles::kernel_stacks_are_folded", 1, profiles::kernel_stacks_are_folded),
         ("profiles::the_kernel_flamegraph_names_htb", 1, profiles::the_kernel_flamegraph_names_htb),
         ("overhead::losses_are_counted_exactly", 1, overhead::losses_are_counted_exactly),
+        ("scaling::the_walk_of_all_classes_is_named", 1, scaling::the_walk_of_all_classes_is_named),
+        (
+            "scaling::every_request_is_seen_and_its_phases_add_up",
+            1,
+            scaling::every_request_is_seen_and_its_phases_add_up,
+        ),
         ("faults::tracefs_is_mounted_privately", 1, faults::tracefs_is_mounted_privately),
         ("faults::no_btf_is_no_panic", 1, faults::no_btf_is_no_panic),
         (

@@ -10,26 +10,42 @@ use crate::qdiscope::{Finished, qdiscope};
 use crate::runs;
 
 const COMMITTED: &str = include_str!("../../harness/schema/result.schema.json");
+const SCALING: &str = include_str!("../../harness/schema/scaling.schema.json");
 
-fn validator() -> Result<&'static Validator, Failed> {
-    static VALIDATOR: OnceLock<Result<Validator, String>> = OnceLock::new();
-    let validator = VALIDATOR.get_or_init(|| {
-        let schema = serde_json::from_str(COMMITTED).map_err(|error| error.to_string())?;
-        jsonschema::validator_for(&schema).map_err(|error| error.to_string())
-    });
-    validator.as_ref().map_err(|error| format!("the committed schema: {error}").into())
+fn validator(committed: &str) -> Result<Validator, String> {
+    let schema = serde_json::from_str(committed).map_err(|error| error.to_string())?;
+    jsonschema::validator_for(&schema).map_err(|error| error.to_string())
 }
 
 /// Fails, and says where, unless a result is as the schema says.
 pub(crate) fn check(result: &Value) -> Result<(), Failed> {
+    static VALIDATOR: OnceLock<Result<Validator, String>> = OnceLock::new();
+    hold(result, VALIDATOR.get_or_init(|| validator(COMMITTED)))
+}
+
+/// As [`check`], for a `scaling.json`.
+pub(crate) fn check_scaling(document: &Value) -> Result<(), Failed> {
+    static VALIDATOR: OnceLock<Result<Validator, String>> = OnceLock::new();
+    hold(document, VALIDATOR.get_or_init(|| validator(SCALING)))
+}
+
+fn hold(document: &Value, validator: &Result<Validator, String>) -> Result<(), Failed> {
+    let validator = validator.as_ref().map_err(|error| format!("the committed schema: {error}"))?;
     let faults: Vec<String> =
-        validator()?.iter_errors(result).map(|fault| format!("{}: {fault}", fault.instance_path())).collect();
+        validator.iter_errors(document).map(|fault| format!("{}: {fault}", fault.instance_path())).collect();
     if faults.is_empty() { Ok(()) } else { Err(format!("not as the schema says: {faults:#?}").into()) }
 }
 
 pub(crate) fn the_committed_schema_is_the_binarys() -> Result<(), Failed> {
-    let printed = Finished::of(&mut qdiscope("schema")?)?.expect(0)?.stdout;
-    assert!(printed == COMMITTED, "they differ: qdiscope schema > harness/schema/result.schema.json");
+    for (document, committed) in [("result", COMMITTED), ("scaling", SCALING)] {
+        let printed = Finished::of(&mut qdiscope(&format!("schema {document}"))?)?.expect(0)?.stdout;
+        assert!(
+            printed == committed,
+            "they differ: qdiscope schema {document} > harness/schema/{document}.schema.json"
+        );
+    }
+    let default = Finished::of(&mut qdiscope("schema")?)?.expect(0)?.stdout;
+    assert!(default == COMMITTED, "without an argument it is that of result.json");
     Ok(())
 }
 

@@ -5,6 +5,7 @@ mod doctor;
 mod investigate;
 mod overhead;
 mod progress;
+mod scaling;
 mod schema;
 mod tc;
 mod trace;
@@ -58,6 +59,13 @@ enum Command {
     /// Run the loads of `overhead`
     #[command(hide = true)]
     OverheadLoad(overhead::LoadArguments),
+    /// Say how latency grows with the number of classes or of callers, by which law, and which kernel function it is
+    #[command(
+        after_help = "Exit codes:\n    0  measured, and each law found\n    1  internal error\n    2  usage\n    \
+                            3  this environment cannot run it\n    6  measured, and inconclusive which law holds\n  \
+                            130  interrupted; what was measured until then is shown, and saved with --out"
+    )]
+    Scaling(scaling::Arguments),
     /// Bring a tree of qdiscs, classes and filters about, or say how the kernel differs from it
     #[command(subcommand)]
     Tc(tc::Command),
@@ -72,8 +80,8 @@ enum Command {
     /// line stands for one system call, also where that sends several messages; a result that nobody asked for is not known (`?`).
     #[command(after_help = trace::AFTER_HELP)]
     Trace(trace::Arguments),
-    /// Print the JSON Schema of result.json
-    Schema,
+    /// Print the JSON Schema of result.json, or of another document
+    Schema(schema::Arguments),
 }
 
 /// Runs the command line.
@@ -90,9 +98,10 @@ pub fn main() -> ExitCode {
         Command::Investigate(arguments) => investigate::run(&arguments),
         Command::Overhead(arguments) => overhead::run(&arguments),
         Command::OverheadLoad(arguments) => overhead::serve(&arguments),
+        Command::Scaling(arguments) => scaling::run(&arguments),
         Command::Tc(command) => tc::run(&command),
         Command::Trace(arguments) => trace::run(&arguments),
-        Command::Schema => schema::run(),
+        Command::Schema(arguments) => schema::run(&arguments),
     })
     // The panic's own message is on stderr already.
     .unwrap_or_else(|_| {

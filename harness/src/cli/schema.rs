@@ -1,32 +1,63 @@
-//! `qdiscope schema`: the contract of `result.json`, for validators.
+//! `qdiscope schema`: the contracts of `result.json` and `scaling.json`, for validators.
 
+use clap::{Args, ValueEnum};
 use schemars::{Schema, schema_for};
 
 use super::print;
 use crate::exit::{Exit, Failure};
 use crate::report::model::RunResult;
+use crate::scaling::model::Scaling;
 
-fn schema() -> Schema {
-    schema_for!(RunResult)
+/// Documents that have a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Document {
+    /// What `bench` saves as result.json
+    Result,
+    /// What `scaling` saves as scaling.json
+    Scaling,
 }
 
-fn text() -> Result<String, Failure> {
-    serde_json::to_string_pretty(&schema())
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// Of which document
+    #[arg(value_enum, default_value_t = Document::Result)]
+    document: Document,
+}
+
+impl Document {
+    fn schema(self) -> Schema {
+        match self {
+            Self::Result => schema_for!(RunResult),
+            Self::Scaling => schema_for!(Scaling),
+        }
+    }
+}
+
+fn text(document: Document) -> Result<String, Failure> {
+    serde_json::to_string_pretty(&document.schema())
         .map(|text| text + "\n")
         .map_err(|error| Failure::internal(format!("encode the schema: {error}")))
 }
 
-pub(super) fn run() -> Result<Exit, Failure> {
-    print(&text()?)?;
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    print(&text(arguments.document)?)?;
     Ok(Exit::Pass)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
-    fn the_committed_schema_is_that_of_the_types() {
-        let committed = include_str!("../../schema/result.schema.json");
-        let hint = "cargo run -p qdiscope -- schema > harness/schema/result.schema.json";
-        assert_eq!(super::text().unwrap(), committed, "run: {hint}");
+    fn the_committed_schemas_are_those_of_the_types() {
+        let committed = [
+            (Document::Result, include_str!("../../schema/result.schema.json")),
+            (Document::Scaling, include_str!("../../schema/scaling.schema.json")),
+        ];
+        for (document, committed) in committed {
+            let name = document.to_possible_value().unwrap().get_name().to_owned();
+            let hint = format!("cargo run -p qdiscope -- schema {name} > harness/schema/{name}.schema.json");
+            assert_eq!(text(document).unwrap(), committed, "run: {hint}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use tc_adapter::{Handle, HtbQdisc, Request};
 
+pub(crate) use parameters::random_class;
 pub use weights::Weights;
 
 use crate::plan::Workload;
@@ -144,7 +145,7 @@ fn root_qdiscs(devices: &[u32]) -> impl Iterator<Item = Request> + '_ {
 }
 
 /// Where the `index`-th class of a workload lives: classes are dealt to the devices in turn.
-fn class_place(devices: &[u32], index: u64) -> (u32, Handle) {
+pub(crate) fn class_place(devices: &[u32], index: u64) -> (u32, Handle) {
     let devices_count = devices.len() as u64;
     let device = devices[usize::try_from(index % devices_count).expect("below a slice's length")];
     let minor = u16::try_from(index / devices_count + 1).expect("the plan keeps minors within 16 bits");

@@ -10,7 +10,7 @@ const RATE_BITS: std::ops::Range<f64> = 8e3..1e10;
 /// A class as a shaper would ask for it: rates spread evenly over orders of magnitude, ceil at or above rate.
 /// The quantum is given, for HTB's own (rate / r2q) is out of its bounds at both ends of that range and
 /// the kernel warns of it.
-pub(super) fn random_class(rng: &mut ChaCha8Rng) -> HtbClass {
+pub(crate) fn random_class(rng: &mut ChaCha8Rng) -> HtbClass {
     let bits = rng.random_range(RATE_BITS.start.ln()..RATE_BITS.end.ln()).exp();
     let rate = rate(bits);
     let ceil = rate_at_least(rate, bits * rng.random_range(1.0..4.0));
