@@ -18,6 +18,7 @@ use crate::environment::Before;
 use crate::exit::{Exit, Failure};
 use crate::isolation;
 use crate::load::Stop;
+use crate::memory;
 use crate::plan::{Load, Plan, Workload};
 use crate::probes::{self, Attached, Choice};
 use crate::profile::{ProfileError, ReadyProfiler, UserProfile, UserProfiler};
@@ -276,6 +277,7 @@ async fn measure(
     check_htb(devices[0]).await?;
     let Attached { collector, report } = probes::attach(choice, plan.messages_per_packet)?;
     let profiler = profiler.and_then(ReadyProfiler::start);
+    memory::give_back();
     let progress = Progress::new();
     let session =
         Session { devices: &devices, collector: collector.as_ref(), stop: &stop, observer: &progress };
