@@ -44,7 +44,11 @@ pub(super) fn findings(run: &RunResult) -> Vec<Finding> {
             .map(|judged| of(judged, run, "open")),
     );
     findings.extend(run.workloads.iter().filter_map(long_tail));
-    findings.extend(run.explanations.iter().map(|text| Finding {
+    // Behind whom was waited has been said.
+    let said = |text: &&String| {
+        run.workloads.iter().all(|workload| words::contended(workload).as_ref() != Some(*text))
+    };
+    findings.extend(run.explanations.iter().filter(said).map(|text| Finding {
         title: "Worth knowing".into(),
         text: text.clone(),
         see: "#phases",
@@ -204,6 +208,14 @@ mod tests {
         assert_eq!((found[1].mark, found[1].see), ("fail", "#holders"));
         assert!(found[1].title.ends_with("latency_p95_us in htb-class (closed): 14.2 ms"), "{found:?}");
         assert!(found[1].text.starts_with("Must be < 10.0 ms. P95 class-create"), "{found:?}");
+        let mut run = contended(84.0);
+        run.explanations = vec![words::contended(&run.workloads[0]).unwrap(), "Something else.".into()];
+        let notes: Vec<_> = findings(&run).into_iter().filter(|finding| finding.mark == "note").collect();
+        assert_eq!(
+            notes.iter().map(|note| note.text.as_str()).collect::<Vec<_>>(),
+            ["Something else."],
+            "once"
+        );
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub fn explain(run: &RunResult) -> Vec<String> {
         findings.push(format!("No kernel figures: {}.", run.environment.probes.reason.trim_end_matches('.')));
     }
     findings.extend(run.workloads.iter().filter_map(wall));
-    findings.extend(run.workloads.iter().filter_map(contended));
+    findings.extend(run.workloads.iter().filter_map(words::contended));
     findings.extend(run.workloads.iter().filter_map(unaccounted));
     findings.extend(run.workloads.iter().filter_map(overload));
     if let Some(foreign) = run.environment.foreign_htb_classes.filter(|&count| count >= MANY_FOREIGN_CLASSES)
@@ -56,15 +56,6 @@ fn wall(workload: &WorkloadResult) -> Option<String> {
              (--devices) avoid it."
         )
     })
-}
-
-/// Waiting for RTNL below this share of the requests' time in the kernel is not worth a word; percent.
-const NOTABLE_WAITING: f64 = 1.0;
-
-/// Behind whom requests waited.
-fn contended(workload: &WorkloadResult) -> Option<String> {
-    let waits = workload.rtnl_waits.as_ref().filter(|waits| waits.percent_of_requests >= NOTABLE_WAITING)?;
-    Some(format!("{} ({}): {}.", workload.name, workload.mode, words::waiting(waits)?))
 }
 
 /// Whether much of the requests' time went into waiting for somebody else.

@@ -51,6 +51,15 @@ pub(crate) fn waiting(waits: &RtnlWaits) -> Option<String> {
     Some(text)
 }
 
+/// Waiting for RTNL below this share of the requests' time in the kernel is not worth a word; percent.
+const NOTABLE_WAITING: f64 = 1.0;
+
+/// Behind whom a workload's requests waited.
+pub(crate) fn contended(workload: &WorkloadResult) -> Option<String> {
+    let waits = workload.rtnl_waits.as_ref().filter(|waits| waits.percent_of_requests >= NOTABLE_WAITING)?;
+    Some(format!("{} ({}): {}.", workload.name, workload.mode, waiting(waits)?))
+}
+
 /// Microseconds in the unit that suits them, three digits or so.
 pub(crate) fn duration(micros: f64) -> String {
     let (value, unit) = match micros {
