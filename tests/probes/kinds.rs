@@ -45,6 +45,12 @@ pub(crate) fn kinds_agree() -> Result<(), Failed> {
         socket.add_classes(device, first..=first + 749)?;
     }
     let kinds = machine::working_kinds();
+    // Where the best kind must be, the less demanding ones must be, too: nothing else would notice that one is lost.
+    if let Some(best) = machine::expected_kind()? {
+        let least: Vec<_> =
+            ProbeKind::IN_ORDER_OF_PREFERENCE.into_iter().skip_while(|kind| *kind != best).collect();
+        assert_eq!(kinds, least, "a kind does not attach; see --probes");
+    }
     let options = |kind| Options { kind: Some(kind), in_parts: false, sample_hz: None, ..Options::default() };
     let mut all =
         kinds.iter().map(|kind| Probes::attach(&options(*kind))).collect::<Result<Vec<Probes>, _>>()?;

@@ -43,12 +43,17 @@ struct Segment {
     length: u64,
 }
 
+impl Segment {
+    const NONE: Self = Self { base: 0, length: 0 };
+}
+
 /// What is sent, as far as it is looked at.
 #[derive(Clone, Copy)]
 struct Sent {
     first: Segment,
     /// Where the message goes on when its header is a segment by itself: so `tc` asks for lists (`rtnl_dump_request()`, iproute2).
-    rest: Option<Segment>,
+    /// Else without length. No `Option`: it would be passed on with its padding, which older verifiers do not let be read.
+    rest: Segment,
     /// There is nothing else.
     whole: bool,
 }
@@ -57,8 +62,7 @@ impl Sent {
     /// How long the first message may be at most, as far as that is known.
     #[inline(always)]
     fn length(&self) -> Option<u64> {
-        let rest = self.rest.map_or(0, |rest| rest.length);
-        self.whole.then(|| self.first.length + rest)
+        self.whole.then(|| self.first.length + self.rest.length)
     }
 
     /// What follows the header of the first message, which is so long.
@@ -67,9 +71,9 @@ impl Sent {
         const HEADER: u64 = size_of::<MessageHeader>() as u64;
         let mut address = self.first.base + HEADER;
         let mut length = self.first.length - HEADER;
-        if let Some(rest) = self.rest {
-            address = rest.base;
-            length = rest.length;
+        if self.rest.length != 0 {
+            address = self.rest.base;
+            length = self.rest.length;
         }
         let said = u64::from(message_length) - HEADER;
         detail::Body { address, length: if said < length { said } else { length } }
@@ -83,7 +87,7 @@ pub(crate) fn enter_sendto(ctx: TracePointContext) -> u32 {
     if control.target_tgid == 0 || control::follows(control, current) {
         let base = record::read_u64(&ctx, &sys_enter_sendto::BUFF);
         let length = record::read_u64(&ctx, &sys_enter_sendto::LEN);
-        let sent = Sent { first: Segment { base, length }, rest: None, whole: true };
+        let sent = Sent { first: Segment { base, length }, rest: Segment::NONE, whole: true };
         begin(&ctx, control, current, sent);
     }
     0
@@ -105,12 +109,15 @@ pub(crate) fn enter_sendmsg(ctx: TracePointContext) -> u32 {
     let segments = message.segments as *const Segment;
     // SAFETY: as above.
     let Ok(first) = (unsafe { bpf_probe_read_user(segments) }) else { return 0 };
-    let mut rest = None;
-    if message.segment_count == 2 && first.length == size_of::<MessageHeader>() as u64 {
+    let mut rest = Segment::NONE;
+    if message.segment_count == 2
+        && first.length == size_of::<MessageHeader>() as u64
         // SAFETY: as above; the second of two.
-        rest = unsafe { bpf_probe_read_user(segments.wrapping_add(1)) }.ok();
+        && let Ok(second) = unsafe { bpf_probe_read_user(segments.wrapping_add(1)) }
+    {
+        rest = second;
     }
-    let whole = message.segment_count == 1 || rest.is_some();
+    let whole = message.segment_count == 1 || rest.length != 0;
     begin(&ctx, control, current, Sent { first, rest, whole });
     0
 }
@@ -144,7 +151,7 @@ fn begin(ctx: &TracePointContext, control: &Control, current: Current, sent: Sen
     request::begin(ctx, control, current, &header, |messages| {
         match whole {
             Some(length) if aligned(message.length) >= length => *messages = 1,
-            Some(_) if sent.rest.is_none() => count_messages(first, messages),
+            Some(_) if sent.rest.length == 0 => count_messages(first, messages),
             _ => *messages = 0,
         }
         if detail::on() {
