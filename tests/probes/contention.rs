@@ -56,7 +56,7 @@ struct Waits {
 }
 
 /// The other process's name, as the kernel has it.
-const CONTENDER: &str = "qd-contender";
+pub(crate) const CONTENDER: &str = "qd-contender";
 
 fn measure(probes: &mut Probes, socket: &mut Socket, device: i32) -> Result<Waits, Failed> {
     let mut waits = Waits { sent: 0, waited: 0, rtnl_wait_ns: 0, behind_contender_ns: 0 };

@@ -12,6 +12,7 @@ mod machine;
 mod obstacles;
 mod packets;
 mod requests;
+mod samples;
 mod stacks;
 mod verdicts;
 
@@ -38,6 +39,11 @@ fn main() -> ExitCode {
         trial("probes::threads_are_not_mixed_up", events::threads_are_not_mixed_up),
         trial("probes::what_is_no_request_gives_no_event", events::what_is_no_request_gives_no_event),
         trial_on_cpus(2, "probes::waiting_for_rtnl_is_seen", contention::waiting_for_rtnl_is_seen),
+        trial_on_cpus(
+            2,
+            "probes::samples_say_where_requests_wait_and_what_the_holder_does",
+            samples::samples_say_where_requests_wait_and_what_the_holder_does,
+        ),
         trial("probes::kinds_agree", kinds::kinds_agree),
         trial("probes::two_at_once_see_the_same", kinds::two_at_once_see_the_same),
         trial("probes::messages_of_a_packet_are_told_apart", packets::messages_of_a_packet_are_told_apart),

@@ -68,7 +68,7 @@ pub(crate) fn kernel_stacks_are_sampled() -> Result<(), Failed> {
 }
 
 /// From the symbol's address to the next symbol's.
-fn function_range(name: &str) -> Result<Range<u64>, Failed> {
+pub(crate) fn function_range(name: &str) -> Result<Range<u64>, Failed> {
     let symbols = fs::read_to_string("/proc/kallsyms")?;
     let mut addresses: Vec<u64> = Vec::new();
     let mut start = None;

@@ -43,6 +43,8 @@ pub struct Settings {
     pub follow: u32,
     /// Not 0: a request's event comes with what it was about, as [`DetailedEvent`](crate::DetailedEvent).
     pub details: u32,
+    /// Not 0: waits and timers give a [`SampleEvent`](crate::SampleEvent) each, instead of counts of kernel stacks.
+    pub stacks: u32,
 }
 
 /// Where the running kernel has the fields that the probes read; bytes from the start of the structure. The loader takes them
@@ -121,5 +123,5 @@ const _: () = {
     assert!(offset_of!(Control, rtnl_lock) == 8);
     assert!(size_of::<Offsets>() == 56 && align_of::<Offsets>() == 4);
     assert!(size_of::<Cookie>() == 8);
-    assert!(size_of::<Settings>() == 8);
+    assert!(size_of::<Settings>() == 12);
 };

@@ -31,8 +31,10 @@ pub struct Counters {
     pub samples_user: u64,
     /// Samples in kernel mode whose stack was counted.
     pub samples_kernel: u64,
-    /// Samples in kernel mode whose stack could not be stored.
+    /// Samples in kernel mode whose stack could not be stored, and samples that found the ring buffer full.
     pub samples_lost: u64,
+    /// Waits, off the CPU or for RTNL, whose sample found the ring buffer full. Not requests.
+    pub lost_waits: u64,
 }
 
 impl AddAssign for Counters {
@@ -47,11 +49,12 @@ impl AddAssign for Counters {
         self.samples_user += other.samples_user;
         self.samples_kernel += other.samples_kernel;
         self.samples_lost += other.samples_lost;
+        self.lost_waits += other.lost_waits;
     }
 }
 
 const _: () = {
-    assert!(size_of::<Counters>() == 80 && align_of::<Counters>() == 8);
+    assert!(size_of::<Counters>() == 88 && align_of::<Counters>() == 8);
     assert!(offset_of!(Counters, unmatched) == 40);
     assert!(offset_of!(Counters, samples_lost) == 72);
 };
@@ -73,6 +76,7 @@ mod tests {
             samples_user: 6,
             samples_kernel: 7,
             samples_lost: 8,
+            lost_waits: 11,
         };
         let mut sum = one;
         sum += one;
@@ -87,6 +91,7 @@ mod tests {
             samples_user: 12,
             samples_kernel: 14,
             samples_lost: 16,
+            lost_waits: 22,
         };
         assert_eq!(sum, doubled);
     }

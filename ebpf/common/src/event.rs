@@ -5,6 +5,8 @@ use core::{
     ops::RangeInclusive,
 };
 
+use crate::sample::SampleEvent;
+
 /// Netlink message types that are traffic control: `RTM_NEWQDISC` (36) to `RTM_GETTFILTER` (46), include/uapi/linux/rtnetlink.h.
 pub const TRAFFIC_CONTROL_TYPES: RangeInclusive<u16> = 36..=46;
 
@@ -229,7 +231,7 @@ pub struct DetailedEvent {
 }
 
 /// The bytes before the first zero, as far as they are UTF-8.
-fn text(bytes: &[u8]) -> &str {
+pub(crate) fn text(bytes: &[u8]) -> &str {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     match core::str::from_utf8(&bytes[..end]) {
         Ok(text) => text,
@@ -255,6 +257,7 @@ const _: () = {
     assert!(size_of::<ExtAckEvent>() != size_of::<RequestEvent>());
     assert!(size_of::<DetailedEvent>() != size_of::<RequestEvent>());
     assert!(size_of::<DetailedEvent>() != size_of::<ExtAckEvent>());
+    assert!(size_of::<SampleEvent>() < size_of::<ExtAckEvent>());
 };
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 mod control;
 mod counters;
 mod event;
+mod sample;
 pub mod tracepoint;
 
 pub use control::{
@@ -22,6 +23,10 @@ pub use event::{
     COMM_BYTES, Detail, DetailedEvent, EXT_ACK_BYTES, ExtAckEvent, KIND_BYTES, KNOWN_COMM, KNOWN_KIND,
     KNOWN_MESSAGE, KNOWN_NETNS, KNOWN_VERDICT, RTNL_HOLD_SEEN, RequestEvent, SECTIONS, Section,
     TRAFFIC_CONTROL_TYPES,
+};
+pub use sample::{
+    SAMPLE_FOLLOWED, SAMPLE_HOLDS_RTNL, SAMPLE_OFF_CPU, SAMPLE_ON_CPU, SAMPLE_RTNL_WAIT, STACK_LOST,
+    SampleEvent,
 };
 
 /// Bit of the `flags` of `lock:contention_begin` that marks a mutex (`LCB_F_MUTEX`, include/trace/events/lock.h).

@@ -26,6 +26,8 @@ pub struct Counters {
     pub unmatched: u64,
     /// Processes that a followed one started and whose requests are not among the events, because 32,768 are followed already.
     pub lost_processes: u64,
+    /// Samples that found the ring buffer full, or whose stack could not be kept. Not requests.
+    pub lost_samples: u64,
     /// Requests or sends, of any process, that the kernel did not show to the probes, because another BPF program or a BPF system call was
     /// under way on that CPU. At most so many requests were missed. `None`: this kernel does not count them.
     pub missed_runs: Option<u64>,
@@ -83,6 +85,7 @@ mod tests {
             lost_ext_acks: 64,
             unmatched: 8,
             lost_processes: 32,
+            lost_samples: 128,
             missed_runs: Some(8),
         };
         assert_eq!(counters.lost(), 15);

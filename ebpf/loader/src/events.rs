@@ -3,13 +3,19 @@
 use std::{collections::HashMap, ops::ControlFlow};
 
 use aya::maps::{MapData, RingBuf};
-use ebpf_common::{Detail, DetailedEvent, ExtAckEvent, RequestEvent};
+use ebpf_common::{Detail, DetailedEvent, ExtAckEvent, RequestEvent, SampleEvent};
 
 /// A request in the ring buffer, with the buffer's own header.
 const EVENT_BYTES: u64 = size_of::<RequestEvent>() as u64 + 8;
 
 /// The least that a ring buffer can have on most machines; a larger page only makes the limit of one drain too strict.
 const PAGE: u64 = 4096;
+
+/// What the ring buffer has.
+pub(crate) enum Event<'a> {
+    Request(&'a RequestEvent, Option<&'a str>, Option<&'a Detail>),
+    Sample(&'a SampleEvent),
+}
 
 pub(crate) struct Events {
     ring: RingBuf<MapData>,
@@ -25,12 +31,9 @@ impl Events {
         Self { ring, at_once, texts: Texts::default() }
     }
 
-    /// Hands each request that is ready to `each`, with the kernel's words and what it was about, until that has enough, and returns
-    /// their number.
-    pub(crate) fn drain(
-        &mut self,
-        mut each: impl FnMut(&RequestEvent, Option<&str>, Option<&Detail>) -> ControlFlow<()>,
-    ) -> u64 {
+    /// Hands each request that is ready to `each`, with the kernel's words and what it was about, and each sample, until that has enough,
+    /// and returns the number of requests.
+    pub(crate) fn drain(&mut self, mut each: impl FnMut(Event<'_>) -> ControlFlow<()>) -> u64 {
         let mut requests = 0;
         for _ in 0..self.at_once {
             let Some(item) = self.ring.next() else { break };
@@ -39,7 +42,8 @@ impl Events {
                 // SAFETY: as many bytes as the event has, all of which the probe wrote; any bytes are valid integers.
                 let event = unsafe { item.as_ptr().cast::<RequestEvent>().read_unaligned() };
                 let text = self.texts.take(&event);
-                if each(&event, text.as_ref().map(ExtAckEvent::text), None).is_break() {
+                let text = text.as_ref().map(ExtAckEvent::text);
+                if each(Event::Request(&event, text, None)).is_break() {
                     break;
                 }
             } else if item.len() == size_of::<DetailedEvent>() {
@@ -47,13 +51,19 @@ impl Events {
                 // SAFETY: as above.
                 let event = unsafe { item.as_ptr().cast::<DetailedEvent>().read_unaligned() };
                 let text = self.texts.take(&event.request);
-                if each(&event.request, text.as_ref().map(ExtAckEvent::text), Some(&event.detail)).is_break()
-                {
+                let text = text.as_ref().map(ExtAckEvent::text);
+                if each(Event::Request(&event.request, text, Some(&event.detail))).is_break() {
                     break;
                 }
             } else if item.len() == size_of::<ExtAckEvent>() {
                 // SAFETY: as above.
                 self.texts.keep(unsafe { item.as_ptr().cast::<ExtAckEvent>().read_unaligned() });
+            } else if item.len() == size_of::<SampleEvent>() {
+                // SAFETY: as above.
+                let sample = unsafe { item.as_ptr().cast::<SampleEvent>().read_unaligned() };
+                if each(Event::Sample(&sample)).is_break() {
+                    break;
+                }
             } else {
                 // The object is embedded and the layout asserted: only a programming mistake comes here.
                 log::error!("an event of {} bytes was skipped", item.len());

@@ -41,11 +41,12 @@ mod tracefs;
 pub use capabilities::{Capability, Support, capabilities};
 pub use counters::Counters;
 pub use ebpf_common::{
-    Detail, KNOWN_COMM, KNOWN_KIND, KNOWN_MESSAGE, KNOWN_NETNS, KNOWN_VERDICT, RequestEvent, Section,
+    Detail, KNOWN_COMM, KNOWN_KIND, KNOWN_MESSAGE, KNOWN_NETNS, KNOWN_VERDICT, RequestEvent, SAMPLE_FOLLOWED,
+    SAMPLE_HOLDS_RTNL, SAMPLE_OFF_CPU, SAMPLE_ON_CPU, SAMPLE_RTNL_WAIT, STACK_LOST, SampleEvent, Section,
 };
 pub use error::{Error, Unavailable};
 pub use kind::{ProbeKind, UnknownKind};
-pub use probes::{Follow, Options, Probes, Seen};
+pub use probes::{Follow, Found, Options, Probes, Seen};
 pub use report::{AttachReport, ProbeState};
 pub use rtnl::RtnlLock;
 pub use sampling::{KernelStack, SampleSet};

@@ -10,7 +10,7 @@ use aya::{
 use aya_log::EbpfLogger;
 use ebpf_common::{
     Detail, FOLLOW_EVERYONE, FOLLOW_FAMILIES, FOLLOW_ONE, FOLLOWED_PROCESSES, Offsets, PHASE_CALIBRATE,
-    PHASE_RECORD, RequestEvent, Settings, TARGET_BY_SETTINGS,
+    PHASE_RECORD, RequestEvent, SampleEvent, Settings, TARGET_BY_SETTINGS,
 };
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     calibration,
     counters::{self, Counters},
     error::{Error, Unavailable},
-    events::Events,
+    events::{Event, Events},
     kind::ProbeKind,
     rehearsal::{self, REQUESTS, Truth, Verdict},
     report::{AttachReport, ProbeState},
@@ -48,6 +48,10 @@ pub struct Options {
     /// Kernel stack samples a second and CPU; `None`: sampling is not prepared. The kernel's upper limit is
     /// `kernel.perf_event_max_sample_rate`.
     pub sample_hz: Option<u64>,
+    /// Whether a timer's samples and each wait (off the CPU, for RTNL) come by themselves, with the stacks in the kernel and in user mode,
+    /// for [`Probes::drain_all`]. Else a timer's kernel stacks are counted, for [`Probes::stop_sampling`]. A wait costs two walks
+    /// through a stack then, some microseconds.
+    pub stacks: bool,
 }
 
 impl Default for Options {
@@ -61,6 +65,7 @@ impl Default for Options {
             details: false,
             ring_buffer_bytes: 4 << 20,
             sample_hz: Some(999),
+            stacks: false,
         }
     }
 }
@@ -97,6 +102,15 @@ pub struct Seen<'a> {
     pub ext_ack: Option<&'a str>,
     /// What it was about; `None` where [`Options::details`] did not ask for it.
     pub detail: Option<&'a Detail>,
+}
+
+/// What [`Probes::drain_all`] finds.
+#[derive(Clone, Copy, Debug)]
+pub enum Found<'a> {
+    /// A request has ended.
+    Request(Seen<'a>),
+    /// A thread was looked at.
+    Sample(&'a SampleEvent),
 }
 
 /// The attached probes. They follow the traffic-control requests of the processes that [`Options::follow`] says, from any thread and
@@ -198,7 +212,11 @@ impl Probes {
             ))
             .into());
         }
-        let settings = Settings { follow: follow.setting(), details: options.details.into() };
+        let settings = Settings {
+            follow: follow.setting(),
+            details: options.details.into(),
+            stacks: options.stacks.into(),
+        };
         let mut ebpf = attach::load(options.ring_buffer_bytes, cookie, known, settings)?;
         // Taken before anything is attached, so that no diagnostic is missed. The map must outlive the loading of the programs.
         let logger =
@@ -274,8 +292,10 @@ impl Probes {
         let verdicts =
             REQUESTS.map(|(message_type, _)| socket.ask(message_type, ebpf_common::Cookie::default()));
         let mut seen = Vec::new();
-        self.events.drain(|event, _, detail| {
-            seen.push((*event, detail.copied()));
+        self.events.drain(|event| {
+            if let Event::Request(event, _, detail) = event {
+                seen.push((*event, detail.copied()));
+            }
             ControlFlow::Continue(())
         });
         let truth = Truth {
@@ -334,15 +354,39 @@ impl Probes {
     /// block, and ends even when events come as fast as they are read. To be called on a timer, every 5 ms under load.
     pub fn drain(&mut self, each: impl FnMut(&RequestEvent, Option<&str>)) -> u64 {
         let mut each = each;
-        self.events.drain(|event, text, _| {
-            each(event, text);
+        self.events.drain(|event| {
+            if let Event::Request(event, text, _) = event {
+                each(event, text);
+            }
             ControlFlow::Continue(())
         })
     }
 
     /// As [`Probes::drain`], with what each request was about, and until `each` has enough.
     pub fn drain_detailed(&mut self, mut each: impl FnMut(Seen<'_>) -> ControlFlow<()>) -> u64 {
-        self.events.drain(|event, ext_ack, detail| each(Seen { event, ext_ack, detail }))
+        self.drain_all(|found| match found {
+            Found::Request(seen) => each(seen),
+            Found::Sample(_) => ControlFlow::Continue(()),
+        })
+    }
+
+    /// As [`Probes::drain_detailed`], with the samples that [`Options::stacks`] asks for. Those of a request come before it.
+    pub fn drain_all(&mut self, mut each: impl FnMut(Found<'_>) -> ControlFlow<()>) -> u64 {
+        self.events.drain(|event| match event {
+            Event::Request(event, ext_ack, detail) => each(Found::Request(Seen { event, ext_ack, detail })),
+            Event::Sample(sample) => each(Found::Sample(sample)),
+        })
+    }
+
+    /// The stack of this number in a [`SampleEvent`]: return addresses, leaf first. Each stays until the probes are detached. Empty:
+    /// there is none, or it could not be kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Sampling`] when sampling was not prepared; [`Error::Map`] when the kernel does not show it.
+    pub fn stack(&self, number: i32) -> Result<Vec<u64>, Error> {
+        let sampler = self.sampler.as_ref().map_err(|reason| Error::Sampling(reason.clone()))?;
+        sampler.stack(number)
     }
 
     /// This process's id in the initial PID namespace.
@@ -395,6 +439,8 @@ impl Probes {
             lost_ext_acks: sum.lost_ext_acks.saturating_sub(before.lost_ext_acks),
             unmatched: sum.unmatched.saturating_sub(before.unmatched),
             lost_processes: sum.lost_processes.saturating_sub(before.lost_processes),
+            lost_samples: sum.samples_lost.saturating_sub(before.samples_lost)
+                + sum.lost_waits.saturating_sub(before.lost_waits),
             missed_runs: self
                 .missed_runs()
                 .zip(missed_before)

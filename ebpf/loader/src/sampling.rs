@@ -94,6 +94,17 @@ impl Sampler {
         Ok(running.before)
     }
 
+    /// The stack of this number; empty where there is none.
+    pub(crate) fn stack(&self, number: i32) -> Result<Vec<u64>, Error> {
+        let Ok(number) = u32::try_from(number) else { return Ok(Vec::new()) };
+        let [stacks, overflow] = &self.stacks;
+        let trace = match number.checked_sub(STACK_BUCKETS) {
+            None => stacks.get(&number, 0),
+            Some(number) => overflow.get(&number, 0),
+        }?;
+        Ok(trace.frames().iter().map(|frame| frame.ip).collect())
+    }
+
     /// Takes the stacks out of the maps, which are empty afterwards.
     pub(crate) fn collect(&mut self, before: Counters, after: Counters) -> Result<SampleSet, Error> {
         let cpus = nr_cpus().map_err(|(path, error)| Error::Cpus(path, error))?;

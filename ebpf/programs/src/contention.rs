@@ -6,13 +6,13 @@ use aya_ebpf::{
     programs::TracePointContext,
 };
 use ebpf_common::{
-    CALIBRATION_LOCKS, LCB_F_MUTEX, PHASE_CALIBRATE,
+    CALIBRATION_LOCKS, LCB_F_MUTEX, PHASE_CALIBRATE, PHASE_RECORD, SAMPLE_FOLLOWED, SAMPLE_RTNL_WAIT,
     tracepoint::{contention_begin, contention_end},
 };
 
 use crate::{
     control::{self, Current},
-    record, request,
+    record, request, stacks,
 };
 
 /// How often a request waited for each mutex, while calibrating.
@@ -54,7 +54,19 @@ pub(crate) fn end_contention(ctx: TracePointContext) -> u32 {
     let Some(control) = control::get() else { return 0 };
     let lock = record::read_u64(&ctx, &contention_end::LOCK_ADDR);
     if control.rtnl_lock == 0 || control.rtnl_lock == lock {
-        request::wait_end(Current::get().tid, lock);
+        let current = Current::get();
+        if let Some(waited) = request::wait_end(current.tid, lock)
+            && stacks::on()
+            && control.phase == PHASE_RECORD
+        {
+            // Where it waited it still is.
+            let mut sample = stacks::here(&ctx, current, SAMPLE_RTNL_WAIT);
+            sample.time_ns = waited.start_ns;
+            sample.wait_ns = waited.wait_ns;
+            sample.request_start_ns = waited.request_start_ns;
+            sample.flags = SAMPLE_FOLLOWED;
+            stacks::emit(&sample, |c| &mut c.lost_waits);
+        }
     }
     0
 }

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{EbpfContext, Global, helpers::bpf_get_current_pid_tgid, macros::map, maps::Array};
 use aya_log_ebpf::info;
-use ebpf_common::{Control, Cookie, HANDSHAKE_TYPE, Settings};
+use ebpf_common::{Control, Cookie, FOLLOW_EVERYONE, HANDSHAKE_TYPE, Settings};
 
 use crate::{family, request::Header};
 
@@ -15,7 +15,7 @@ static HANDSHAKE: Global<Cookie> = Global::new(Cookie { sequence: 0, port_id: 0 
 
 /// Set by the loader before the programs are loaded, so the verifier sees constants and drops what they exclude.
 #[unsafe(no_mangle)]
-static SETTINGS: Global<Settings> = Global::new(Settings { follow: 0, details: 0 });
+static SETTINGS: Global<Settings> = Global::new(Settings { follow: 0, details: 0, stacks: 0 });
 
 /// One of the `FOLLOW_` constants.
 #[inline(always)]
@@ -25,12 +25,26 @@ pub(crate) fn follow() -> u32 {
     unsafe { (&raw const (*settings).follow).read_volatile() }
 }
 
+/// Whether every process is followed.
+#[inline(always)]
+pub(crate) fn follows_everyone() -> bool {
+    follow() == FOLLOW_EVERYONE
+}
+
 /// Whether requests come with what they are about.
 #[inline(always)]
 pub(crate) fn wants_details() -> bool {
     let settings = (&raw const SETTINGS).cast::<Settings>();
     // SAFETY: as above.
     unsafe { (&raw const (*settings).details).read_volatile() != 0 }
+}
+
+/// Whether waits and timers give samples with stacks.
+#[inline(always)]
+pub(crate) fn wants_stacks() -> bool {
+    let settings = (&raw const SETTINGS).cast::<Settings>();
+    // SAFETY: as above.
+    unsafe { (&raw const (*settings).stacks).read_volatile() != 0 }
 }
 
 /// Whether the requests of this thread are followed. For one process this is one comparison.

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     Global,
-    helpers::{bpf_probe_read_kernel, bpf_probe_read_kernel_buf},
+    helpers::{bpf_get_current_task, bpf_probe_read_kernel, bpf_probe_read_kernel_buf},
 };
 use ebpf_common::{COMM_BYTES, Offsets};
 
@@ -54,6 +54,14 @@ pub(crate) fn mutex_holder(mutex: u64) -> Option<Holder> {
         let _ = unsafe { bpf_probe_read_kernel_buf(name, &mut comm) };
     }
     Some(Holder { tid, tgid, comm })
+}
+
+/// Whether the thread that runs owns the mutex at this address; not, where that is not known.
+#[inline(always)]
+pub(crate) fn current_holds(mutex: u64) -> bool {
+    // SAFETY: a helper without arguments.
+    let current = unsafe { bpf_get_current_task() };
+    field::<u64>(mutex, offset!(mutex_owner)).is_some_and(|owner| owner & !MUTEX_FLAGS == current)
 }
 
 /// Port id of the socket that sent the message in this `sk_buff`.

@@ -9,7 +9,8 @@
 //! - [`sections`]: the parts of a request (fexit or kprobes).
 //! - [`contention`], [`scheduler`], [`extack`]: tracepoints that every kind uses.
 //! - [`detail`]: what a request was about, for those who want to show it; [`family`]: following more than one process.
-//! - [`sampling`]: kernel stacks of the traced process.
+//! - [`sampling`]: kernel stacks of the traced process, counted; [`stacks`]: where threads are, kernel and user, when a timer finds
+//!   them and when they wait, as samples that belong to requests.
 
 mod contention;
 mod control;
@@ -24,6 +25,7 @@ mod request;
 mod sampling;
 mod scheduler;
 mod sections;
+mod stacks;
 mod syscall;
 
 /// `bpf_ktime_get_ns`, the ring buffer and stack traces are for GPL-compatible programs only.

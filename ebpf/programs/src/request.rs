@@ -11,7 +11,8 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::warn;
 use ebpf_common::{
-    COMM_BYTES, Control, Detail, DetailedEvent, PHASE_RECORD, RTNL_HOLD_SEEN, RequestEvent, Section,
+    COMM_BYTES, Control, Detail, DetailedEvent, PHASE_RECORD, RTNL_HOLD_SEEN, RequestEvent, SAMPLE_OFF_CPU,
+    SampleEvent, Section,
 };
 use slot::{Claim, Slot};
 
@@ -20,6 +21,7 @@ use crate::{
     counters::count,
     detail,
     kernel::{self, Holder},
+    stacks::{self, Place},
 };
 
 /// The loader sets the size. Without wakeups: a consumer that sleeps in poll(2) makes the load three times slower.
@@ -127,33 +129,64 @@ fn hold_by(slot: &mut Slot, lock: u64) {
     slot.event.holder_comm = holder.comm;
 }
 
-/// Thread `tid` has `lock`, or gave up waiting for it.
-#[inline(always)]
-pub(crate) fn wait_end(tid: u32, lock: u64) {
-    let Some(slot) = slot::running(tid) else { return };
-    if slot.wait_lock == lock {
-        slot.event.rtnl_wait_ns =
-            slot.event.rtnl_wait_ns.wrapping_add(now().wrapping_sub(slot.wait_start_ns));
-        slot.wait_lock = 0;
-    }
+/// A wait that is over.
+pub(crate) struct Waited {
+    pub(crate) start_ns: u64,
+    pub(crate) wait_ns: u64,
+    pub(crate) request_start_ns: u64,
 }
 
-/// Thread `tid` leaves the CPU. Inside a wait for RTNL that is part of the wait.
+/// Thread `tid` has `lock`, or gave up waiting for it: the wait that is over then.
 #[inline(always)]
-pub(crate) fn switch_out(tid: u32) {
+pub(crate) fn wait_end(tid: u32, lock: u64) -> Option<Waited> {
+    let slot = slot::running(tid)?;
+    if slot.wait_lock != lock {
+        return None;
+    }
+    let wait_ns = now().wrapping_sub(slot.wait_start_ns);
+    slot.event.rtnl_wait_ns = slot.event.rtnl_wait_ns.wrapping_add(wait_ns);
+    slot.wait_lock = 0;
+    Some(Waited { start_ns: slot.wait_start_ns, wait_ns, request_start_ns: slot.event.start_ns })
+}
+
+/// Thread `tid` leaves the CPU. Inside a wait for RTNL that is part of the wait. `place` says where it is, if that is asked for.
+#[inline(always)]
+pub(crate) fn switch_out(tid: u32, place: impl FnOnce() -> Place) {
     let Some(slot) = slot::running(tid) else { return };
     if slot.wait_lock == 0 {
+        if stacks::on() {
+            slot.off_place = place();
+        }
         slot.event.off_cpu_switches = slot.event.off_cpu_switches.saturating_add(1);
         slot.off_start_ns = now();
     }
 }
 
-/// Thread `tid` comes back onto a CPU.
+/// Thread `tid` comes back onto a CPU. Where samples are asked for and `recording`, that gives one.
 #[inline(always)]
-pub(crate) fn switch_in(tid: u32) {
+pub(crate) fn switch_in(tid: u32, recording: bool) {
     let Some(slot) = slot::find(tid) else { return };
     if slot.off_start_ns != 0 {
-        slot.event.off_cpu_ns = slot.event.off_cpu_ns.wrapping_add(now().wrapping_sub(slot.off_start_ns));
+        let wait_ns = now().wrapping_sub(slot.off_start_ns);
+        slot.event.off_cpu_ns = slot.event.off_cpu_ns.wrapping_add(wait_ns);
+        if stacks::on() && recording {
+            let Place { kernel_stack, user_stack, flags } = slot.off_place;
+            let sample = SampleEvent {
+                time_ns: slot.off_start_ns,
+                wait_ns,
+                request_start_ns: slot.event.start_ns,
+                tgid: slot.event.tgid,
+                tid,
+                kernel_stack,
+                user_stack,
+                kind: SAMPLE_OFF_CPU,
+                flags: flags as u16,
+                reserved: 0,
+                // Another thread runs: its name is not to be had here.
+                comm: [0; COMM_BYTES],
+            };
+            stacks::emit(&sample, |c| &mut c.lost_waits);
+        }
         slot.off_start_ns = 0;
     }
 }

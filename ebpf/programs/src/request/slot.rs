@@ -11,6 +11,8 @@ use core::{
 use aya_ebpf::{macros::map, maps::Array};
 use ebpf_common::{RequestEvent, SECTIONS, SLOTS};
 
+use crate::stacks::Place;
+
 /// An open request of one thread. Only that thread's system call and the scheduler, when it switches that thread, touch the
 /// fields, so only claiming needs to be atomic. 256 bytes keep neighbouring threads off each other's cache lines.
 #[repr(C)]
@@ -28,15 +30,17 @@ pub(super) struct Slot {
     pub(super) wait_start_ns: u64,
     /// When the thread left the CPU, 0 while it is on one.
     pub(super) off_start_ns: u64,
-    _unused: [u8; 48],
+    /// Where it was then, if that is asked for.
+    pub(super) off_place: Place,
+    _unused: [u8; 36],
 }
 
-/// All that a new request begins with as zero: everything but the owner, in words.
-const FORGOTTEN_WORDS: usize = (offset_of!(Slot, _unused) - offset_of!(Slot, event)) / size_of::<u64>();
+/// All that a new request begins with as zero: everything but the owner and what is written before it is read; in words.
+const FORGOTTEN_WORDS: usize = (offset_of!(Slot, off_place) - offset_of!(Slot, event)) / size_of::<u64>();
 
 const _: () = {
     assert!(size_of::<Slot>() == 256);
-    assert!(offset_of!(Slot, event).is_multiple_of(8) && offset_of!(Slot, _unused).is_multiple_of(8));
+    assert!(offset_of!(Slot, event).is_multiple_of(8) && offset_of!(Slot, off_place).is_multiple_of(8));
 };
 
 impl Slot {
