@@ -127,6 +127,8 @@ pub struct Probes {
     followed: HashMap<MapData, u32, u8>,
     this_process: u32,
     sampler: Result<Sampler, String>,
+    /// Samples come one by one.
+    stacks: bool,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     report: AttachReport,
 }
@@ -257,6 +259,7 @@ impl Probes {
             endpoints,
             before: (ebpf_common::Counters::default(), None),
             sampler,
+            stacks: options.stacks,
             logger,
             report,
         };
@@ -463,7 +466,8 @@ impl Probes {
         sampler.start(&mut self.ebpf, before)
     }
 
-    /// Stops sampling and returns what was seen since it was started.
+    /// Stops sampling and returns what was seen since it was started; nothing with [`Options::stacks`], which hands samples over as they
+    /// come.
     ///
     /// # Errors
     ///
@@ -471,6 +475,10 @@ impl Probes {
     pub fn stop_sampling(&mut self) -> Result<SampleSet, Error> {
         let sampler = self.sampler.as_mut().map_err(|reason| Error::Sampling(reason.clone()))?;
         let before = sampler.stop(&mut self.ebpf)?;
+        if self.stacks {
+            // They came one by one, and their stacks may still be asked for.
+            return Ok(SampleSet { hz: sampler.hz(), ..SampleSet::default() });
+        }
         let after = counters::sum(&self.counters)?;
         sampler.collect(before, after)
     }

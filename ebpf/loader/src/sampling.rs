@@ -94,6 +94,11 @@ impl Sampler {
         Ok(running.before)
     }
 
+    /// Samples a second and CPU.
+    pub(crate) fn hz(&self) -> u64 {
+        self.hz
+    }
+
     /// The stack of this number; empty where there is none.
     pub(crate) fn stack(&self, number: i32) -> Result<Vec<u64>, Error> {
         let Ok(number) = u32::try_from(number) else { return Ok(Vec::new()) };

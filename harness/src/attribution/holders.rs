@@ -1,6 +1,6 @@
 //! Who held RTNL while requests waited for it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ebpf_loader::RequestEvent;
 
@@ -15,8 +15,8 @@ pub struct Holders {
     /// By process and its name: an id may be used again, and a process may change its name.
     waits: HashMap<(u32, String), Waits>,
     unknown: Waits,
-    /// The followed process, which can be its own obstacle.
-    own: u32,
+    /// Those who send the requests: they can be their own obstacle.
+    own: HashSet<u32>,
     requests_ns: u64,
 }
 
@@ -39,7 +39,7 @@ const NAMED: usize = 10;
 impl Holders {
     /// Adds a request.
     pub fn record(&mut self, event: &RequestEvent) {
-        self.own = event.tgid;
+        self.own.insert(event.tgid);
         self.requests_ns += event.total_ns;
         if event.rtnl_wait_ns == 0 {
             return;
@@ -66,15 +66,20 @@ impl Holders {
             .map(|((pid, comm), waits)| RtnlHolder {
                 comm: comm.clone(),
                 pid: *pid,
-                own: *pid == self.own,
+                own: self.own.contains(pid),
+                doing: None,
                 waits: waits.count,
                 wait_us: waits.nanos as f64 / 1e3,
                 percent_of_waiting: percent_of(waits.nanos, all),
             })
             .collect();
         holders.sort_by(|one, other| other.wait_us.total_cmp(&one.wait_us).then(one.pid.cmp(&other.pid)));
-        let foreign: u64 =
-            self.waits.iter().filter(|((pid, _), _)| *pid != self.own).map(|(_, waits)| waits.nanos).sum();
+        let foreign: u64 = self
+            .waits
+            .iter()
+            .filter(|((pid, _), _)| !self.own.contains(pid))
+            .map(|(_, waits)| waits.nanos)
+            .sum();
         let others = holders.split_off(holders.len().min(NAMED));
         Some(RtnlWaits {
             wait_us: all as f64 / 1e3,

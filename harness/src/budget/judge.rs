@@ -248,6 +248,7 @@ mod tests {
                 comm: "tc".into(),
                 pid: 4242,
                 own: false,
+                doing: None,
                 waits: 30,
                 wait_us: 341_960.0,
                 percent_of_waiting: 83.0,

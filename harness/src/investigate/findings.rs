@@ -98,7 +98,7 @@ fn culprit(workload: &WorkloadResult) -> Option<Finding> {
     } else {
         format!("{} (pid {}) held RTNL while {} waited", first.comm, first.pid, place(workload))
     };
-    let mut text = words::waiting(waits)?;
+    let mut text = words::waiting(waits, words::Senders::Ourselves)?;
     text.push('.');
     Some(Finding { title, text: capitalised(&text), see: "#holders", mark: "culprit" })
 }
@@ -162,6 +162,7 @@ mod tests {
             comm: comm.into(),
             pid,
             own: false,
+            doing: None,
             waits: 7,
             wait_us,
             percent_of_waiting: wait_us / 1_000.0,

@@ -3,11 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
-use blazesym::symbolize::source::{Kernel, Source};
-use blazesym::symbolize::{Input, Symbolized, Symbolizer};
 use ebpf_loader::SampleSet;
 
-use super::{KERNEL_SAMPLE_HZ, ProfileError, flamegraph};
+use super::{KERNEL_SAMPLE_HZ, ProfileError, Symbols, flamegraph};
 
 /// Kernel stacks of a whole run, by the workload that was measured.
 #[derive(Debug, Default)]
@@ -62,29 +60,12 @@ impl KernelProfile {
     }
 
     fn names(&self) -> Result<HashMap<u64, String>, ProfileError> {
-        let failed = |error: blazesym::Error| ProfileError::new("name kernel addresses", &error);
-        let mut addresses: Vec<u64> = self
+        let addresses = self
             .workloads
             .iter()
             .flat_map(|(_, samples)| &samples.stacks)
             .flat_map(|stack| stack.frames.iter().copied())
             .collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        if addresses.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let symbolizer = Symbolizer::new();
-        let source = Source::Kernel(Kernel::default());
-        let symbols = symbolizer.symbolize(&source, Input::AbsAddr(&addresses)).map_err(failed)?;
-        Ok(addresses
-            .iter()
-            .zip(symbols)
-            .filter_map(|(&address, symbol)| match symbol {
-                // A semicolon would split the frame in two.
-                Symbolized::Sym(symbol) => Some((address, symbol.name.replace(';', ":"))),
-                Symbolized::Unknown(_) => None,
-            })
-            .collect())
+        Symbols::default().kernel(addresses)
     }
 }

@@ -7,12 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use ebpf_loader::{Probes, RequestEvent, SampleSet, Section};
-use hdrhistogram::Histogram;
+use ebpf_loader::{Probes, RequestEvent, SampleSet};
 use nix::time::{ClockId, clock_gettime};
 use tc_adapter::MessageType;
 
-use super::{nanoseconds, percentiles, record};
+use super::Phases;
 use crate::attribution::{Anatomy, Call, Calls, Holders, Join, Measured, Monotonic, Trace};
 use crate::report::model::{KernelPhases, RtnlWaits};
 
@@ -80,63 +79,6 @@ impl Measures {
             holders: report.tells_holders(),
             phases: Measured { rtnl_wait: report.measures_rtnl_wait(), off_cpu: report.measures_off_cpu() },
         }
-    }
-}
-
-struct Phases {
-    request: Histogram<u64>,
-    rtnl_wait: Histogram<u64>,
-    off_cpu: Histogram<u64>,
-    on_cpu: Histogram<u64>,
-    // Those that not every kind of probes and not every request has: made when the first comes.
-    rtnl_hold: Option<Histogram<u64>>,
-    sections: [Option<Histogram<u64>>; Section::ALL.len()],
-}
-
-impl Phases {
-    fn new() -> Self {
-        Self {
-            request: nanoseconds(),
-            rtnl_wait: nanoseconds(),
-            off_cpu: nanoseconds(),
-            on_cpu: nanoseconds(),
-            rtnl_hold: None,
-            sections: [const { None }; Section::ALL.len()],
-        }
-    }
-
-    fn record(&mut self, event: &RequestEvent) {
-        record(&mut self.request, event.total_ns);
-        record(&mut self.rtnl_wait, event.rtnl_wait_ns);
-        record(&mut self.off_cpu, event.off_cpu_ns);
-        record(&mut self.on_cpu, event.on_cpu_ns());
-        if let Some(held) = event.rtnl_hold() {
-            record(self.rtnl_hold.get_or_insert_with(nanoseconds), held);
-        }
-        for (section, histogram) in Section::ALL.into_iter().zip(&mut self.sections) {
-            if let Some(spent) = event.section(section) {
-                record(histogram.get_or_insert_with(nanoseconds), spent);
-            }
-        }
-    }
-
-    fn figures(&self, measures: Measures) -> Option<KernelPhases> {
-        let Measured { rtnl_wait, off_cpu } = measures.phases;
-        let if_measured = |measured: bool, histogram| if measured { percentiles(histogram) } else { None };
-        let section = |section: Section| self.sections[section as usize].as_ref().and_then(percentiles);
-        Some(KernelPhases {
-            request: percentiles(&self.request)?,
-            syscall: if_measured(measures.system_calls, &self.request),
-            rtnl_wait: if_measured(rtnl_wait, &self.rtnl_wait),
-            // Without the RTNL wait, sleeping for RTNL is off CPU and the probes count it there.
-            off_cpu: if_measured(off_cpu, &self.off_cpu),
-            on_cpu: if_measured(rtnl_wait && off_cpu, &self.on_cpu),
-            rtnl_hold: self.rtnl_hold.as_ref().and_then(percentiles),
-            handler: section(Section::Handler),
-            qdisc_create: section(Section::QdiscCreate),
-            class_operation: section(Section::ClassOperation),
-            rcu: section(Section::Rcu),
-        })
     }
 }
 
@@ -289,9 +231,11 @@ impl KernelCollector {
         let phases = state
             .by_type
             .iter()
-            .filter_map(|(&message_type, phases)| Some((type_name(message_type), phases.figures(measures)?)))
+            .filter_map(|(&message_type, phases)| {
+                Some((type_name(message_type), phases.figures(measures.phases, measures.system_calls)?))
+            })
             .collect();
-        let seen = state.by_type.values().map(|phases| phases.request.len()).sum();
+        let seen = state.by_type.values().map(Phases::count).sum();
         Ok(KernelFigures {
             anatomy: std::mem::take(&mut state.anatomy),
             phases,

@@ -2,11 +2,13 @@
 
 mod hdr_log;
 mod kernel;
+mod phases;
 mod recorder;
 mod resources;
 
 pub use hdr_log::HdrLog;
 pub use kernel::{KernelCollector, KernelFigures, Window};
+pub use phases::Phases;
 pub use recorder::{Interval, Recorder, Totals};
 pub use resources::{Descriptors, ResourceMeter, Usage};
 

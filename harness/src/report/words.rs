@@ -19,30 +19,47 @@ pub(crate) fn blame(time: &TimeAt, workload: &WorkloadResult) -> Option<String> 
     if phase == Phase::RtnlWait
         && let Some(holder) = workload.rtnl_waits.as_ref().and_then(|waits| waits.holders.first())
     {
-        let _ =
-            write!(text, ", {:.0} % of all such waiting behind {}", holder.percent_of_waiting, who(holder));
+        let _ = write!(
+            text,
+            ", {:.0} % of all such waiting behind {}",
+            holder.percent_of_waiting,
+            who(holder, Senders::Ourselves)
+        );
     }
     Some(text)
 }
 
-/// "`tc` (pid 4242)"
-fn who(holder: &RtnlHolder) -> String {
-    if holder.own { "qdiscope itself".to_owned() } else { format!("`{}` (pid {})", holder.comm, holder.pid) }
+/// Whose requests waited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Senders {
+    /// Those of qdiscope.
+    Ourselves,
+    /// Those of programs that are observed.
+    Others,
+}
+
+/// "`tc` (pid 4242, tc_dump_tclass)"
+fn who(holder: &RtnlHolder, senders: Senders) -> String {
+    if holder.own && senders == Senders::Ourselves {
+        return "qdiscope itself".to_owned();
+    }
+    let doing = holder.doing.as_ref().map_or_else(String::new, |function| format!(", {function}"));
+    format!("`{}` (pid {}{doing})", holder.comm, holder.pid)
 }
 
 /// "requests waited 412 ms for RTNL (12 % of their time in the kernel), 83 % of it behind `tc` (pid 4242)". `None`: they waited for
 /// nobody.
-pub(crate) fn waiting(waits: &RtnlWaits) -> Option<String> {
+pub(crate) fn waiting(waits: &RtnlWaits, senders: Senders) -> Option<String> {
     let first = waits.holders.first()?;
     let mut text = format!(
         "requests waited {} for RTNL ({:.1} % of their time in the kernel), {:.0} % of it behind {}",
         duration(waits.wait_us),
         waits.percent_of_requests,
         first.percent_of_waiting,
-        who(first)
+        who(first, senders)
     );
     for holder in waits.holders.iter().skip(1).take(2).filter(|holder| holder.percent_of_waiting >= 1.0) {
-        let _ = write!(text, ", {:.0} % behind {}", holder.percent_of_waiting, who(holder));
+        let _ = write!(text, ", {:.0} % behind {}", holder.percent_of_waiting, who(holder, senders));
     }
     let unknown = waits.unknown_wait_us / waits.wait_us * 100.0;
     if unknown >= 1.0 {
@@ -57,7 +74,7 @@ const NOTABLE_WAITING: f64 = 1.0;
 /// Behind whom a workload's requests waited.
 pub(crate) fn contended(workload: &WorkloadResult) -> Option<String> {
     let waits = workload.rtnl_waits.as_ref().filter(|waits| waits.percent_of_requests >= NOTABLE_WAITING)?;
-    Some(format!("{} ({}): {}.", workload.name, workload.mode, waiting(waits)?))
+    Some(format!("{} ({}): {}.", workload.name, workload.mode, waiting(waits, Senders::Ourselves)?))
 }
 
 /// Microseconds in the unit that suits them, three digits or so.
@@ -85,6 +102,7 @@ mod tests {
             comm: comm.into(),
             pid,
             own,
+            doing: (!own).then(|| "tc_dump_tclass".to_owned()),
             waits: 3,
             wait_us: 4_120.0 * percent,
             percent_of_waiting: percent,
@@ -103,11 +121,12 @@ mod tests {
     #[test]
     fn who_was_waited_for_is_one_sentence() {
         assert_eq!(
-            waiting(&waits()).unwrap(),
-            "requests waited 412 ms for RTNL (12.3 % of their time in the kernel), 83 % of it behind `tc` (pid 4242), \
+            waiting(&waits(), Senders::Ourselves).unwrap(),
+            "requests waited 412 ms for RTNL (12.3 % of their time in the kernel), 83 % of it behind `tc` (pid 4242, tc_dump_tclass), \
              12 % behind qdiscope itself, 5 % while it was being handed over"
         );
-        assert_eq!(waiting(&RtnlWaits { holders: Vec::new(), ..waits() }), None);
+        assert!(waiting(&waits(), Senders::Others).unwrap().contains("12 % behind `qdiscope` (pid 7)"));
+        assert_eq!(waiting(&RtnlWaits { holders: Vec::new(), ..waits() }, Senders::Others), None);
     }
 
     #[test]

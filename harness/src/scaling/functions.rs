@@ -1,12 +1,11 @@
 //! Which kernel function grows: samples of kernel stacks at each size → time for one operation → growth. Pure, but for the names.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
-use blazesym::symbolize::source::{Kernel, Source};
-use blazesym::symbolize::{Input, Symbolized, Symbolizer};
 use ebpf_loader::SampleSet;
 
 use super::model::{Functions, Growing};
+use crate::profile::Symbols;
 
 /// Where a request for traffic control begins: what lies outside of it is the same for every request. The first that is found, for
 /// which of them has a symbol differs.
@@ -42,25 +41,12 @@ pub(super) struct Named {
 /// Resolves all addresses at once, by the kernel's symbols.
 pub(super) fn name(stages: &[Sampled]) -> Result<Vec<Named>, String> {
     let sets = || stages.iter().flat_map(|stage| &stage.sets);
-    let mut addresses: Vec<u64> =
+    let addresses: Vec<u64> =
         sets().flat_map(|set| &set.stacks).flat_map(|stack| stack.frames.iter().copied()).collect();
-    addresses.sort_unstable();
-    addresses.dedup();
     if addresses.is_empty() {
         return Err("no sample of a kernel stack was taken".into());
     }
-    let symbolizer = Symbolizer::new();
-    let symbols = symbolizer
-        .symbolize(&Source::Kernel(Kernel::default()), Input::AbsAddr(&addresses))
-        .map_err(|error| format!("cannot name kernel addresses: {error}"))?;
-    let names: HashMap<u64, String> = addresses
-        .iter()
-        .zip(symbols)
-        .filter_map(|(&address, symbol)| match symbol {
-            Symbolized::Sym(symbol) => Some((address, symbol.name.into_owned())),
-            Symbolized::Unknown(_) => None,
-        })
-        .collect();
+    let names = Symbols::default().kernel(addresses).map_err(|error| error.to_string())?;
     let words = |addresses: &[u64]| -> Vec<String> {
         let name = |address| names.get(address).cloned().unwrap_or_else(|| "[unknown]".into());
         addresses.iter().rev().map(name).collect()

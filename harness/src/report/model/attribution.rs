@@ -102,8 +102,12 @@ pub struct RtnlHolder {
     pub comm: String,
     /// Its process, as numbered in the initial PID namespace.
     pub pid: u32,
-    /// Whether it is qdiscope's own: its requests stood in each other's way.
+    /// Whether it is one of those whose requests waited: they stood in each other's way.
     pub own: bool,
+    /// What it did in the kernel, by the outermost function that says something (`tc_dump_tclass`), as most samples found it that hit
+    /// it with RTNL in its hands while a request waited. `null`: none did.
+    #[serde(default)]
+    pub doing: Option<String>,
     /// How often a request waited behind it.
     pub waits: u64,
     /// How long, together.
