@@ -2,6 +2,7 @@
 
 mod bench;
 mod doctor;
+mod followed;
 mod investigate;
 mod overhead;
 mod progress;

@@ -1,17 +1,14 @@
 //! `qdiscope trace`: what programs ask of traffic control, as they ask it.
 
-use std::ffi::OsString;
-use std::fmt;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
-use std::process;
 use std::time::Duration;
 
 use clap::Args;
 
+use super::followed::{self, say};
 use crate::exit::{Exit, Failure};
-use crate::observe::{self, Command, Ended, Filter, Format, Subject, Trace};
-use crate::probes::Choice;
+use crate::observe::{self, Ended, Filter, Format, Streams, Summary, Trace};
 
 pub(super) const AFTER_HELP: &str = "A line:
 12:34:56.123456 tc[4242] RTM_NEWTCLASS dev eth0 parent 1: classid 1:10 htb 14.2 µs (rtnl 3.10 µs behind tc[977] + on CPU 11.1 µs) = ok
@@ -31,9 +28,8 @@ const JSON: &str = "A JSON object on each line: time, type, dev, parent, classid
 /// Whom to follow, what to show, and where.
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// Follow this process, its threads, and all that it has started or starts
-    #[arg(long, value_name = "PID", conflicts_with = "command", value_parser = clap::value_parser!(u32).range(1..))]
-    pid: Option<u32>,
+    #[command(flatten)]
+    followed: followed::Arguments,
     #[arg(long, help = JSON)]
     json: bool,
     /// Write the lines to FILE; standard output is the command's alone then
@@ -53,15 +49,6 @@ pub(super) struct Arguments {
     /// Show only requests that took at least this time in the kernel, as 500us or 2ms
     #[arg(long, value_name = "TIME", value_parser = parse_latency)]
     min_latency: Option<Duration>,
-    /// Give up, with 3, when no request has been seen after so many seconds; 0: never. A command runs on
-    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = parse_seconds)]
-    timeout: Duration,
-    /// Which probes to attach
-    #[arg(long, value_enum, default_value = "auto")]
-    probes: Choice,
-    /// Start this command and follow it and all that it starts. Without it and without --pid: everybody
-    #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<OsString>,
 }
 
 fn parse_latency(text: &str) -> Result<Duration, String> {
@@ -78,25 +65,10 @@ fn parse_latency(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if (0.0..=1e9).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err("give seconds, as 5 or 0.5".into()),
-    }
-}
-
 impl Arguments {
     fn trace(&self) -> Result<Trace, Failure> {
-        if self.probes == Choice::Off {
-            return Err(Failure::usage("--probes off: without probes there is nothing to show"));
-        }
-        let subject = match (Command::new(&self.command), self.pid) {
-            (Some(command), _) => Subject::Command(command),
-            (None, Some(process)) => Subject::Process(process),
-            (None, None) => Subject::Everybody,
-        };
         Ok(Trace {
-            subject,
+            watch: self.followed.watch(Streams::Ours)?,
             filter: Filter {
                 pids: self.filter_pid.clone(),
                 comms: self.comm.clone(),
@@ -108,71 +80,26 @@ impl Arguments {
             },
             format: if self.json { Format::Json } else { Format::Lines },
             output: self.output.clone(),
-            timeout: (!self.timeout.is_zero()).then_some(self.timeout),
-            probes: self.probes.kind(),
         })
     }
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let trace = arguments.trace()?;
-    let mut say = |line: &str| {
-        // Whoever has closed stderr does not want to know.
-        let _ = writeln!(io::stderr(), "qdiscope: {line}");
-    };
-    let ended = observe::trace(&trace, &mut say)?;
+    let (ended, counts) = observe::trace(&trace, &mut say)?;
     // Who went away in the middle has seen enough.
     if !ended.unread {
-        let _ = write!(io::stderr(), "{}", summary(&ended));
+        let _ = write!(io::stderr(), "{}", summary(&ended, &counts));
     }
-    let outcome = outcome(&ended, &trace);
-    match ended.code {
-        // A code of the command's own, which no list of ours has.
-        Some(code) if code != 0 => {
-            if let Err(failure) = outcome {
-                say(&failure.to_string());
-            }
-            process::exit(code.into())
-        }
-        _ => outcome.map(|()| Exit::Pass),
-    }
+    let place =
+        trace.output.as_ref().map_or_else(|| "standard output".to_owned(), |path| path.display().to_string());
+    followed::exit(&ended, &trace.watch, &place)
 }
 
-fn summary(ended: &Ended) -> String {
-    let text = ended.summary.lines(&ended.losses);
+fn summary(ended: &Ended, counts: &Summary) -> String {
+    let text = counts.lines(&ended.losses);
     let probes = format!(" ({} probes)\n", ended.kind);
-    let mut text = text.replacen('\n', &probes, 1);
-    if let Some(reason) = ended.any_mutex.as_ref().filter(|_| !ended.summary.is_empty()) {
-        // Writing to a string cannot fail.
-        let _ = fmt::Write::write_fmt(
-            &mut text,
-            format_args!(
-                "waits for RTNL are those for any mutex, for it could not be identified: {reason}\n"
-            ),
-        );
-    }
-    text
-}
-
-fn outcome(ended: &Ended, trace: &Trace) -> Result<(), Failure> {
-    if let Some(error) = &ended.failed {
-        let place = trace
-            .output
-            .as_ref()
-            .map_or_else(|| "standard output".to_owned(), |path| path.display().to_string());
-        return Err(Failure::environment(format!("cannot write to {place}: {error}; the trace ends there")));
-    }
-    if ended.silent {
-        let seconds = trace.timeout.unwrap_or_default().as_secs_f64();
-        let left = match trace.subject {
-            Subject::Command(_) if ended.code.is_none() => "; the command runs on",
-            _ => "",
-        };
-        return Err(Failure::environment(format!(
-            "no traffic-control request within {seconds} s: nobody who is followed has sent one{left}"
-        )));
-    }
-    Ok(())
+    text.replacen('\n', &probes, 1) + &followed::any_mutex(ended).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -191,16 +118,6 @@ mod tests {
         let words = std::iter::once("trace").chain(line.split_whitespace());
         let parsed = Line::try_parse_from(words).map_err(|error| error.to_string())?;
         parsed.arguments.trace().map_err(|failure| failure.to_string())
-    }
-
-    #[test]
-    fn what_is_followed_is_said_by_one_of_two_or_none() {
-        assert_eq!(parse("").unwrap().subject, Subject::Everybody);
-        assert_eq!(parse("--pid 7").unwrap().subject, Subject::Process(7));
-        assert!(matches!(parse("--json -- tc --pid 3").unwrap().subject, Subject::Command(_)));
-        for line in ["--pid 7 -- tc", "--pid 0", "--pid x", "tc qdisc show", "--probes off", "--type link"] {
-            assert!(parse(line).is_err(), "{line}");
-        }
     }
 
     #[test]
@@ -225,7 +142,8 @@ mod tests {
         for text in ["500", "ms", "-1s", "1y", "infs", ""] {
             assert!(parse_latency(text).is_err(), "{text}");
         }
-        assert_eq!(parse("--timeout 0").unwrap().timeout, None);
-        assert_eq!(parse("--timeout 0.5").unwrap().timeout, Some(Duration::from_millis(500)));
+        for line in ["--type link", "--min-latency 3"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
     }
 }

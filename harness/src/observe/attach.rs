@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use ebpf_loader::{Follow, Options, ProbeKind, Probes, Unavailable};
+use ebpf_loader::{Options, ProbeKind, Probes, Unavailable};
 
 use crate::exit::Failure;
 use crate::isolation;
@@ -10,24 +10,27 @@ use crate::isolation;
 /// 80,000 requests: of the fastest that were seen, a quarter of a second's.
 const RING_BUFFER_BYTES: u32 = 16 << 20;
 
-/// Attaches the probes of a kind, or of the first that works here, for those whom `follow` says.
-///
-/// On a thread of its own, which alone enters a network and a mount namespace: trying the probes takes requests and perhaps
-/// tracefs, and neither is to be seen anywhere else.
-pub fn attach(kind: Option<ProbeKind>, follow: Follow) -> Result<Probes, Failure> {
-    let options = Options {
+/// What is asked of probes that watch other programs: requests with what they are about, and no samples.
+pub fn options(kind: Option<ProbeKind>) -> Options {
+    Options {
         kind,
-        follow,
         details: true,
         ring_buffer_bytes: RING_BUFFER_BYTES,
         sample_hz: None,
         ..Options::default()
-    };
+    }
+}
+
+/// Attaches the probes of a kind, or of the first that works here.
+///
+/// On a thread of its own, which alone enters a network and a mount namespace: trying the probes takes requests and perhaps
+/// tracefs, and neither is to be seen anywhere else.
+pub(super) fn attach(options: Options) -> Result<Probes, Failure> {
     let attaching = thread::Builder::new()
         .name("qdiscope-attach".into())
         .spawn(move || {
             isolation::enter()?;
-            Probes::attach(&options).map_err(|unavailable| no_probes(kind, &unavailable))
+            Probes::attach(&options).map_err(|unavailable| no_probes(options.kind, &unavailable))
         })
         .map_err(|error| Failure::internal(format!("start a thread: {error}")))?;
     attaching.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

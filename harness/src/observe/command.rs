@@ -1,14 +1,50 @@
 //! The observed command. It is started as a shell would start it: with our streams, signals and namespaces, and nothing else of ours.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, IsTerminal as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{self, Child, ExitStatus};
+use std::process::{self, Child, ExitStatus, Stdio};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::unistd::Pid;
 
 use crate::exit::{Exit, Failure};
+
+/// Where a command reads and writes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Streams {
+    /// Where we do.
+    #[default]
+    Ours,
+    /// As we do, but what it writes to standard output goes to standard error, for the former is ours alone.
+    OutputToError,
+    /// As we do, except that it neither reads from the terminal nor writes to it, for that is ours alone.
+    NoTerminal,
+}
+
+impl Streams {
+    fn give(self, command: &mut process::Command) -> io::Result<()> {
+        match self {
+            Self::Ours => {}
+            Self::OutputToError => {
+                command.stdout(io::stderr().as_fd().try_clone_to_owned()?);
+            }
+            Self::NoTerminal => {
+                if io::stdin().is_terminal() {
+                    command.stdin(Stdio::null());
+                }
+                if io::stdout().is_terminal() {
+                    command.stdout(Stdio::null());
+                }
+                if io::stderr().is_terminal() {
+                    command.stderr(Stdio::null());
+                }
+            }
+        }
+        Ok(())
+    }
+}
 
 /// A program and its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,9 +64,12 @@ impl Command {
     }
 
     /// Starts it with these signals blocked.
-    pub(super) fn start(&self, blocked: SigSet) -> Result<Running, Failure> {
+    pub(super) fn start(&self, blocked: SigSet, streams: Streams) -> Result<Running, Failure> {
         let mut command = process::Command::new(&self.words[0]);
         command.args(&self.words[1..]);
+        streams
+            .give(&mut command)
+            .map_err(|error| Failure::environment(format!("where {} is to write: {error}", self.name())))?;
         let unblock = move || {
             sigprocmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None)?;
             Ok(())

@@ -5,22 +5,13 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::Path;
 
+use super::audience::State;
+
 /// With so much unwritten nothing more is taken: what comes meanwhile stays with the probes, which lose and count what they
 /// have no room for.
 const MOST_UNWRITTEN: usize = 1 << 20;
 /// A pipe that says that it can be written to has room for so much (`PIPE_BUF`, pipe(7)).
 const AT_ONCE: usize = 4096;
-
-/// How things stand.
-#[derive(Debug)]
-pub(super) enum State {
-    /// Lines are taken.
-    Open,
-    /// Nobody reads any more.
-    Closed,
-    /// It cannot be written to.
-    Failed(io::Error),
-}
 
 pub(super) struct Sink {
     file: File,
