@@ -35,7 +35,26 @@ pub(super) fn parse_seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+pub(super) fn parse_latency(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "us" | "µs" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        other => return Err(format!("`{other}` is none of the units us, ms and s")),
+    };
+    match digits.parse::<f64>() {
+        Ok(value) if (0.0..=86_400.0).contains(&(value * unit)) => Ok(Duration::from_secs_f64(value * unit)),
+        _ => Err("give a time up to a day, as 500us".into()),
+    }
+}
+
 impl Arguments {
+    /// The kind of probes that is asked for.
+    pub(super) fn probes(&self) -> Choice {
+        self.probes
+    }
+
     pub(super) fn watch(&self, streams: Streams) -> Result<Watch, Failure> {
         if self.probes == Choice::Off {
             return Err(Failure::usage("--probes off: without probes there is nothing to show"));
@@ -129,5 +148,17 @@ mod tests {
     fn no_time_is_no_limit() {
         assert_eq!(parse("--timeout 0").unwrap().timeout, None);
         assert_eq!(parse("--timeout 0.5").unwrap().timeout, Some(Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(parse_latency("500us"), Ok(Duration::from_micros(500)));
+        assert_eq!(parse_latency("1.5ms"), Ok(Duration::from_micros(1_500)));
+        for text in ["500", "ms", "-1s", "1y", "infs", ""] {
+            assert!(parse_latency(text).is_err(), "{text}");
+        }
+        for line in ["--type link", "--min-latency 3"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
     }
 }

@@ -5,6 +5,7 @@ mod doctor;
 mod followed;
 mod investigate;
 mod overhead;
+mod profile;
 mod progress;
 mod scaling;
 mod schema;
@@ -60,6 +61,17 @@ enum Command {
     /// Run the loads of `overhead`
     #[command(hide = true)]
     OverheadLoad(overhead::LoadArguments),
+    /// Say what any program's requests for traffic control cost, where the time went, and behind whom they waited
+    ///
+    /// Of a command, of a process with all that it starts, or of everybody: latencies and phases by message type, what was refused and why,
+    /// who held RTNL and what it did; and, with --out, flamegraphs of user mode and kernel: what ran, where requests left the CPU, where
+    /// they waited for RTNL, and where the slow ones spent their time.
+    ///
+    /// The programs need not cooperate; nothing of them is changed, and they outlive the profile. Stacks in user mode are walked by frame
+    /// pointers: they end where code without them begins, as that of most distributions' C library. Process ids are those of the
+    /// initial PID namespace. With tracepoints one request is one system call.
+    #[command(after_help = profile::AFTER_HELP)]
+    Profile(profile::Arguments),
     /// Say how latency grows with the number of classes or of callers, by which law, and which kernel function it is
     #[command(
         after_help = "Exit codes:\n    0  measured, and each law found\n    1  internal error\n    2  usage\n    \
@@ -99,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Investigate(arguments) => investigate::run(&arguments),
         Command::Overhead(arguments) => overhead::run(&arguments),
         Command::OverheadLoad(arguments) => overhead::serve(&arguments),
+        Command::Profile(arguments) => profile::run(&arguments),
         Command::Scaling(arguments) => scaling::run(&arguments),
         Command::Tc(command) => tc::run(&command),
         Command::Trace(arguments) => trace::run(&arguments),

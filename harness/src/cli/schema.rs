@@ -1,10 +1,11 @@
-//! `qdiscope schema`: the contracts of `result.json` and `scaling.json`, for validators.
+//! `qdiscope schema`: the contracts of `result.json`, `scaling.json` and `profile.json`, for validators.
 
 use clap::{Args, ValueEnum};
 use schemars::{Schema, schema_for};
 
 use super::print;
 use crate::exit::{Exit, Failure};
+use crate::observe::profile::model::Profile;
 use crate::report::model::RunResult;
 use crate::scaling::model::Scaling;
 
@@ -15,6 +16,8 @@ enum Document {
     Result,
     /// What `scaling` saves as scaling.json
     Scaling,
+    /// What `profile` saves as profile.json
+    Profile,
 }
 
 #[derive(Args)]
@@ -29,6 +32,7 @@ impl Document {
         match self {
             Self::Result => schema_for!(RunResult),
             Self::Scaling => schema_for!(Scaling),
+            Self::Profile => schema_for!(Profile),
         }
     }
 }
@@ -53,6 +57,7 @@ mod tests {
         let committed = [
             (Document::Result, include_str!("../../schema/result.schema.json")),
             (Document::Scaling, include_str!("../../schema/scaling.schema.json")),
+            (Document::Profile, include_str!("../../schema/profile.schema.json")),
         ];
         for (document, committed) in committed {
             let name = document.to_possible_value().unwrap().get_name().to_owned();

@@ -47,22 +47,8 @@ pub(super) struct Arguments {
     #[arg(long = "type", help = "Show only messages of this type, as RTM_NEWTCLASS or newtclass; may be repeated", value_name = "TYPE", value_parser = observe::parse_type)]
     types: Vec<u16>,
     /// Show only requests that took at least this time in the kernel, as 500us or 2ms
-    #[arg(long, value_name = "TIME", value_parser = parse_latency)]
+    #[arg(long, value_name = "TIME", value_parser = followed::parse_latency)]
     min_latency: Option<Duration>,
-}
-
-fn parse_latency(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "us" | "µs" => 1e-6,
-        "ms" => 1e-3,
-        "s" => 1.0,
-        other => return Err(format!("`{other}` is none of the units us, ms and s")),
-    };
-    match digits.parse::<f64>() {
-        Ok(value) if (0.0..=86_400.0).contains(&(value * unit)) => Ok(Duration::from_secs_f64(value * unit)),
-        _ => Err("give a time up to a day, as 500us".into()),
-    }
 }
 
 impl Arguments {
@@ -133,17 +119,5 @@ mod tests {
             min_ns: 2_000_000,
         };
         assert_eq!(trace.filter, expected);
-    }
-
-    #[test]
-    fn times_have_units() {
-        assert_eq!(parse_latency("500us"), Ok(Duration::from_micros(500)));
-        assert_eq!(parse_latency("1.5ms"), Ok(Duration::from_micros(1_500)));
-        for text in ["500", "ms", "-1s", "1y", "infs", ""] {
-            assert!(parse_latency(text).is_err(), "{text}");
-        }
-        for line in ["--type link", "--min-latency 3"] {
-            assert!(parse(line).is_err(), "{line}");
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ebpf_loader::{Probes, Seen};
+use ebpf_loader::{Probes, SampleEvent, Seen};
 
 use super::request::Request;
 use crate::exit::Failure;
@@ -48,6 +48,9 @@ pub trait Audience {
 
     /// A request: as it was seen, and described.
     fn take(&mut self, seen: &Seen<'_>, request: Request);
+
+    /// A thread was looked at, where [`Options::stacks`](ebpf_loader::Options::stacks) asks for that. Those of a request come before it.
+    fn sample(&mut self, _sample: &SampleEvent) {}
 
     /// At every tick, after what there was has been handed over.
     fn flush(&mut self, probes: &mut Probes) -> State;

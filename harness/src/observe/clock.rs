@@ -9,6 +9,7 @@ use nix::time::{ClockId, clock_gettime};
 /// How `CLOCK_MONOTONIC`, by which the kernel times events, and the local time of day are related at this moment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
+    at_utc_ns: i128,
     /// What to add for nanoseconds since 1970; UTC.
     to_utc_ns: i128,
     /// What to add for the local time.
@@ -23,10 +24,17 @@ impl Clock {
             clock_gettime(clock).map_or(0, |time| i128::from(time.tv_sec()) * NS + i128::from(time.tv_nsec()))
         };
         let zone = TimeZone::system().to_offset(Timestamp::now());
+        let utc_ns = read(ClockId::CLOCK_REALTIME);
         Self {
-            to_utc_ns: read(ClockId::CLOCK_REALTIME) - read(ClockId::CLOCK_MONOTONIC),
+            at_utc_ns: utc_ns,
+            to_utc_ns: utc_ns - read(ClockId::CLOCK_MONOTONIC),
             zone_seconds: zone.seconds().into(),
         }
+    }
+
+    /// The moment at which they were compared.
+    pub(super) fn at(self) -> Instant {
+        Instant { utc_ns: self.at_utc_ns, zone_seconds: self.zone_seconds }
     }
 
     /// A time of `CLOCK_MONOTONIC`, in nanoseconds.

@@ -1,6 +1,7 @@
 //! The observed command. It is started as a shell would start it: with our streams, signals and namespaces, and nothing else of ours.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -50,6 +51,14 @@ impl Streams {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
     words: Vec<OsString>,
+}
+
+/// As it would be typed, but for what a shell would want to be quoted.
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<_> = self.words.iter().map(|word| word.to_string_lossy()).collect();
+        f.write_str(&words.join(" "))
+    }
 }
 
 impl Command {

@@ -16,6 +16,7 @@ mod family;
 mod filter;
 mod line;
 mod message;
+pub mod profile;
 mod request;
 mod signals;
 mod sink;

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use ebpf_loader::{Follow, Options, ProbeKind, Probes, RtnlLock};
+use ebpf_loader::{Follow, Found, Options, ProbeKind, Probes, RtnlLock};
 
 use super::attach::attach;
 use super::audience::{Audience, Ending, State};
@@ -240,7 +240,7 @@ impl Watching<'_> {
         }
     }
 
-    /// Takes what the probes have, unless there is no room for it. Returns how many requests these were.
+    /// Takes what the probes have, unless there is no room for it. Returns how much that was.
     fn read(&mut self) -> Option<u64> {
         if !self.audience.has_room() {
             return None;
@@ -248,12 +248,19 @@ impl Watching<'_> {
         let Self { probes, measures, devices, audience, seen, .. } = self;
         let clock = Clock::now();
         devices.begin_batch();
-        let read = probes.drain_detailed(|event| {
-            let request = Request::describe(&event, *measures, clock, |netns, index, event| {
-                devices.name(netns, index, event.tid)
-            });
-            *seen += 1;
-            audience.take(&event, request);
+        let mut read: u64 = 0;
+        probes.drain_all(|found| {
+            read += 1;
+            match found {
+                Found::Request(event) => {
+                    let request = Request::describe(&event, *measures, clock, |netns, index, event| {
+                        devices.name(netns, index, event.tid)
+                    });
+                    *seen += 1;
+                    audience.take(&event, request);
+                }
+                Found::Sample(sample) => audience.sample(sample),
+            }
             if audience.has_room() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         probes.flush_diagnostics();

@@ -48,11 +48,14 @@ impl Weight {
     }
 }
 
-/// How long the request took in which a sample was taken: a quarter of an octave, counted from [`Gathered::new`]'s unit.
-type Octant = i16;
+/// How long the request took in which a sample was taken: the number of a step, counted from [`Gathered::new`]'s unit.
+type Step = i16;
 
-/// Octants below that of the shortest request: none.
-const OUTSIDE: Octant = Octant::MIN;
+/// Steps in an octave: each is 4 % above the one before.
+const STEPS: f64 = 16.0;
+
+/// In no request.
+const OUTSIDE: Step = Step::MIN;
 
 /// Samples of holders of RTNL that wait for somebody to have waited for them: far more than a second's.
 const MOST_HELD: usize = 1 << 16;
@@ -69,8 +72,8 @@ pub struct Gathered {
     numbers: HashMap<String, u32>,
     /// By thread: the request's begin, and its samples.
     open: HashMap<u32, (u64, Vec<SampleEvent>)>,
-    stacks: HashMap<(Stack, Octant), Weight>,
-    requests: BTreeMap<Octant, u64>,
+    stacks: HashMap<(Stack, Step), Weight>,
+    requests: BTreeMap<Step, u64>,
     /// The oldest first.
     held: VecDeque<Held>,
     holders: HashMap<Stack, Weight>,
@@ -94,12 +97,11 @@ pub struct Slow {
     pub requests: u64,
     /// Of how many.
     pub of: u64,
-    from: Octant,
+    from: Step,
 }
 
 impl Gathered {
-    /// `hz` is the timer's frequency on each CPU. Requests are told apart by quarters of octaves of their time, one of which begins
-    /// at `unit_ns`.
+    /// `hz` is the timer's frequency on each CPU. Requests are told apart by steps of 4 % of their time, one of which begins at `unit_ns`.
     pub fn new(hz: u64, unit_ns: u64) -> Self {
         Self {
             period_ns: 1_000_000_000 / hz.max(1),
@@ -144,8 +146,8 @@ impl Gathered {
 
     /// A request has ended, which `comm` has sent.
     pub fn request(&mut self, event: &RequestEvent, comm: Option<&str>) {
-        let octant = self.octant(event.total_ns);
-        *self.requests.entry(octant).or_default() += 1;
+        let step = self.step(event.total_ns);
+        *self.requests.entry(step).or_default() += 1;
         let Some((begun, samples)) = self.open.remove(&event.tid) else { return };
         if begun != event.start_ns {
             self.outside(&samples);
@@ -153,7 +155,7 @@ impl Gathered {
         }
         for sample in &samples {
             let name = comm.map_or_else(|| sample.comm().to_owned(), str::to_owned);
-            self.add(sample, name, octant);
+            self.add(sample, name, step);
         }
     }
 
@@ -182,7 +184,7 @@ impl Gathered {
 
     /// Where those requests were, from their begin to their end; in no order.
     pub fn slow_stacks(&self, slow: Slow) -> Vec<(Stack, Weight)> {
-        self.sum(|_, octant| octant != OUTSIDE && octant >= slow.from)
+        self.sum(|_, step| step != OUTSIDE && step >= slow.from)
     }
 
     /// What those did who held RTNL while a request waited for it; in no order.
@@ -209,8 +211,8 @@ impl Gathered {
         Some(slowest)
     }
 
-    fn from(&self, from: Octant) -> Slow {
-        let at_least = self.unit_ns as f64 * (f64::from(from) / 4.0).exp2();
+    fn from(&self, from: Step) -> Slow {
+        let at_least = self.unit_ns as f64 * (f64::from(from) / STEPS).exp2();
         Slow {
             #[expect(
                 clippy::cast_possible_truncation,
@@ -224,26 +226,26 @@ impl Gathered {
         }
     }
 
-    fn sum(&self, which: impl Fn(&Stack, Octant) -> bool) -> Vec<(Stack, Weight)> {
+    fn sum(&self, which: impl Fn(&Stack, Step) -> bool) -> Vec<(Stack, Weight)> {
         let mut sums = HashMap::<Stack, Weight>::new();
-        for (&(stack, octant), &weight) in &self.stacks {
-            if which(&stack, octant) {
+        for (&(stack, step), &weight) in &self.stacks {
+            if which(&stack, step) {
                 sums.entry(stack).or_default().add(weight);
             }
         }
         sums.into_iter().collect()
     }
 
-    fn octant(&self, nanos: u64) -> Octant {
-        let octant = ((nanos.max(1) as f64 / self.unit_ns as f64).log2() * 4.0).floor();
-        #[expect(clippy::cast_possible_truncation, reason = "four times the logarithm of a u64")]
-        let octant = octant as Octant;
-        octant
+    fn step(&self, nanos: u64) -> Step {
+        let step = ((nanos.max(1) as f64 / self.unit_ns as f64).log2() * STEPS).floor();
+        #[expect(clippy::cast_possible_truncation, reason = "16 times the logarithm of a u64")]
+        let step = step as Step;
+        step
     }
 
-    fn add(&mut self, sample: &SampleEvent, comm: String, octant: Octant) {
+    fn add(&mut self, sample: &SampleEvent, comm: String, step: Step) {
         let Some((stack, weight)) = self.weigh(sample, comm) else { return };
-        self.stacks.entry((stack, octant)).or_default().add(weight);
+        self.stacks.entry((stack, step)).or_default().add(weight);
     }
 
     fn weigh(&mut self, sample: &SampleEvent, comm: String) -> Option<(Stack, Weight)> {

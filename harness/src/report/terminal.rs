@@ -69,7 +69,7 @@ pub(crate) fn table(header: &[&str], left: usize) -> Table {
     table
 }
 
-fn right(text: impl std::fmt::Display) -> Cell {
+pub(crate) fn right(text: impl std::fmt::Display) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
@@ -253,7 +253,7 @@ fn number(value: Option<f64>) -> String {
 }
 
 /// Three digits or so, which is what was measured.
-fn micros(value: f64) -> String {
+pub(crate) fn micros(value: f64) -> String {
     if value < 0.005 {
         "0".into()
     } else if value < 10.0 {

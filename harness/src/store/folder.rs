@@ -9,6 +9,14 @@ use tempfile::NamedTempFile;
 
 use crate::exit::Failure;
 
+/// A file is no folder, with or without root.
+pub fn check_folder(folder: &Path) -> Result<(), Failure> {
+    if folder.exists() && !folder.is_dir() {
+        return Err(Failure::usage(format!("--out {}: is a file; name a folder", folder.display())));
+    }
+    Ok(())
+}
+
 /// Writes `files`, each whole or not at all, into `folder`, which is made if need be. Those of `names` that are not among them and were
 /// there before are removed: they would be taken for these ones'.
 pub fn write_folder(folder: &Path, files: &[(&str, Vec<u8>)], names: &[&str]) -> Result<(), Failure> {
@@ -18,9 +26,7 @@ pub fn write_folder(folder: &Path, files: &[(&str, Vec<u8>)], names: &[&str]) ->
             folder.display()
         ))
     };
-    if folder.exists() && !folder.is_dir() {
-        return Err(Failure::usage(format!("--out {}: is a file; name a folder", folder.display())));
-    }
+    check_folder(folder)?;
     fs::create_dir_all(folder).map_err(|error| failed("make", &error))?;
     for (name, bytes) in files {
         write(folder, name, bytes).map_err(|error| failed(&format!("write {name} in"), &error))?;
