@@ -11,6 +11,8 @@ use ebpf_loader::{
 pub enum Doing {
     /// Running.
     OnCpu,
+    /// Running, but only to see whether RTNL is free again: part of [`Doing::RtnlWait`], too.
+    Spinning,
     /// Off the CPU in a request, but not for RTNL.
     OffCpu,
     /// Waiting for RTNL in a request.
@@ -153,9 +155,18 @@ impl Gathered {
             self.outside(&samples);
             return;
         }
+        let waits: Vec<_> = samples
+            .iter()
+            .filter(|sample| sample.kind == SAMPLE_RTNL_WAIT)
+            .map(|wait| wait.time_ns..wait.time_ns + wait.wait_ns)
+            .collect();
         for sample in &samples {
             let name = comm.map_or_else(|| sample.comm().to_owned(), str::to_owned);
-            self.add(sample, name, step);
+            let Some((mut stack, weight)) = self.weigh(sample, name) else { continue };
+            if stack.doing == Doing::OnCpu && waits.iter().any(|wait| wait.contains(&sample.time_ns)) {
+                stack.doing = Doing::Spinning;
+            }
+            self.stacks.entry((stack, step)).or_default().add(weight);
         }
     }
 
@@ -177,14 +188,14 @@ impl Gathered {
         self.stacks.keys().map(|(stack, _)| stack).chain(self.holders.keys())
     }
 
-    /// Where all that was followed was, in one of its states; in no order.
-    pub fn stacks(&self, doing: Doing) -> Vec<(Stack, Weight)> {
-        self.sum(|stack, _| stack.doing == doing)
+    /// Where all that was followed was, in one of these states; in no order.
+    pub fn stacks(&self, doing: &[Doing]) -> Vec<(Stack, Weight)> {
+        self.sum(|stack, _| doing.contains(&stack.doing))
     }
 
-    /// Where those requests were, from their begin to their end; in no order.
+    /// Where those requests were, from their begin to their end, each moment once; in no order.
     pub fn slow_stacks(&self, slow: Slow) -> Vec<(Stack, Weight)> {
-        self.sum(|_, step| step != OUTSIDE && step >= slow.from)
+        self.sum(|stack, step| step != OUTSIDE && step >= slow.from && stack.doing != Doing::Spinning)
     }
 
     /// What those did who held RTNL while a request waited for it; in no order.
@@ -353,18 +364,20 @@ mod tests {
         let mut gathered = Gathered::new(1_000, 1_000_000);
         gathered.sample(&sample(SAMPLE_RTNL_WAIT, 10, 500, 9));
         gathered.sample(&sample(SAMPLE_ON_CPU, 600, 0, 9));
+        gathered.sample(&sample(SAMPLE_ON_CPU, 300, 0, 9));
         gathered.request(&request(9, 2_000_000), Some("tc"));
         gathered.sample(&sample(SAMPLE_OFF_CPU, 3_000_010, 70, 3_000_000));
         gathered.request(&request(3_000_000, 80), None);
         gathered.sample(&sample(SAMPLE_ON_CPU, 4_000_000, 0, 0));
         gathered.finish();
-        assert_eq!(nanos(&gathered.stacks(Doing::RtnlWait)), 500);
-        assert_eq!(nanos(&gathered.stacks(Doing::OffCpu)), 70);
-        assert_eq!(nanos(&gathered.stacks(Doing::OnCpu)), 2_000_000, "a period of the timer each");
+        assert_eq!(nanos(&gathered.stacks(&[Doing::RtnlWait])), 500);
+        assert_eq!(nanos(&gathered.stacks(&[Doing::OffCpu])), 70);
+        assert_eq!(nanos(&gathered.stacks(&[Doing::OnCpu])), 2_000_000, "a period of the timer each");
         let slow = gathered.over_unit();
         assert_eq!((slow.at_least_ns, slow.requests, slow.of), (1_000_000, 1, 2));
-        assert_eq!(nanos(&gathered.slow_stacks(slow)), 1_000_500, "what was outside a request is in none");
-        let (stack, _) = gathered.stacks(Doing::RtnlWait)[0];
+        assert_eq!(nanos(&gathered.slow_stacks(slow)), 1_000_500, "no more than the request's own time");
+        assert_eq!(nanos(&gathered.stacks(&[Doing::Spinning])), 1_000_000);
+        let (stack, _) = gathered.stacks(&[Doing::RtnlWait])[0];
         assert_eq!((gathered.name(stack.comm), stack.process, stack.kernel, stack.user), ("tc", 7, 1, 2));
     }
 
@@ -377,7 +390,7 @@ mod tests {
         gathered.sample(&sample(SAMPLE_OFF_CPU, 201, 7, 200));
         gathered.request(&request(300, 8_000), None);
         assert_eq!(nanos(&gathered.slow_stacks(gathered.over_unit())), 6);
-        assert_eq!(nanos(&gathered.stacks(Doing::OffCpu)), 18, "but its time is there");
+        assert_eq!(nanos(&gathered.stacks(&[Doing::OffCpu])), 18, "but its time is there");
     }
 
     #[test]
@@ -417,6 +430,6 @@ mod tests {
         assert_eq!(holders.iter().map(|(_, weight)| weight.samples).sum::<u64>(), 2, "{holders:?}");
         assert_eq!(nanos(&holders), 1_000_050);
         assert!(holders.iter().all(|(stack, _)| stack.process == 42));
-        assert!(gathered.stacks(Doing::OnCpu).is_empty(), "it is not followed");
+        assert!(gathered.stacks(&[Doing::OnCpu]).is_empty(), "it is not followed");
     }
 }

@@ -148,7 +148,7 @@ impl Named {
 impl Doing {
     fn words(self) -> &'static str {
         match self {
-            Self::OnCpu => "[on CPU]",
+            Self::OnCpu | Self::Spinning => "[on CPU]",
             Self::OffCpu => "[off CPU]",
             Self::RtnlWait => "[waiting for RTNL]",
         }

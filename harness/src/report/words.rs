@@ -38,7 +38,7 @@ pub(crate) enum Senders {
     Others,
 }
 
-/// "`tc` (pid 4242, tc_dump_tclass)"
+/// `` `tc` (pid 4242, tc_dump_tclass) ``
 fn who(holder: &RtnlHolder, senders: Senders) -> String {
     if holder.own && senders == Senders::Ourselves {
         return "qdiscope itself".to_owned();

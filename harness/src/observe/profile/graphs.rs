@@ -26,6 +26,9 @@ pub const FILES: [&str; 11] = [
     "slow.folded",
 ];
 
+/// Running, for whatever reason.
+pub(super) const ON_CPU: [Doing; 2] = [Doing::OnCpu, Doing::Spinning];
+
 /// The frames of all stacks, while the probes still have them.
 pub(super) fn frames(gathered: &Gathered, probes: &Probes) -> Frames {
     let mut frames = Frames::new();
@@ -91,20 +94,20 @@ impl Graphs {
         };
         let colours =
             "kernel in orange, user mode in blue, which ends where code without frame pointers begins";
-        let of = |doing| self.gathered.stacks(doing);
+        let of = |doing: &[Doing]| self.gathered.stacks(doing);
         if let Some(hz) = self.hz {
             let subtitle = format!("µs, by samples at {hz} Hz on each CPU; {colours}");
             let title = "qdiscope: what ran";
-            add(["oncpu.svg", "oncpu.folded"], title, &subtitle, Root::Thread, of(Doing::OnCpu))?;
+            add(["oncpu.svg", "oncpu.folded"], title, &subtitle, Root::Thread, of(&ON_CPU))?;
             let title = "qdiscope: what holders of RTNL did while a request waited for it";
             let holders = self.gathered.holders();
             add(["holders.svg", "holders.folded"], title, &subtitle, Root::Process, holders)?;
         }
         let subtitle = format!("µs, each wait from its begin to its end; {colours}");
         let title = "qdiscope: where requests left the CPU, but for RTNL";
-        add(["offcpu.svg", "offcpu.folded"], title, &subtitle, Root::Thread, of(Doing::OffCpu))?;
+        add(["offcpu.svg", "offcpu.folded"], title, &subtitle, Root::Thread, of(&[Doing::OffCpu]))?;
         let title = "qdiscope: where requests waited for RTNL";
-        add(["rtnl.svg", "rtnl.folded"], title, &subtitle, Root::Thread, of(Doing::RtnlWait))?;
+        add(["rtnl.svg", "rtnl.folded"], title, &subtitle, Root::Thread, of(&[Doing::RtnlWait]))?;
         if let Some(slow) = self.slow {
             let title = format!(
                 "qdiscope: the time of {} requests of {} that took {:.1} µs or more in the kernel",
@@ -120,7 +123,7 @@ impl Graphs {
     }
 
     /// How long was spent at it; µs.
-    pub(super) fn micros(&self, doing: Doing) -> f64 {
+    pub(super) fn micros(&self, doing: &[Doing]) -> f64 {
         micros(&self.gathered.stacks(doing))
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ebpf_loader::{Counters, Probes, SampleEvent, Seen};
 use figures::Figures;
 pub use graphs::{FILES, File};
-use graphs::{Graphs, frames};
+use graphs::{Graphs, ON_CPU, frames};
 use model::{Lost, Profile, Stacks, VERSION};
 pub use text::text;
 
@@ -119,9 +119,9 @@ fn stacks(graphs: &Graphs, hz: Option<u64>, not_sampled: Option<String>, slow: O
     Stacks {
         hz,
         not_sampled,
-        on_cpu_us: hz.map(|_| graphs.micros(Doing::OnCpu)),
-        off_cpu_us: graphs.micros(Doing::OffCpu),
-        rtnl_wait_us: graphs.micros(Doing::RtnlWait),
+        on_cpu_us: hz.map(|_| graphs.micros(&ON_CPU)),
+        off_cpu_us: graphs.micros(&[Doing::OffCpu]),
+        rtnl_wait_us: graphs.micros(&[Doing::RtnlWait]),
         slow: slow.map(|slow| model::Slow {
             at_least_us: slow.at_least_ns as f64 / 1e3,
             requests: slow.requests,
