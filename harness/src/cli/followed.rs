@@ -13,7 +13,7 @@ use crate::probes::Choice;
 
 /// Whom to follow.
 #[derive(Args)]
-pub(super) struct Arguments {
+pub(super) struct Followed {
     /// Follow this process, its threads, and all that it has started or starts
     #[arg(long, value_name = "PID", conflicts_with = "command", value_parser = clap::value_parser!(u32).range(1..))]
     pid: Option<u32>,
@@ -35,7 +35,7 @@ pub(super) fn parse_seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-impl Arguments {
+impl Followed {
     pub(super) fn watch(&self, streams: Streams) -> Result<Watch, Failure> {
         if self.probes == Choice::Off {
             return Err(Failure::usage("--probes off: without probes there is nothing to show"));
@@ -106,7 +106,7 @@ mod tests {
     #[derive(Parser)]
     struct Line {
         #[command(flatten)]
-        arguments: Arguments,
+        arguments: Followed,
     }
 
     fn parse(line: &str) -> Result<Watch, String> {
