@@ -13,7 +13,7 @@ use crate::probes::Choice;
 
 /// Whom to follow.
 #[derive(Args)]
-pub(super) struct Arguments {
+pub(super) struct Followed {
     /// Follow this process, its threads, and all that it has started or starts
     #[arg(long, value_name = "PID", conflicts_with = "command", value_parser = clap::value_parser!(u32).range(1..))]
     pid: Option<u32>,
@@ -49,7 +49,7 @@ pub(super) fn parse_latency(text: &str) -> Result<Duration, String> {
     }
 }
 
-impl Arguments {
+impl Followed {
     /// The kind of probes that is asked for.
     pub(super) fn probes(&self) -> Choice {
         self.probes
@@ -125,7 +125,7 @@ mod tests {
     #[derive(Parser)]
     struct Line {
         #[command(flatten)]
-        arguments: Arguments,
+        arguments: Followed,
     }
 
     fn parse(line: &str) -> Result<Watch, String> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::followed::{self, say};
+use super::followed::{self, Followed, say};
 use super::print;
 use crate::exit::{Exit, Failure};
 use crate::observe::Streams;
@@ -35,7 +35,7 @@ Exit codes:
 #[derive(Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    followed: followed::Arguments,
+    followed: Followed,
     /// Save the figures and the flamegraphs into this folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::followed::{self, say};
+use super::followed::{self, Followed, say};
 use crate::exit::{Exit, Failure};
 use crate::observe::{self, Ended, Filter, Format, Streams, Summary, Trace};
 
@@ -29,7 +29,7 @@ const JSON: &str = "A JSON object on each line: time, type, dev, parent, classid
 #[derive(Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    followed: followed::Arguments,
+    followed: Followed,
     #[arg(long, help = JSON)]
     json: bool,
     /// Write the lines to FILE; standard output is the command's alone then

@@ -73,11 +73,6 @@ impl Summary {
         }
     }
 
-    /// Whether anything was seen.
-    pub fn is_empty(&self) -> bool {
-        self.seen == 0
-    }
-
     /// The lines. `losses`: why they are not known, where they are not.
     pub fn lines(&self, losses: &Result<Losses, String>) -> String {
         let lost = match losses {
