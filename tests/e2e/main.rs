@@ -10,6 +10,7 @@ mod host;
 mod investigate;
 mod mounts;
 mod overhead;
+mod profile;
 mod profiles;
 mod qdiscope;
 mod result;
@@ -172,7 +173,7 @@ fn watched() -> Vec<Trial> {
         .collect()
 }
 
-/// Tests of `qdiscope trace`.
+/// Tests of what watches other programs: `qdiscope trace` and `qdiscope profile`.
 fn traced() -> Vec<Trial> {
     let tests: &[(&str, &'static [Need], usize, Test)] = &[
         ("trace::a_batch_is_told_command_by_command", &[], 1, trace::a_batch_is_told_command_by_command),
@@ -242,6 +243,39 @@ fn traced() -> Vec<Trial> {
             trace::a_command_is_followed_in_a_container,
         ),
         ("trace::who_held_rtnl_is_named", &[], 2, trace::who_held_rtnl_is_named),
+        (
+            "profile::a_batch_is_counted_by_type_and_refusal",
+            &[],
+            1,
+            profile::a_batch_is_counted_by_type_and_refusal,
+        ),
+        (
+            "profile::stacks_lead_from_the_program_into_the_kernel",
+            &[],
+            1,
+            profile::stacks_lead_from_the_program_into_the_kernel,
+        ),
+        ("profile::what_is_slow_is_said", &[], 1, profile::what_is_slow_is_said),
+        (
+            "profile::who_held_rtnl_is_named_with_what_it_did",
+            &[],
+            2,
+            profile::who_held_rtnl_is_named_with_what_it_did,
+        ),
+        ("profile::without_samples_the_rest_is_there", &[], 1, profile::without_samples_the_rest_is_there),
+        (
+            "profile::the_command_is_as_it_would_be_alone",
+            &[],
+            1,
+            profile::the_command_is_as_it_would_be_alone,
+        ),
+        (
+            "profile::a_running_process_is_profiled_until_it_ends_or_we_do",
+            &[],
+            1,
+            profile::a_running_process_is_profiled_until_it_ends_or_we_do,
+        ),
+        ("profile::nonsense_is_refused", &[], 1, profile::nonsense_is_refused),
     ];
     let mut trials: Vec<_> = tests
         .iter()
@@ -259,6 +293,12 @@ fn traced() -> Vec<Trial> {
             Some(skip) => skip.into_result(),
         },
     ));
+    trials.push(Trial::ignorable_test("profile::a_pyroute2_script_is_counted", || {
+        match trace::without_pyroute2() {
+            None => run_watched(1, profile::a_pyroute2_script_is_counted),
+            Some(skip) => skip.into_result(),
+        }
+    }));
     trials
 }
 

@@ -11,6 +11,7 @@ use crate::runs;
 
 const COMMITTED: &str = include_str!("../../harness/schema/result.schema.json");
 const SCALING: &str = include_str!("../../harness/schema/scaling.schema.json");
+const PROFILE: &str = include_str!("../../harness/schema/profile.schema.json");
 
 fn validator(committed: &str) -> Result<Validator, String> {
     let schema = serde_json::from_str(committed).map_err(|error| error.to_string())?;
@@ -29,6 +30,12 @@ pub(crate) fn check_scaling(document: &Value) -> Result<(), Failed> {
     hold(document, VALIDATOR.get_or_init(|| validator(SCALING)))
 }
 
+/// As [`check`], for a `profile.json`.
+pub(crate) fn check_profile(document: &Value) -> Result<(), Failed> {
+    static VALIDATOR: OnceLock<Result<Validator, String>> = OnceLock::new();
+    hold(document, VALIDATOR.get_or_init(|| validator(PROFILE)))
+}
+
 fn hold(document: &Value, validator: &Result<Validator, String>) -> Result<(), Failed> {
     let validator = validator.as_ref().map_err(|error| format!("the committed schema: {error}"))?;
     let faults: Vec<String> =
@@ -37,7 +44,7 @@ fn hold(document: &Value, validator: &Result<Validator, String>) -> Result<(), F
 }
 
 pub(crate) fn the_committed_schema_is_the_binarys() -> Result<(), Failed> {
-    for (document, committed) in [("result", COMMITTED), ("scaling", SCALING)] {
+    for (document, committed) in [("result", COMMITTED), ("scaling", SCALING), ("profile", PROFILE)] {
         let printed = Finished::of(&mut qdiscope(&format!("schema {document}"))?)?.expect(0)?.stdout;
         assert!(
             printed == committed,

@@ -73,7 +73,7 @@ fn send_packet() -> std::io::Result<()> {
 }
 
 /// A device with HTB `1:` on it.
-fn shaped() -> Result<(), Failed> {
+pub(crate) fn shaped() -> Result<(), Failed> {
     veth("traced0", "traced1")?;
     run("tc qdisc add dev traced0 root handle 1: htb").map(drop)
 }
@@ -661,7 +661,7 @@ pub(crate) fn who_held_rtnl_is_named() -> Result<(), Failed> {
     Ok(())
 }
 
-const PYROUTE2: &str = r#"
+pub(crate) const PYROUTE2: &str = r#"
 from pyroute2 import IPRoute
 ip = IPRoute()
 index = ip.link_lookup(ifname="traced0")[0]
@@ -672,7 +672,7 @@ for minor in range(1, 4):
 "#;
 
 /// Debian's interpreter, since Debian's package is for that.
-const PYTHON: &str = "/usr/bin/python3";
+pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
 /// Why a script for pyroute2 cannot run here.
 pub(crate) fn without_pyroute2() -> Option<Skip> {

@@ -54,6 +54,7 @@ pub fn profile(order: &Order, say: &mut dyn FnMut(&str)) -> Result<Profiled, Fai
     let unit = order.over.map_or(1_000, |over| u64::try_from(over.as_nanos()).unwrap_or(u64::MAX));
     let mut profiler = Profiler {
         choice: order.choice,
+        hz,
         say,
         begun: Clock::now(),
         figures: Figures::default(),
@@ -142,6 +143,7 @@ struct Known {
 
 struct Profiler<'a> {
     choice: Choice,
+    hz: u64,
     say: &'a mut dyn FnMut(&str),
     begun: Clock,
     figures: Figures,
@@ -169,7 +171,10 @@ impl Profiler<'_> {
 
 impl Audience for Profiler<'_> {
     fn begin(&mut self, probes: &mut Probes) -> Result<(), Failure> {
-        self.sampled = probes.start_sampling().map_err(|error| error.to_string());
+        self.sampled = match self.hz {
+            0 => Err("--hz 0".to_owned()),
+            _ => probes.start_sampling().map_err(|error| error.to_string()),
+        };
         Ok(())
     }
 
