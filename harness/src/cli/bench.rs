@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{IsTerminal as _, Read as _};
+use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use jiff::Timestamp;
 
 use super::progress::Progress;
@@ -297,9 +299,9 @@ fn save(
         files.push(("slowest_requests", "slowest.json", json(&kept.slowest)?));
     }
     let kernel = &kept.kernel_profile;
-    match profiler.and_then(UserProfiler::finish) {
-        Ok(UserProfile { protobuf_gz, flamegraph }) => {
-            files.push(("user_profile", "cpu.pb.gz", protobuf_gz));
+    match profiler.and_then(|profiler| profiler.finish("qdiscope: its own CPU time")) {
+        Ok(UserProfile { protobuf, flamegraph }) => {
+            files.push(("user_profile", "cpu.pb.gz", gzip(&protobuf)?));
             files.push(("user_flamegraph", "user.svg", flamegraph));
         }
         Err(error) => run.explanations.push(format!("No profile of user space: {error}.")),
@@ -321,6 +323,13 @@ fn save(
     dir.write("result.json", &json(run)?)?;
     dir.finish();
     Ok(())
+}
+
+fn gzip(bytes: &[u8]) -> Result<Vec<u8>, Failure> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(bytes)
+        .and_then(|()| gzip.finish())
+        .map_err(|error| Failure::internal(format!("compress a profile: {error}")))
 }
 
 fn json(document: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {
