@@ -1,5 +1,6 @@
-//! Stacks: the kernel's from the probes, ours from pprof; flamegraphs of both.
+//! Stacks: the kernel's from the probes, ours from pprof and from a sampling allocator; flamegraphs of all.
 
+pub mod heap;
 mod kernel;
 mod user;
 
@@ -27,11 +28,12 @@ impl ProfileError {
     }
 }
 
-/// Draws folded stacks.
-fn flamegraph(title: &str, subtitle: &str, folded: &str) -> Result<Vec<u8>, ProfileError> {
+/// Draws folded stacks, which count `unit`.
+fn flamegraph(title: &str, subtitle: &str, unit: &str, folded: &str) -> Result<Vec<u8>, ProfileError> {
     let mut options = Options::default();
     title.clone_into(&mut options.title);
     options.subtitle = Some(subtitle.to_owned());
+    unit.clone_into(&mut options.count_name);
     let mut svg = Vec::new();
     flamegraph::from_lines(&mut options, folded.lines(), &mut svg)
         .map_err(|error| ProfileError::new("draw a flamegraph", &error))?;
