@@ -68,5 +68,9 @@ fn pack(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, pack);
+criterion_group! {
+    name = benches;
+    config = qdiscope_benches::criterion();
+    targets = pack
+}
 criterion_main!(benches);

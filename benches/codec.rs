@@ -49,5 +49,9 @@ fn parse(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, encode, parse);
+criterion_group! {
+    name = benches;
+    config = qdiscope_benches::criterion();
+    targets = encode, parse
+}
 criterion_main!(benches);

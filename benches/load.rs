@@ -55,5 +55,9 @@ fn record(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, choose, time, record);
+criterion_group! {
+    name = benches;
+    config = qdiscope_benches::criterion();
+    targets = choose, time, record
+}
 criterion_main!(benches);

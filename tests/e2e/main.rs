@@ -69,6 +69,14 @@ fn anywhere() -> Vec<Trial> {
             "profiles::the_cpu_profile_accounts_for_the_cpu_time",
             profiles::the_cpu_profile_accounts_for_the_cpu_time,
         ),
+        (
+            "profiles::the_heap_profile_accounts_for_allocations",
+            profiles::the_heap_profile_accounts_for_allocations,
+        ),
+        (
+            "profiles::allocations_are_sampled_where_that_is_asked_for",
+            profiles::allocations_are_sampled_where_that_is_asked_for,
+        ),
         ("verdict::a_violation_exits_with_4_and_says_what", verdict::a_violation_exits_with_4_and_says_what),
         ("verdict::a_budget_that_holds_exits_with_0", verdict::a_budget_that_holds_exits_with_0),
         ("verdict::what_was_not_measured_exits_with_6", verdict::what_was_not_measured_exits_with_6),

@@ -1,6 +1,7 @@
 //! The files beside `result.json`: whole, readable by others' tools, and about what was asked.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::Read as _;
 
 use base64::Engine as _;
@@ -13,6 +14,7 @@ use libtest_mimic::Failed;
 use pprof::protos::{Message as _, Profile};
 
 use crate::figures::{count, number, object};
+use crate::investigate;
 use crate::qdiscope::Saved;
 use crate::runs;
 
@@ -146,18 +148,18 @@ fn titles<'a>(run: &'a Saved, name: &str) -> Result<Vec<&'a str>, Failed> {
     Ok(titles)
 }
 
-/// The CPU profile, as `go tool pprof` reads it.
-fn cpu_profile(run: &Saved) -> Result<Profile, Failed> {
-    let file = run.file("cpu.pb.gz")?;
-    assert!(file.starts_with(&[0x1f, 0x8b]), "no gzip: {:?}", &file[..2]);
+/// A profile, as `go tool pprof` reads it.
+fn profile(run: &Saved, name: &str) -> Result<Profile, Failed> {
+    let file = run.file(name)?;
+    assert!(file.starts_with(&[0x1f, 0x8b]), "{name}: no gzip: {:?}", &file[..2]);
     let mut bytes = Vec::new();
-    GzDecoder::new(file).read_to_end(&mut bytes).map_err(|error| format!("cpu.pb.gz: {error}"))?;
-    Ok(Profile::decode(bytes.as_slice()).map_err(|error| format!("cpu.pb.gz: {error}"))?)
+    GzDecoder::new(file).read_to_end(&mut bytes).map_err(|error| format!("{name}: {error}"))?;
+    Ok(Profile::decode(bytes.as_slice()).map_err(|error| format!("{name}: {error}"))?)
 }
 
 /// It is pprof's protocol buffer, and its string table names our crates.
 pub(crate) fn the_cpu_profile_names_our_code() -> Result<(), Failed> {
-    let profile = cpu_profile(runs::closed()?)?;
+    let profile = profile(runs::closed()?, "cpu.pb.gz")?;
     for string in ["nanoseconds", "tc_adapter", "qdiscope::session"] {
         let found = profile.string_table.iter().any(|known| known.contains(string));
         assert!(found, "no `{string}` among {} strings", profile.string_table.len());
@@ -168,7 +170,7 @@ pub(crate) fn the_cpu_profile_names_our_code() -> Result<(), Failed> {
 /// The kernel takes samples when its clock ticks: a profile that believed its own frequency would show a quarter of the time.
 pub(crate) fn the_cpu_profile_accounts_for_the_cpu_time() -> Result<(), Failed> {
     let run = runs::closed()?;
-    let profile = cpu_profile(run)?;
+    let profile = profile(run, "cpu.pb.gz")?;
     let unit = |name: &str| profile.string_table.iter().position(|known| known == name);
     let nanoseconds = unit("nanoseconds").ok_or("no nanoseconds")?;
     let column = profile
@@ -186,4 +188,77 @@ pub(crate) fn the_cpu_profile_accounts_for_the_cpu_time() -> Result<(), Failed> 
     // Set-up and tear-down are in the profile, too; samples that meet on two CPUs at once are not.
     assert!((0.6..2.0).contains(&(sampled / used)), "{sampled} s in samples, {used} s used");
     Ok(())
+}
+
+/// With every allocation sampled, under pprof's signals: the recording neither waits for itself nor loses count.
+pub(crate) fn the_heap_profile_accounts_for_allocations() -> Result<(), Failed> {
+    let run = Saved::by("bench --workload lifecycle --duration 2s --heap=1")?;
+    assert_eq!(run.result["settings"]["heap_sampled_every_bytes"], 1);
+    let heap = heap(&run)?;
+    assert_eq!(heap.period, 1);
+    let text = |index: i64| heap.string_table[usize::try_from(index).unwrap_or(usize::MAX)].as_str();
+    for sample in &heap.sample {
+        let &[allocated, space, live, in_use] = sample.value.as_slice() else {
+            return Err(format!("{:?}", sample.value).into());
+        };
+        assert!(allocated > 0 && allocated >= live && space >= in_use && in_use >= 0, "{:?}", sample.value);
+        let size = sample.label.iter().find(|label| text(label.key) == "bytes").ok_or("no size")?.num;
+        assert_eq!((space, in_use), (allocated * size, live * size), "exact: every one was sampled");
+    }
+    let freed = heap.sample.iter().map(|sample| sample.value[0] - sample.value[2]).sum::<i64>();
+    assert!(freed > 0, "nothing was ever freed");
+    for name in ["qdiscope::load::Crew", "tokio::runtime"] {
+        assert!(heap.function.iter().any(|function| text(function.name).contains(name)), "no {name}");
+    }
+    let ours = heap.function.iter().filter(|function| text(function.name).starts_with("qdiscope::"));
+    assert!(
+        ours.clone().count() > 5 && ours.clone().all(|function| function.filename > 0),
+        "with their files"
+    );
+    let recording = |name: &str| name.contains("SampledAllocator") || name.starts_with("backtrace::");
+    assert!(!heap.function.iter().any(|function| recording(text(function.name))), "how it was recorded");
+    assert!(
+        titles(&run, "heap.svg")?
+            .iter()
+            .any(|title| title.contains("qdiscope::load") && title.contains("bytes"))
+    );
+    Ok(())
+}
+
+/// As people use it.
+pub(crate) fn allocations_are_sampled_where_that_is_asked_for() -> Result<(), Failed> {
+    let run = Saved::by("bench --workload lifecycle --duration 2s --heap")?;
+    let heap = heap(&run)?;
+    assert_eq!(heap.period, 512 << 10);
+    let total = |column: usize| heap.sample.iter().map(|sample| sample.value[column]).sum::<i64>();
+    assert!(total(1) > 0 && total(0) >= total(2) && total(1) >= total(3), "{} of {}", total(3), total(1));
+    let artifacts = object(&run.result, "/artifacts")?;
+    assert_eq!(
+        (artifacts["heap_profile"].as_str(), artifacts["heap_flamegraph"].as_str()),
+        (Some("heap.pb.gz"), Some("heap.svg"))
+    );
+    let folder = investigate::folder(&run)?;
+    investigate::investigate(folder.path(), "")?.expect(0)?;
+    let page = fs::read_to_string(folder.path().join("investigation/index.html"))?;
+    assert!(page.contains("What it allocated"), "the page does not show it");
+    for unasked in [runs::open()?, runs::closed()?, runs::unwatched()?] {
+        assert!(!unasked.files.keys().any(|name| name.starts_with("heap")), "{:?}", unasked.files.keys());
+        assert!(unasked.result["settings"]["heap_sampled_every_bytes"].is_null());
+    }
+    Ok(())
+}
+
+/// The allocation profile, with the columns of Go's.
+fn heap(run: &Saved) -> Result<Profile, Failed> {
+    let heap = profile(run, "heap.pb.gz")?;
+    let text = |index: i64| heap.string_table[usize::try_from(index).unwrap_or(usize::MAX)].as_str();
+    let columns: Vec<_> = heap.sample_type.iter().map(|kind| (text(kind.ty), text(kind.unit))).collect();
+    let expected = [
+        ("alloc_objects", "count"),
+        ("alloc_space", "bytes"),
+        ("inuse_objects", "count"),
+        ("inuse_space", "bytes"),
+    ];
+    assert_eq!(columns, expected);
+    Ok(heap)
 }

@@ -57,6 +57,9 @@ pub fn investigate(run: &SavedRun, against: Option<&SavedRun>) -> Result<Investi
     if let Some(svg) = &run.user_svg {
         files.push(("user.svg", svg.clone().into_bytes()));
     }
+    if let Some(svg) = &run.heap_svg {
+        files.push(("heap.svg", svg.clone().into_bytes()));
+    }
     if let Some(svg) = difference {
         files.push(("difference.svg", svg.into_bytes()));
     }
@@ -65,7 +68,8 @@ pub fn investigate(run: &SavedRun, against: Option<&SavedRun>) -> Result<Investi
 }
 
 /// All names that [`investigate`] may give to a file.
-pub const FILES: [&str; 5] = ["index.html", "trace.json", "kernel.svg", "user.svg", "difference.svg"];
+pub const FILES: [&str; 6] =
+    ["index.html", "trace.json", "kernel.svg", "user.svg", "heap.svg", "difference.svg"];
 
 /// A flamegraph of `run`, coloured by what grew since `before`. `None` where one of them has no stacks.
 fn difference(before: &SavedRun, run: &SavedRun) -> Result<Option<String>, Error> {
@@ -111,6 +115,12 @@ fn incomparable(one: &RunResult, other: &RunResult) -> Vec<String> {
         one.settings.messages_per_packet.to_string(),
         other.settings.messages_per_packet.to_string(),
     );
+    let heap = |of: &RunResult| {
+        of.settings
+            .heap_sampled_every_bytes
+            .map_or_else(|| "not sampled".to_owned(), |every| format!("sampled every {every} bytes"))
+    };
+    compare("allocations", heap(one), heap(other));
     for workload in &one.workloads {
         let Some(counterpart) =
             other.workloads.iter().find(|other| (&other.name, other.mode) == (&workload.name, workload.mode))

@@ -22,6 +22,7 @@ struct Page<'a> {
     comparison: Option<Comparison>,
     kernel_svg: Option<&'a str>,
     user_svg: Option<&'a str>,
+    heap_svg: Option<&'a str>,
     difference: Option<&'a str>,
 }
 
@@ -119,6 +120,7 @@ pub(super) fn render(
         comparison: against.map(|against| compare(run, &against.result)),
         kernel_svg: saved.kernel_svg.as_deref(),
         user_svg: saved.user_svg.as_deref(),
+        heap_svg: saved.heap_svg.as_deref(),
         difference,
     };
     page.render()

@@ -56,7 +56,7 @@ impl KernelProfile {
             sum(|set| set.user_mode),
             sum(|set| set.lost),
         );
-        flamegraph("qdiscope: where the kernel spent this process's time", &subtitle, folded)
+        flamegraph("qdiscope: where the kernel spent this process's time", &subtitle, "samples", folded)
     }
 
     fn names(&self) -> Result<HashMap<u64, String>, ProfileError> {

@@ -1,9 +1,10 @@
-//! Stacks: the kernel's and programs' from the probes, ours from pprof; flamegraphs of both.
+//! Stacks: the kernel's and programs' from the probes, ours from pprof and from a sampling allocator; flamegraphs of all.
 //!
 //! What the probes count by themselves is a [`KernelProfile`]. Where each wait and each request is to be looked into, samples are
 //! [`Gathered`], the mapped files of those who were seen are remembered in [`Mappings`], and both together have [`Names`].
 
 mod gathered;
+pub mod heap;
 mod kernel;
 mod mappings;
 mod named;
@@ -41,11 +42,12 @@ impl ProfileError {
     }
 }
 
-/// Draws folded stacks.
-fn flamegraph(title: &str, subtitle: &str, folded: &str) -> Result<Vec<u8>, ProfileError> {
+/// Draws folded stacks, which count `unit`.
+fn flamegraph(title: &str, subtitle: &str, unit: &str, folded: &str) -> Result<Vec<u8>, ProfileError> {
     let mut options = Options::default();
     title.clone_into(&mut options.title);
     options.subtitle = Some(subtitle.to_owned());
+    unit.clone_into(&mut options.count_name);
     draw_lines(options, folded.lines().map(Cow::Borrowed))
 }
 

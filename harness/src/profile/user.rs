@@ -1,12 +1,9 @@
 //! pprof in our own process: `cpu.pb.gz` and `user.svg`.
 
 use std::fs;
-use std::io::Write as _;
 use std::os::fd::IntoRawFd as _;
 use std::path::Path;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::time::{ClockId, clock_getres};
 use pprof::protos::Message as _;
@@ -37,6 +34,11 @@ impl ReadyProfiler {
     /// here, by the only thread there is, at a moment when it holds no lock.
     pub fn new() -> Result<Self, ProfileError> {
         keep_scratch_file_in_memory()?;
+        Self::beside_temporary_files()
+    }
+
+    /// The same for programs that need no root: pprof's scratch file lies where temporary files do, and is left there.
+    pub fn beside_temporary_files() -> Result<Self, ProfileError> {
         let failed = |errno: nix::Error| ProfileError::new("take pprof's first sample", &errno.desc());
         let mut sigprof = SigSet::empty();
         sigprof.add(Signal::SIGPROF);
@@ -89,33 +91,29 @@ fn sample_hz() -> u16 {
 
 impl UserProfiler {
     /// Stops, and puts names to the addresses. This reads the binary's line tables and takes memory: it comes after
-    /// everything that is measured.
-    pub fn finish(self) -> Result<UserProfile, ProfileError> {
+    /// everything that is measured. The flamegraph is titled `title`.
+    pub fn finish(self, title: &str) -> Result<UserProfile, ProfileError> {
         let report =
             self.guard.report().build().map_err(|error| ProfileError::new("finish pprof", &error))?;
         if report.data.is_empty() {
             return Err(ProfileError::new("finish pprof", &"no sample was taken"));
         }
-        let failed = |error: &dyn std::fmt::Display| ProfileError::new("encode the CPU profile", error);
-        let profile = report.pprof().map_err(|error| failed(&error))?;
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
-        gzip.write_all(&profile.encode_to_vec()).map_err(|error| failed(&error))?;
-        let protobuf_gz = gzip.finish().map_err(|error| failed(&error))?;
+        let profile = report.pprof().map_err(|error| ProfileError::new("encode the CPU profile", &error))?;
         let mut flamegraph = Vec::new();
         let mut options = pprof::flamegraph::Options::default();
-        "qdiscope: its own CPU time".clone_into(&mut options.title);
+        title.clone_into(&mut options.title);
         options.subtitle = Some(format!("SIGPROF at {} Hz; a system call counts for its caller", self.hz));
         report
             .flamegraph_with_options(&mut flamegraph, &mut options)
             .map_err(|error| ProfileError::new("draw a flamegraph", &error))?;
-        Ok(UserProfile { protobuf_gz, flamegraph })
+        Ok(UserProfile { protobuf: profile.encode_to_vec(), flamegraph })
     }
 }
 
 /// A finished profile.
 pub struct UserProfile {
-    /// pprof's protobuf, gzipped.
-    pub protobuf_gz: Vec<u8>,
+    /// pprof's protobuf.
+    pub protobuf: Vec<u8>,
     /// SVG.
     pub flamegraph: Vec<u8>,
 }

@@ -62,6 +62,9 @@ pub struct Settings {
     /// How many requests that wait at the same time may travel in one system call.
     #[serde(default = "one")]
     pub messages_per_packet: u16,
+    /// One of our own process's allocations in so many bytes was sampled (`--heap`); null where none was.
+    #[serde(default)]
+    pub heap_sampled_every_bytes: Option<u64>,
     /// The budget's file, or `default`.
     pub budget: String,
 }
@@ -455,6 +458,7 @@ pub mod fixtures {
                 devices: 10,
                 probes: "auto".into(),
                 messages_per_packet: 1,
+                heap_sampled_every_bytes: None,
                 budget: "default".into(),
             },
             environment: Environment {

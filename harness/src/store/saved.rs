@@ -25,6 +25,8 @@ pub struct SavedRun {
     pub kernel_svg: Option<String>,
     /// Of our own process.
     pub user_svg: Option<String>,
+    /// What it allocated, where that was asked for.
+    pub heap_svg: Option<String>,
 }
 
 /// Why a run cannot be read.
@@ -83,6 +85,7 @@ impl SavedRun {
             kernel_folded: optional(&folder.join("kernel.folded"))?,
             kernel_svg: optional(&folder.join("kernel.svg"))?,
             user_svg: optional(&folder.join("user.svg"))?,
+            heap_svg: optional(&folder.join("heap.svg"))?,
             path: folder.to_owned(),
             result,
         })

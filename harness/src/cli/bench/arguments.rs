@@ -1,36 +1,28 @@
-//! `qdiscope bench`.
+//! The command line of `qdiscope bench`, and the plan that it stands for.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{IsTerminal as _, Read as _};
-use std::num::NonZeroU16;
-use std::path::{Path, PathBuf};
+use std::io::Read as _;
+use std::num::{NonZeroU16, NonZeroU64};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use jiff::Timestamp;
 
-use super::progress::Progress;
-use super::{SAVED, print, runtime, stop_on_signal};
-use crate::budget::{Budget, judge};
-use crate::environment::Before;
-use crate::exit::{Exit, Failure};
-use crate::isolation;
-use crate::load::Stop;
-use crate::memory;
+use crate::budget::Budget;
+use crate::exit::Failure;
 use crate::plan::{Load, Plan, Workload};
-use crate::probes::{self, Attached, Choice};
-use crate::profile::{ProfileError, ReadyProfiler, UserProfile, UserProfiler};
-use crate::report::explain::explain;
-use crate::report::model::{RunResult, SCHEMA_VERSION, Settings, State};
-use crate::report::terminal;
-use crate::session::{Kept, Measured, Session, check_htb};
-use crate::store::RunDir;
+use crate::probes::Choice;
+use crate::report::model::Settings;
 use crate::workload::{Kind, Weights};
 
 /// More do not fit on the most devices; far fewer already take the kernel hours.
-pub(super) const MOST_CLASSES: u64 = 65_535_000;
+const MOST_CLASSES: u64 = 65_535_000;
+
+/// [`SAMPLED_EVERY`] as clap wants it; a test holds them to each other.
+const DEFAULT_HEAP: &str = "524288";
+
+/// A sample in a gibibyte is none.
+const MOST_HEAP: u64 = 1 << 30;
 
 /// Nobody writes a longer budget.
 const BUDGET_BYTES: u64 = 1 << 20;
@@ -38,7 +30,7 @@ const BUDGET_BYTES: u64 = 1 << 20;
 /// Without `--workload`: the capacity of each workload, then the target load.
 #[derive(Args)]
 #[command(next_line_help = false)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     /// Run only this workload (may be repeated); by default all, and then the target load
     #[arg(long, value_enum)]
     workload: Vec<Kind>,
@@ -78,17 +70,28 @@ pub(super) struct Arguments {
     messages_per_packet: NonZeroU16,
     /// Who watches the kernel's side
     #[arg(long, value_enum, default_value_t = Choice::Auto)]
-    probes: Choice,
+    pub(super) probes: Choice,
+    /// Sample what qdiscope's own process allocates while it measures: heap.pb.gz, heap.svg. One allocation in so many bytes on average;
+    /// 1 is every one [default if given without BYTES: 524288, as Go's heap profiles]
+    #[arg(long, value_name = "BYTES", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_HEAP, value_parser = parse_heap)]
+    pub(super) heap: Option<NonZeroU64>,
     /// Targets, as a TOML file [default: built in, see README]
     #[arg(long, value_name = "FILE")]
     budget: Option<PathBuf>,
     /// Folder for the saved run; an earlier run's files in it are replaced
     /// [default: target/qdiscope/<UTC time>-<id>]
     #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    pub(super) out: Option<PathBuf>,
     /// Some 15 seconds instead of a minute: to see that everything works
     #[arg(long)]
     quick: bool,
+}
+
+fn parse_heap(text: &str) -> Result<NonZeroU64, String> {
+    text.parse()
+        .ok()
+        .filter(|every: &NonZeroU64| every.get() <= MOST_HEAP)
+        .ok_or_else(|| format!("give a number of bytes from 1 to {MOST_HEAP}"))
 }
 
 fn parse_messages(text: &str) -> Result<NonZeroU16, String> {
@@ -118,7 +121,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 impl Arguments {
-    fn plan(&self) -> Result<Plan, Failure> {
+    pub(super) fn plan(&self) -> Result<Plan, Failure> {
         let mut workloads = Vec::new();
         if self.workload.is_empty() {
             let kinds = [Kind::HtbQdisc, Kind::HtbClass, Kind::Lifecycle];
@@ -167,7 +170,7 @@ impl Arguments {
         Workload { kind, load, workers: self.workers, classes, weights: self.weights }
     }
 
-    fn budget(&self) -> Result<Budget, Failure> {
+    pub(super) fn budget(&self) -> Result<Budget, Failure> {
         let Some(path) = &self.budget else { return Ok(Budget::built_in()) };
         let refused =
             |error: &dyn std::fmt::Display| Failure::usage(format!("--budget {}: {error}", path.display()));
@@ -180,13 +183,14 @@ impl Arguments {
         Budget::parse(&text).map_err(|error| refused(&error))
     }
 
-    fn settings(&self) -> Settings {
+    pub(super) fn settings(&self) -> Settings {
         Settings {
             seed: self.seed,
             warmup_operations: self.warmup,
             devices: self.devices,
             probes: self.probes.name().into(),
             messages_per_packet: self.messages_per_packet.get(),
+            heap_sampled_every_bytes: self.heap.map(NonZeroU64::get),
             budget: self
                 .budget
                 .as_deref()
@@ -195,160 +199,13 @@ impl Arguments {
     }
 }
 
-/// Measures, judges, saves, reports.
-#[expect(clippy::needless_pass_by_value, reason = "the command line is used up here")]
-pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
-    let plan = arguments.plan()?;
-    let budget = arguments.budget()?;
-    check_out(arguments.out.as_deref())?;
-    // Before anything else has a thread: what a process observes of the host, and its way out of it.
-    let before = Before::observe();
-    isolation::enter()?;
-    let started = Timestamp::now();
-    let mut dir = RunDir::create(arguments.out.as_deref(), run_id(started))?;
-
-    let profiler = ReadyProfiler::new();
-    let runtime = runtime()?;
-    let (measured, attached, profiler, interrupted) =
-        runtime.block_on(measure(&plan, arguments.probes, profiler))?;
-    let mut run = RunResult {
-        schema_version: SCHEMA_VERSION,
-        run_id: dir.run_id().into(),
-        started_at: started.to_string(),
-        qdiscope_version: env!("CARGO_PKG_VERSION").into(),
-        verdict: State::Inconclusive,
-        interrupted,
-        settings: arguments.settings(),
-        environment: before.finish(attached),
-        workloads: measured.workloads,
-        resources: measured.resources,
-        budget: Vec::new(),
-        not_judged: Vec::new(),
-        explanations: Vec::new(),
-        artifacts: BTreeMap::new(),
-    };
-    let judged = judge(&budget, &run);
-    (run.budget, run.not_judged, run.verdict) = (judged.judgements, judged.not_judged, judged.verdict);
-    run.explanations = explain(&run);
-    let saved = save(&mut dir, &mut run, &measured.kept, profiler);
-    // What was measured is shown, also where it could not be saved.
-    report(&run, saved.is_ok().then(|| dir.path()))?;
-    saved.map(|()| exit(&run))
-}
-
-fn exit(run: &RunResult) -> Exit {
-    match run.verdict {
-        _ if run.interrupted => Exit::Interrupted,
-        State::Pass => Exit::Pass,
-        State::Fail => Exit::BudgetViolated,
-        State::Inconclusive => Exit::Inconclusive,
-    }
-}
-
-/// A wrong `--out` is wrong with or without root.
-fn check_out(out: Option<&Path>) -> Result<(), Failure> {
-    match out {
-        Some(out) if out.exists() && !out.is_dir() => {
-            Err(Failure::usage(format!("--out {}: is a file; name a folder", out.display())))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Sortable by time, and two runs within a second differ.
-fn run_id(started: Timestamp) -> String {
-    format!(
-        "{}-{:08x}",
-        started.strftime("%Y%m%dT%H%M%SZ"),
-        started.subsec_nanosecond() ^ std::process::id().cast_signed() << 8
-    )
-}
-
-type Outcome = (Measured, crate::report::model::Probes, Result<UserProfiler, ProfileError>, bool);
-
-async fn measure(
-    plan: &Plan,
-    choice: Choice,
-    profiler: Result<ReadyProfiler, ProfileError>,
-) -> Result<Outcome, Failure> {
-    let stop = Stop::default();
-    stop_on_signal(&stop, SAVED)?;
-    let devices = isolation::create_devices(plan.devices_needed()).await?;
-    check_htb(devices[0]).await?;
-    let Attached { collector, report } = probes::attach(choice, plan.messages_per_packet)?;
-    let profiler = profiler.and_then(ReadyProfiler::start);
-    memory::give_back();
-    let progress = Progress::new();
-    let session =
-        Session { devices: &devices, collector: collector.as_ref(), stop: &stop, observer: &progress };
-    let measured = session.run(plan).await?;
-    Ok((measured, report, profiler, stop.is_set()))
-}
-
-/// `result.json` comes last: who finds it finds the rest.
-fn save(
-    dir: &mut RunDir,
-    run: &mut RunResult,
-    kept: &Kept,
-    profiler: Result<UserProfiler, ProfileError>,
-) -> Result<(), Failure> {
-    let mut files: Vec<(&str, &str, Vec<u8>)> = vec![("latency", "latency.hdr", kept.hdr.bytes().to_vec())];
-    if !kept.slowest.is_empty() {
-        files.push(("slowest_requests", "slowest.json", json(&kept.slowest)?));
-    }
-    let kernel = &kept.kernel_profile;
-    match profiler.and_then(UserProfiler::finish) {
-        Ok(UserProfile { protobuf_gz, flamegraph }) => {
-            files.push(("user_profile", "cpu.pb.gz", protobuf_gz));
-            files.push(("user_flamegraph", "user.svg", flamegraph));
-        }
-        Err(error) => run.explanations.push(format!("No profile of user space: {error}.")),
-    }
-    if !kernel.is_empty() {
-        match kernel.folded().and_then(|folded| Ok((kernel.flamegraph(&folded)?, folded))) {
-            Ok((flamegraph, folded)) => {
-                files.push(("kernel_flamegraph", "kernel.svg", flamegraph));
-                files.push(("kernel_stacks", "kernel.folded", folded.into_bytes()));
-            }
-            Err(error) => run.explanations.push(format!("No kernel flamegraph: {error}.")),
-        }
-    }
-    dir.clear()?;
-    for (role, name, bytes) in files {
-        dir.write(name, &bytes)?;
-        run.artifacts.insert(role.into(), name.into());
-    }
-    dir.write("result.json", &json(run)?)?;
-    dir.finish();
-    Ok(())
-}
-
-fn json(document: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {
-    serde_json::to_vec_pretty(document)
-        .map_err(|error| Failure::internal(format!("encode the result: {error}")))
-}
-
-fn report(run: &RunResult, saved: Option<&Path>) -> Result<(), Failure> {
-    let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let mut text = terminal::render(run, color);
-    for line in terminal::violations(run) {
-        text.push_str(&line);
-        text.push('\n');
-    }
-    if let Some(dir) = saved {
-        let _ = writeln!(text, "saved: {}", dir.display());
-        for name in run.artifacts.values() {
-            let _ = writeln!(text, "       {}", dir.join(name).display());
-        }
-    }
-    print(&text)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::exit::Exit;
+    use crate::profile::heap::SAMPLED_EVERY;
     use crate::report::model::Mode;
 
     #[derive(Parser)]
@@ -400,6 +257,16 @@ mod tests {
             let failure = plan(line).expect_err(line);
             assert_eq!(failure.exit, Exit::Usage, "{line}");
         }
+    }
+
+    #[test]
+    fn allocations_are_sampled_where_that_is_asked_for() {
+        let heap = |line: &str| Wrapper::try_parse_from(line.split(' ')).map(|parsed| parsed.arguments.heap);
+        let every = |bytes| Some(NonZeroU64::new(bytes).unwrap());
+        assert_eq!(heap("bench").unwrap(), None);
+        assert_eq!(heap("bench --heap").unwrap(), every(SAMPLED_EVERY));
+        assert_eq!(heap("bench --heap=1").unwrap(), every(1));
+        assert!(heap("bench --heap=0").is_err() && heap("bench --heap=-1").is_err());
     }
 
     #[test]

@@ -1,0 +1,211 @@
+//! `qdiscope bench`.
+
+mod arguments;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use jiff::Timestamp;
+
+pub(super) use arguments::Arguments;
+
+use super::progress::Progress;
+use super::{SAVED, print, runtime, stop_on_signal};
+use crate::budget::judge;
+use crate::environment::Before;
+use crate::exit::{Exit, Failure};
+use crate::isolation;
+use crate::load::Stop;
+use crate::memory;
+use crate::plan::Plan;
+use crate::probes::{self, Attached};
+use crate::profile::heap::{Allocations, HeapProfile, HeapProfiler};
+use crate::profile::{ProfileError, ReadyProfiler, UserProfile, UserProfiler};
+use crate::report::explain::explain;
+use crate::report::model::{RunResult, SCHEMA_VERSION, State};
+use crate::report::terminal;
+use crate::session::{Kept, Measured, Session, check_htb};
+use crate::store::RunDir;
+
+/// Measures, judges, saves, reports.
+#[expect(clippy::needless_pass_by_value, reason = "the command line is used up here")]
+pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let plan = arguments.plan()?;
+    let budget = arguments.budget()?;
+    check_out(arguments.out.as_deref())?;
+    // Before anything else has a thread: what a process observes of the host, and its way out of it.
+    let before = Before::observe();
+    isolation::enter()?;
+    let started = Timestamp::now();
+    let mut dir = RunDir::create(arguments.out.as_deref(), run_id(started))?;
+
+    let profiler = ReadyProfiler::new();
+    let runtime = runtime()?;
+    let Outcome { measured, attached, profiles, interrupted } =
+        runtime.block_on(measure(&plan, &arguments, profiler))?;
+    let mut run = RunResult {
+        schema_version: SCHEMA_VERSION,
+        run_id: dir.run_id().into(),
+        started_at: started.to_string(),
+        qdiscope_version: env!("CARGO_PKG_VERSION").into(),
+        verdict: State::Inconclusive,
+        interrupted,
+        settings: arguments.settings(),
+        environment: before.finish(attached),
+        workloads: measured.workloads,
+        resources: measured.resources,
+        budget: Vec::new(),
+        not_judged: Vec::new(),
+        explanations: Vec::new(),
+        artifacts: BTreeMap::new(),
+    };
+    let judged = judge(&budget, &run);
+    (run.budget, run.not_judged, run.verdict) = (judged.judgements, judged.not_judged, judged.verdict);
+    run.explanations = explain(&run);
+    let saved = save(&mut dir, &mut run, &measured.kept, profiles);
+    // What was measured is shown, also where it could not be saved.
+    report(&run, saved.is_ok().then(|| dir.path()))?;
+    saved.map(|()| exit(&run))
+}
+
+fn exit(run: &RunResult) -> Exit {
+    match run.verdict {
+        _ if run.interrupted => Exit::Interrupted,
+        State::Pass => Exit::Pass,
+        State::Fail => Exit::BudgetViolated,
+        State::Inconclusive => Exit::Inconclusive,
+    }
+}
+
+/// A wrong `--out` is wrong with or without root.
+fn check_out(out: Option<&Path>) -> Result<(), Failure> {
+    match out {
+        Some(out) if out.exists() && !out.is_dir() => {
+            Err(Failure::usage(format!("--out {}: is a file; name a folder", out.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Sortable by time, and two runs within a second differ.
+fn run_id(started: Timestamp) -> String {
+    format!(
+        "{}-{:08x}",
+        started.strftime("%Y%m%dT%H%M%SZ"),
+        started.subsec_nanosecond() ^ std::process::id().cast_signed() << 8
+    )
+}
+
+struct Outcome {
+    measured: Measured,
+    attached: crate::report::model::Probes,
+    profiles: Profiles,
+    interrupted: bool,
+}
+
+/// Of our own process.
+struct Profiles {
+    cpu: Result<UserProfiler, ProfileError>,
+    /// Where it was asked for.
+    heap: Option<Result<Allocations, ProfileError>>,
+}
+
+async fn measure(
+    plan: &Plan,
+    arguments: &Arguments,
+    profiler: Result<ReadyProfiler, ProfileError>,
+) -> Result<Outcome, Failure> {
+    let stop = Stop::default();
+    stop_on_signal(&stop, SAVED)?;
+    let devices = isolation::create_devices(plan.devices_needed()).await?;
+    check_htb(devices[0]).await?;
+    let Attached { collector, report } = probes::attach(arguments.probes, plan.messages_per_packet)?;
+    let cpu = profiler.and_then(ReadyProfiler::start);
+    memory::give_back();
+    // Last: making pprof and the probes ready allocates a hundred megabytes, which would hide what the load does.
+    let heap = arguments.heap.map(HeapProfiler::start);
+    let progress = Progress::new();
+    let session =
+        Session { devices: &devices, collector: collector.as_ref(), stop: &stop, observer: &progress };
+    let measured = session.run(plan).await?;
+    let heap = heap.map(|started| started.map(HeapProfiler::stop));
+    Ok(Outcome { measured, attached: report, profiles: Profiles { cpu, heap }, interrupted: stop.is_set() })
+}
+
+/// `result.json` comes last: who finds it finds the rest.
+fn save(
+    dir: &mut RunDir,
+    run: &mut RunResult,
+    kept: &Kept,
+    Profiles { cpu, heap }: Profiles,
+) -> Result<(), Failure> {
+    let mut files: Vec<(&str, &str, Vec<u8>)> = vec![("latency", "latency.hdr", kept.hdr.bytes().to_vec())];
+    if !kept.slowest.is_empty() {
+        files.push(("slowest_requests", "slowest.json", json(&kept.slowest)?));
+    }
+    let kernel = &kept.kernel_profile;
+    match cpu.and_then(|profiler| profiler.finish("qdiscope: its own CPU time")) {
+        Ok(UserProfile { protobuf, flamegraph }) => {
+            files.push(("user_profile", "cpu.pb.gz", gzip(&protobuf)?));
+            files.push(("user_flamegraph", "user.svg", flamegraph));
+        }
+        Err(error) => run.explanations.push(format!("No profile of user space: {error}.")),
+    }
+    match heap.map(|allocations| allocations.and_then(|allocations| allocations.profile())) {
+        None => {}
+        Some(Ok(HeapProfile { protobuf, flamegraph })) => {
+            files.push(("heap_profile", "heap.pb.gz", gzip(&protobuf)?));
+            files.push(("heap_flamegraph", "heap.svg", flamegraph));
+        }
+        Some(Err(error)) => run.explanations.push(format!("No profile of allocations: {error}.")),
+    }
+    if !kernel.is_empty() {
+        match kernel.folded().and_then(|folded| Ok((kernel.flamegraph(&folded)?, folded))) {
+            Ok((flamegraph, folded)) => {
+                files.push(("kernel_flamegraph", "kernel.svg", flamegraph));
+                files.push(("kernel_stacks", "kernel.folded", folded.into_bytes()));
+            }
+            Err(error) => run.explanations.push(format!("No kernel flamegraph: {error}.")),
+        }
+    }
+    dir.clear()?;
+    for (role, name, bytes) in files {
+        dir.write(name, &bytes)?;
+        run.artifacts.insert(role.into(), name.into());
+    }
+    dir.write("result.json", &json(run)?)?;
+    dir.finish();
+    Ok(())
+}
+
+fn gzip(bytes: &[u8]) -> Result<Vec<u8>, Failure> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(bytes)
+        .and_then(|()| gzip.finish())
+        .map_err(|error| Failure::internal(format!("compress a profile: {error}")))
+}
+
+fn json(document: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec_pretty(document)
+        .map_err(|error| Failure::internal(format!("encode the result: {error}")))
+}
+
+fn report(run: &RunResult, saved: Option<&Path>) -> Result<(), Failure> {
+    let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let mut text = terminal::render(run, color);
+    for line in terminal::violations(run) {
+        text.push_str(&line);
+        text.push('\n');
+    }
+    if let Some(dir) = saved {
+        let _ = writeln!(text, "saved: {}", dir.display());
+        for name in run.artifacts.values() {
+            let _ = writeln!(text, "       {}", dir.join(name).display());
+        }
+    }
+    print(&text)
+}
