@@ -6,8 +6,8 @@ use clap::ValueEnum;
 use ebpf_loader::{Options, ProbeKind, Probes};
 
 use crate::exit::Failure;
-use crate::profile::KERNEL_SAMPLE_HZ;
-use crate::record::KernelCollector;
+use crate::profile::{Frames, Gathered, KERNEL_SAMPLE_HZ};
+use crate::record::{KernelCollector, Stacks};
 use crate::report::model;
 
 /// `--probes`.
@@ -57,12 +57,20 @@ pub struct Attached {
 /// Attaches what was chosen. Must run inside the run's own namespaces: RTNL is found by making it contended.
 ///
 /// Where packets may have more than one message, a kind that cannot tell them apart would take many operations for one.
-pub fn attach(choice: Choice, messages_per_packet: NonZeroU16) -> Result<Attached, Failure> {
+pub fn attach(
+    choice: Choice,
+    messages_per_packet: NonZeroU16,
+    stacks: Option<Stacks>,
+) -> Result<Attached, Failure> {
     if choice == Choice::Off {
         return Ok(Attached { collector: None, report: off("--probes off") });
     }
-    let options =
-        Options { kind: choice.kind(), sample_hz: Some(u64::from(KERNEL_SAMPLE_HZ)), ..Options::default() };
+    let options = Options {
+        kind: choice.kind(),
+        sample_hz: Some(stacks.map_or(u64::from(KERNEL_SAMPLE_HZ), |stacks| stacks.hz)),
+        stacks: stacks.is_some(),
+        ..Options::default()
+    };
     match Probes::attach(&options) {
         Ok(probes)
             if messages_per_packet > NonZeroU16::MIN && !probes.report().kind.tells_messages_apart() =>
@@ -80,7 +88,7 @@ pub fn attach(choice: Choice, messages_per_packet: NonZeroU16) -> Result<Attache
         }
         Ok(probes) => {
             let report = describe(&probes, choice);
-            let collector = KernelCollector::start(probes)
+            let collector = KernelCollector::start(probes, stacks)
                 .map_err(|error| Failure::internal(format!("start the event reader: {error}")))?;
             Ok(Attached { collector: Some(collector), report })
         }
@@ -101,6 +109,23 @@ pub(crate) fn off(reason: &str) -> model::Probes {
         structures_unread: None,
         attached: Vec::new(),
     }
+}
+
+/// The frames of all stacks that were gathered, while the probes still have them.
+pub(crate) fn frames<'a>(gathered: impl IntoIterator<Item = &'a Gathered>, probes: &Probes) -> Frames {
+    let mut frames = Frames::new();
+    for stack in gathered.into_iter().flat_map(Gathered::all) {
+        for number in [stack.kernel, stack.user] {
+            frames.entry(number).or_insert_with(|| {
+                probes.stack(number).unwrap_or_else(|error| {
+                    // It is drawn as a stack without frames.
+                    tracing::debug!("stack {number}: {error}");
+                    Vec::new()
+                })
+            });
+        }
+    }
+    frames
 }
 
 /// What is attached, in the words of the result.

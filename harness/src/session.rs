@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use tc_adapter::{Client, Handle, HtbQdisc, Request, SocketOptions};
 use tokio::time::{MissedTickBehavior, interval_at};
 
-use crate::attribution::{Anatomy, Calls};
+use crate::attribution::{Anatomy, Calls, Slowest};
 use crate::exit::Failure;
 use crate::load::{Crew, Driven, Schedule, Stop, Until, closed, open};
 use crate::plan::{Load, Plan, Workload};
-use crate::profile::KernelProfile;
+use crate::profile::{Frames, Gathered, KernelProfile};
 use crate::record::{
     Descriptors, HdrLog, Interval, KernelCollector, KernelFigures, Recorder, ResourceMeter, Totals, Usage,
     Window,
@@ -68,7 +68,23 @@ pub struct Kept {
     /// Kernel stacks, where probes took them.
     pub kernel_profile: KernelProfile,
     /// The slowest requests of each workload, where probes watched.
-    pub slowest: BTreeMap<String, Vec<SlowRequest>>,
+    pub slowest: BTreeMap<String, Vec<Slowest>>,
+    /// Where threads were, if that was asked for, by workload.
+    pub gathered: Vec<(String, Gathered)>,
+    /// The frames of those stacks.
+    pub frames: Frames,
+    /// Whether threads that ran were sampled.
+    pub sampled: bool,
+    /// This process's id in the initial PID namespace, where probes watched.
+    pub this_process: u32,
+}
+
+impl Kept {
+    /// The slowest requests by workload, without where their threads were.
+    pub fn slowest(&self) -> BTreeMap<String, Vec<SlowRequest>> {
+        let requests = |slowest: &Vec<Slowest>| slowest.iter().map(|slow| slow.request.clone()).collect();
+        self.slowest.iter().map(|(tag, slowest)| (tag.clone(), requests(slowest))).collect()
+    }
 }
 
 /// One workload's figures in the making.
@@ -88,6 +104,10 @@ impl Session<'_> {
             hdr: HdrLog::new().map_err(|error| Failure::internal(error.to_string()))?,
             kernel_profile: KernelProfile::default(),
             slowest: BTreeMap::new(),
+            gathered: Vec::new(),
+            frames: Frames::new(),
+            sampled: false,
+            this_process: self.collector.map_or(0, KernelCollector::this_process),
         };
         let mut workloads = Vec::new();
         let mut usages = Vec::new();
@@ -100,6 +120,9 @@ impl Session<'_> {
             self.observer.ended(&result);
             usages.push((result.mode, usage));
             workloads.push(result);
+        }
+        if let Some(collector) = self.collector {
+            kept.frames = collector.frames(kept.gathered.iter().map(|(_, gathered)| gathered));
         }
         let resources = run_resources(&usages, before, Descriptors::now());
         Ok(Measured { workloads, resources, kept })
@@ -136,11 +159,15 @@ impl Session<'_> {
         };
         let usage = course.usage.ok_or_else(|| Failure::internal("a round without usage"))?;
         let totals = course.recorder.totals(course.latency, at_least);
-        let kernel = self
+        let mut kernel = self
             .collector
             .map(KernelCollector::figures)
             .transpose()
             .map_err(|error| probes_failed(&error))?;
+        if let Some(kernel) = &mut kernel {
+            kept.gathered.extend(kernel.gathered.take().map(|gathered| (tag(workload), gathered)));
+            kept.sampled |= kernel.sampled;
+        }
         if let Some(kernel) = kernel.as_ref().filter(|kernel| kernel.anatomy.count() > 0) {
             kept.slowest.insert(tag(workload), kernel.anatomy.slowest());
         }

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 
+use ebpf_loader::SampleEvent;
 use hdrhistogram::Histogram;
 
 use super::phase::{PHASES, Phase, Trace};
@@ -56,8 +57,17 @@ pub struct Typical {
     pub unattributed_ns: f64,
 }
 
+/// A request that is kept whole.
+#[derive(Debug, Clone)]
+pub struct Slowest {
+    /// Where its time went.
+    pub request: SlowRequest,
+    /// Where its thread was, if that was asked for.
+    pub samples: Vec<SampleEvent>,
+}
+
 /// The fastest is the greatest, so that it is the first to go.
-struct BySpeed(Trace);
+struct BySpeed(Trace, Vec<SampleEvent>);
 
 impl Ord for BySpeed {
     fn cmp(&self, other: &Self) -> Ordering {
@@ -124,8 +134,8 @@ impl Distributions {
 }
 
 impl Anatomy {
-    /// Adds a request.
-    pub fn record(&mut self, trace: &Trace) {
+    /// Adds a request, and where its thread was.
+    pub fn record(&mut self, trace: &Trace, samples: Vec<SampleEvent>) {
         self.count += 1;
         let distributions = self.by_operation.entry(trace.operation).or_insert_with(Distributions::new);
         let alike = self.alike.entry(bucket(trace.total_ns as f64)).or_default();
@@ -142,11 +152,11 @@ impl Anatomy {
             }
         }
         if self.slowest.len() < SLOWEST {
-            self.slowest.push(BySpeed(*trace));
+            self.slowest.push(BySpeed(*trace, samples));
         } else if let Some(mut fastest) = self.slowest.peek_mut()
             && fastest.0.total_ns < trace.total_ns
         {
-            *fastest = BySpeed(*trace);
+            *fastest = BySpeed(*trace, samples);
         }
     }
 
@@ -215,10 +225,11 @@ impl Anatomy {
     }
 
     /// The slowest requests, the slowest first.
-    pub fn slowest(&self) -> Vec<SlowRequest> {
-        let mut traces: Vec<&Trace> = self.slowest.iter().map(|slow| &slow.0).collect();
-        traces.sort_by_key(|trace| std::cmp::Reverse(trace.total_ns));
-        traces.into_iter().map(SlowRequest::from).collect()
+    pub fn slowest(&self) -> Vec<Slowest> {
+        let mut slowest: Vec<&BySpeed> = self.slowest.iter().collect();
+        slowest.sort_by_key(|slow| std::cmp::Reverse(slow.0.total_ns));
+        let whole = |slow: &BySpeed| Slowest { request: (&slow.0).into(), samples: slow.1.clone() };
+        slowest.into_iter().map(whole).collect()
     }
 }
 
@@ -248,8 +259,8 @@ mod tests {
     #[test]
     fn what_is_slow_is_told_apart_from_what_is_typical() {
         let mut anatomy = Anatomy::default();
-        (0..95).for_each(|sequence| anatomy.record(&trace(sequence, 100, 0)));
-        (95..100).for_each(|sequence| anatomy.record(&trace(sequence, 9_000, 8_000)));
+        (0..95).for_each(|sequence| anatomy.record(&trace(sequence, 100, 0), Vec::new()));
+        (95..100).for_each(|sequence| anatomy.record(&trace(sequence, 9_000, 8_000), Vec::new()));
         let fast = anatomy.time_at(100.0).unwrap();
         assert_eq!((fast.requests, fast.operation.as_str()), (95, "class-create"));
         assert!(fast.phases_us[&Phase::OnCpu] > 99.0 && fast.phases_us[&Phase::RtnlWait] < 1.0, "{fast:?}");
@@ -263,8 +274,10 @@ mod tests {
     fn the_slowest_are_kept_in_their_order() {
         let mut anatomy = Anatomy::default();
         // Neither rising nor falling: 7 and 1,009 have no common divisor.
-        (0..1_009_u32).for_each(|index| anatomy.record(&trace(index, u64::from(index) * 7 % 1_009, 0)));
-        let totals: Vec<String> = anatomy.slowest().iter().map(|slow| format!("{}", slow.total_us)).collect();
+        (0..1_009_u32)
+            .for_each(|index| anatomy.record(&trace(index, u64::from(index) * 7 % 1_009, 0), Vec::new()));
+        let totals: Vec<String> =
+            anatomy.slowest().iter().map(|slow| format!("{}", slow.request.total_us)).collect();
         assert!(
             totals.iter().eq((909..1_009).rev().map(|micros| micros.to_string()).collect::<Vec<_>>().iter()),
             "{totals:?}"
@@ -275,7 +288,10 @@ mod tests {
     fn a_phase_that_was_not_measured_is_absent() {
         let mut anatomy = Anatomy::default();
         let (call, clock) = (call(1), Monotonic::new().unwrap());
-        anatomy.record(&Trace::new(&call, None, Measured { rtnl_wait: true, off_cpu: true }, &clock));
+        anatomy.record(
+            &Trace::new(&call, None, Measured { rtnl_wait: true, off_cpu: true }, &clock),
+            Vec::new(),
+        );
         let phases = &anatomy.by_operation()["class-create"];
         assert_eq!((phases.rtnl_wait, phases.on_cpu, phases.entry), (None, None, None));
         assert!((phases.unattributed.p50 - 100.0).abs() < 0.2, "{phases:?}");

@@ -11,9 +11,9 @@ mod holders;
 mod join;
 mod phase;
 
-pub use anatomy::{Anatomy, Typical};
+pub use anatomy::{Anatomy, Slowest, Typical};
 pub use call::{Call, Calls};
 pub use clock::Monotonic;
 pub use holders::Holders;
-pub use join::{Join, Key};
+pub use join::{Join, Kernel, Key};
 pub use phase::{Measured, Phase, Trace};

@@ -173,6 +173,7 @@ impl From<&Trace> for SlowRequest {
             holder: event
                 .filter(|event| event.holder_tid != 0)
                 .map(|event| Holder { comm: event.holder_name().to_owned(), pid: event.holder_tgid }),
+            stacks: Vec::new(),
         }
     }
 }

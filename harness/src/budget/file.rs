@@ -145,6 +145,14 @@ impl Budget {
         budget
     }
 
+    /// The strictest limit of a latency from end to end, µs; `None` where no latency has one.
+    pub fn least_latency_us(&self) -> Option<f64> {
+        let of_latency =
+            |target: &&Target| target.quantity.phase.is_none() && target.quantity.metric.is_latency();
+        let limits = self.targets.iter().filter(of_latency).map(|target| target.limit.bound());
+        limits.min_by(f64::total_cmp)
+    }
+
     /// Reads a budget file's text.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let file: File = toml::from_str(text).map_err(|source| {

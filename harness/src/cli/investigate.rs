@@ -37,7 +37,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let investigation = investigate::investigate(&run, against.as_ref())
         .map_err(|error| Failure::internal(error.to_string()))?;
     let folder = arguments.out.clone().unwrap_or_else(|| run.path.join("investigation"));
-    write_folder(&folder, &investigation.files, &investigate::FILES)?;
+    write_folder(&folder, &investigation.files, &investigate::files())?;
     let mut text = format!("{}: {}\n", run.result.run_id, run.result.verdict);
     for (number, finding) in investigation.findings.iter().take(PRINTED).enumerate() {
         let _ = writeln!(text, "{}. {finding}", number + 1);

@@ -10,7 +10,7 @@ use super::followed::{self, Followed, say};
 use super::print;
 use crate::exit::{Exit, Failure};
 use crate::observe::Streams;
-use crate::observe::profile::{self, FILES, Order, Profiled};
+use crate::observe::profile::{self, DOCUMENT, Order, Profiled};
 use crate::store::{check_folder, write_folder};
 
 pub(super) const AFTER_HELP: &str = "With --out:
@@ -74,8 +74,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         .map_err(|error| Failure::internal(format!("encode the profile: {error}")))?;
     let mut outcome = Ok(());
     if let Some(out) = arguments.out.as_ref().filter(|_| profile.requests > 0) {
-        files.insert(0, ("profile.json", json.clone()));
-        outcome = write_folder(out, &files, &FILES);
+        files.insert(0, (DOCUMENT, json.clone()));
+        outcome = write_folder(out, &files, &profile::files());
     }
     if arguments.json {
         print(&format!("{}\n", String::from_utf8_lossy(&json)))?;

@@ -13,6 +13,7 @@ use std::io;
 
 use inferno::differential;
 
+use crate::profile::STACK_FILES;
 use crate::report::model::RunResult;
 use crate::store::SavedRun;
 
@@ -60,6 +61,9 @@ pub fn investigate(run: &SavedRun, against: Option<&SavedRun>) -> Result<Investi
     if let Some(svg) = &run.heap_svg {
         files.push(("heap.svg", svg.clone().into_bytes()));
     }
+    for (name, svg) in &run.stack_svgs {
+        files.push((name, svg.clone().into_bytes()));
+    }
     if let Some(svg) = difference {
         files.push(("difference.svg", svg.into_bytes()));
     }
@@ -68,8 +72,10 @@ pub fn investigate(run: &SavedRun, against: Option<&SavedRun>) -> Result<Investi
 }
 
 /// All names that [`investigate`] may give to a file.
-pub const FILES: [&str; 6] =
-    ["index.html", "trace.json", "kernel.svg", "user.svg", "heap.svg", "difference.svg"];
+pub fn files() -> Vec<&'static str> {
+    let own = ["index.html", "trace.json", "kernel.svg", "user.svg", "heap.svg", "difference.svg"];
+    own.into_iter().chain(STACK_FILES).collect()
+}
 
 /// A flamegraph of `run`, coloured by what grew since `before`. `None` where one of them has no stacks.
 fn difference(before: &SavedRun, run: &SavedRun) -> Result<Option<String>, Error> {
@@ -121,6 +127,7 @@ fn incomparable(one: &RunResult, other: &RunResult) -> Vec<String> {
             .map_or_else(|| "not sampled".to_owned(), |every| format!("sampled every {every} bytes"))
     };
     compare("allocations", heap(one), heap(other));
+    compare("stacks", one.settings.stacks.to_string(), other.settings.stacks.to_string());
     for workload in &one.workloads {
         let Some(counterpart) =
             other.workloads.iter().find(|other| (&other.name, other.mode) == (&workload.name, workload.mode))

@@ -7,7 +7,10 @@ use super::findings::{Finding, with_unit};
 use super::functions::{Function, functions};
 use super::{place, timeline};
 use crate::attribution::Phase;
-use crate::report::model::{RtnlHolder, RtnlWaits, RunResult, SlowRequest, TimeAt, WorkloadResult};
+use crate::profile::Doing;
+use crate::report::model::{
+    RtnlHolder, RtnlWaits, RunResult, SlowRequest, SlowStack, TimeAt, WorkloadResult,
+};
 use crate::report::words::duration;
 use crate::store::SavedRun;
 
@@ -23,6 +26,10 @@ struct Page<'a> {
     kernel_svg: Option<&'a str>,
     user_svg: Option<&'a str>,
     heap_svg: Option<&'a str>,
+    slow_svg: Option<&'a str>,
+    holders_svg: Option<&'a str>,
+    /// Flamegraphs of all that was seen: their heading and themselves.
+    stack_svgs: Vec<(&'static str, &'a str)>,
     difference: Option<&'a str>,
 }
 
@@ -71,6 +78,15 @@ struct Waits<'a> {
 struct Slow {
     bar: Bar,
     holder: String,
+    stacks: Vec<Place>,
+}
+
+/// Where a thread was.
+struct Place {
+    /// `waited 1.2 ms for RTNL, from 30 µs on`
+    what: String,
+    /// The innermost function first, as debuggers show them.
+    frames: Vec<String>,
 }
 
 /// Percentiles that are shown.
@@ -78,6 +94,13 @@ const SHOWN: [&str; 4] = ["p50", "p95", "p99", "max"];
 
 /// Slow requests that are shown; the file has all.
 const SLOWEST: usize = 12;
+
+/// Flamegraphs of all that was seen, and their headings.
+const ALL_STACKS: [(&str, &str); 3] = [
+    ("rtnl.svg", "Where requests waited for RTNL"),
+    ("offcpu.svg", "Where requests left the CPU, but for RTNL"),
+    ("oncpu.svg", "What ran, in user space and in the kernel"),
+];
 
 /// What no phase covers, as a phase.
 const REST: (&str, &str) = ("rest", "unattributed");
@@ -91,6 +114,7 @@ pub(super) fn render(
 ) -> Result<String, askama::Error> {
     let run = &saved.result;
     let functions = saved.kernel_folded.as_deref().map(functions).unwrap_or_default();
+    let stacks = |name| saved.stack_svgs.get(name).map(String::as_str);
     let page = Page {
         run,
         findings,
@@ -121,6 +145,12 @@ pub(super) fn render(
         kernel_svg: saved.kernel_svg.as_deref(),
         user_svg: saved.user_svg.as_deref(),
         heap_svg: saved.heap_svg.as_deref(),
+        slow_svg: stacks("slow.svg"),
+        holders_svg: stacks("holders.svg"),
+        stack_svgs: ALL_STACKS
+            .into_iter()
+            .filter_map(|(name, heading)| Some((heading, stacks(name)?)))
+            .collect(),
         difference,
     };
     page.render()
@@ -206,6 +236,22 @@ impl Slow {
         Self {
             bar: Bar::one(request),
             holder: holder.map_or_else(String::new, |holder| format!("{} (pid {})", holder.comm, holder.pid)),
+            stacks: request.stacks.iter().map(Place::new).collect(),
         }
+    }
+}
+
+impl Place {
+    fn new(stack: &SlowStack) -> Self {
+        let at = duration(stack.at_us);
+        let waited = duration(stack.wait_us.unwrap_or(0.0));
+        let what = match stack.doing {
+            Doing::OnCpu => format!("running, at {at}"),
+            Doing::Spinning => format!("spinning for RTNL, at {at}"),
+            Doing::OffCpu => format!("off the CPU for {waited}, from {at} on"),
+            Doing::RtnlWait => format!("waiting for RTNL for {waited}, from {at} on"),
+        };
+        let user = stack.user.iter().rev().map(|frame| format!("{frame} (user)"));
+        Self { what, frames: stack.kernel.iter().rev().cloned().chain(user).collect() }
     }
 }

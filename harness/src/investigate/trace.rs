@@ -89,6 +89,7 @@ mod tests {
             rcu_us: None,
             off_cpu_switches: Some(0),
             holder: None,
+            stacks: Vec::new(),
         };
         let bytes = perfetto(&BTreeMap::from([("htb-class-closed".to_owned(), vec![request])])).unwrap();
         let document: Value = serde_json::from_slice(&bytes).unwrap();

@@ -46,7 +46,7 @@ impl Probes {
         if let Some(reason) = sampler.and_then(|probe| probe.reason.as_ref()).filter(|_| setup.stacks) {
             return Err(format!("no kernel stacks: {reason}"));
         }
-        let collector = KernelCollector::start(probes).map_err(|error| error.to_string())?;
+        let collector = KernelCollector::start(probes, None).map_err(|error| error.to_string())?;
         if setup.stacks {
             collector.start_sampling().map_err(|error| error.to_string())?;
         }

@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use ebpf_loader::{
-    RequestEvent, SAMPLE_HOLDS_RTNL, SAMPLE_OFF_CPU, SAMPLE_ON_CPU, SAMPLE_RTNL_WAIT, SampleEvent,
+    RequestEvent, SAMPLE_HOLDS_RTNL, SAMPLE_OFF_CPU, SAMPLE_ON_CPU, SAMPLE_RTNL_WAIT, STACK_LOST, SampleEvent,
 };
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// What a thread did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Doing {
     /// Running.
     OnCpu,
@@ -42,6 +45,9 @@ pub struct Weight {
     /// The time for which they stand; ns.
     pub nanos: u64,
 }
+
+/// Running, for whatever reason.
+pub const ON_CPU: [Doing; 2] = [Doing::OnCpu, Doing::Spinning];
 
 impl Weight {
     fn add(&mut self, other: Self) {
@@ -102,6 +108,24 @@ pub struct Slow {
     from: Step,
 }
 
+/// A request's samples, and what its thread did.
+pub(super) fn in_request(samples: &[SampleEvent]) -> impl Iterator<Item = (&SampleEvent, Doing)> {
+    let spinning = |at_ns: u64| {
+        let mut waits = samples.iter().filter(|sample| sample.kind == SAMPLE_RTNL_WAIT);
+        waits.any(|wait| (wait.time_ns..wait.time_ns + wait.wait_ns).contains(&at_ns))
+    };
+    samples.iter().filter_map(move |sample| {
+        let doing = match sample.kind {
+            SAMPLE_ON_CPU if spinning(sample.time_ns) => Doing::Spinning,
+            SAMPLE_ON_CPU => Doing::OnCpu,
+            SAMPLE_OFF_CPU => Doing::OffCpu,
+            SAMPLE_RTNL_WAIT => Doing::RtnlWait,
+            _ => return None,
+        };
+        Some((sample, doing))
+    })
+}
+
 impl Gathered {
     /// `hz` is the timer's frequency on each CPU. Requests are told apart by steps of 4 % of their time, one of which begins at `unit_ns`.
     pub fn new(hz: u64, unit_ns: u64) -> Self {
@@ -146,27 +170,30 @@ impl Gathered {
         }
     }
 
-    /// A request has ended, which `comm` has sent.
-    pub fn request(&mut self, event: &RequestEvent, comm: Option<&str>) {
-        let step = self.step(event.total_ns);
-        *self.requests.entry(step).or_default() += 1;
-        let Some((begun, samples)) = self.open.remove(&event.tid) else { return };
-        if begun != event.start_ns {
-            self.outside(&samples);
-            return;
+    /// A request has ended: its samples, which are to be handed back by [`Gathered::request`].
+    pub fn take(&mut self, event: &RequestEvent) -> Vec<SampleEvent> {
+        // Nearly always there is none, and then this costs nothing.
+        if self.open.is_empty() {
+            return Vec::new();
         }
-        let waits: Vec<_> = samples
-            .iter()
-            .filter(|sample| sample.kind == SAMPLE_RTNL_WAIT)
-            .map(|wait| wait.time_ns..wait.time_ns + wait.wait_ns)
-            .collect();
-        for sample in &samples {
-            let name = comm.map_or_else(|| sample.comm().to_owned(), str::to_owned);
-            let Some((mut stack, weight)) = self.weigh(sample, name) else { continue };
-            if stack.doing == Doing::OnCpu && waits.iter().any(|wait| wait.contains(&sample.time_ns)) {
-                stack.doing = Doing::Spinning;
+        match self.open.remove(&event.tid) {
+            Some((begun, samples)) if begun == event.start_ns => samples,
+            Some((_, samples)) => {
+                self.outside(&samples);
+                Vec::new()
             }
-            self.stacks.entry((stack, step)).or_default().add(weight);
+            None => Vec::new(),
+        }
+    }
+
+    /// A request that took so long, with its samples. `comm` has sent it, if that is known better than by its samples.
+    pub fn request(&mut self, total_ns: u64, samples: &[SampleEvent], comm: Option<&str>) {
+        let step = self.step(total_ns);
+        *self.requests.entry(step).or_default() += 1;
+        for (sample, doing) in in_request(samples) {
+            let name = comm.map_or_else(|| sample.comm().to_owned(), str::to_owned);
+            let Some((stack, weight)) = self.weigh(sample, name) else { continue };
+            self.stacks.entry((Stack { doing, ..stack }, step)).or_default().add(weight);
         }
     }
 
@@ -176,6 +203,19 @@ impl Gathered {
         while let Some(held) = self.held.pop_front() {
             self.let_go(&held);
         }
+    }
+
+    /// What ran in the kernel, by the number of its stack; how often nothing of the kernel's did, and how often a stack was lost.
+    pub fn kernel_samples(&self) -> (HashMap<i32, u64>, u64, u64) {
+        let (mut by_stack, mut in_user_mode, mut lost) = (HashMap::new(), 0, 0);
+        for (stack, weight) in self.stacks(&ON_CPU) {
+            match stack.kernel {
+                STACK_LOST => lost += weight.samples,
+                ..0 => in_user_mode += weight.samples,
+                kernel => *by_stack.entry(kernel).or_default() += weight.samples,
+            }
+        }
+        (by_stack, in_user_mode, lost)
     }
 
     /// The thread name of this number.
@@ -355,6 +395,11 @@ mod tests {
         RequestEvent { tgid: 7, tid: 7, start_ns, total_ns, ..RequestEvent::default() }
     }
 
+    fn end(gathered: &mut Gathered, event: &RequestEvent, comm: Option<&str>) {
+        let samples = gathered.take(event);
+        gathered.request(event.total_ns, &samples, comm);
+    }
+
     fn nanos(stacks: &[(Stack, Weight)]) -> u64 {
         stacks.iter().map(|(_, weight)| weight.nanos).sum()
     }
@@ -365,9 +410,9 @@ mod tests {
         gathered.sample(&sample(SAMPLE_RTNL_WAIT, 10, 500, 9));
         gathered.sample(&sample(SAMPLE_ON_CPU, 600, 0, 9));
         gathered.sample(&sample(SAMPLE_ON_CPU, 300, 0, 9));
-        gathered.request(&request(9, 2_000_000), Some("tc"));
+        end(&mut gathered, &request(9, 2_000_000), Some("tc"));
         gathered.sample(&sample(SAMPLE_OFF_CPU, 3_000_010, 70, 3_000_000));
-        gathered.request(&request(3_000_000, 80), None);
+        end(&mut gathered, &request(3_000_000, 80), None);
         gathered.sample(&sample(SAMPLE_ON_CPU, 4_000_000, 0, 0));
         gathered.finish();
         assert_eq!(nanos(&gathered.stacks(&[Doing::RtnlWait])), 500);
@@ -386,9 +431,9 @@ mod tests {
         let mut gathered = Gathered::new(1_000, 1_000);
         gathered.sample(&sample(SAMPLE_OFF_CPU, 1, 5, 9));
         gathered.sample(&sample(SAMPLE_OFF_CPU, 101, 6, 100));
-        gathered.request(&request(100, 8_000), None);
+        end(&mut gathered, &request(100, 8_000), None);
         gathered.sample(&sample(SAMPLE_OFF_CPU, 201, 7, 200));
-        gathered.request(&request(300, 8_000), None);
+        end(&mut gathered, &request(300, 8_000), None);
         assert_eq!(nanos(&gathered.slow_stacks(gathered.over_unit())), 6);
         assert_eq!(nanos(&gathered.stacks(&[Doing::OffCpu])), 18, "but its time is there");
     }
@@ -398,16 +443,16 @@ mod tests {
         let mut gathered = Gathered::new(1_000, 1_000);
         assert_eq!(gathered.slowest(), None);
         for _ in 0..96 {
-            gathered.request(&request(0, 100_000), None);
+            end(&mut gathered, &request(0, 100_000), None);
         }
         for total in [900_000, 900_000, 5_000_000, 5_000_000] {
-            gathered.request(&request(0, total), None);
+            end(&mut gathered, &request(0, total), None);
         }
         let slow = gathered.slowest().unwrap();
         assert_eq!((slow.requests, slow.of), (4, 100));
         assert!((100_000..=900_000).contains(&slow.at_least_ns), "{slow:?}");
         let mut alike = Gathered::new(1_000, 1_000);
-        alike.request(&request(0, 5_000), None);
+        end(&mut alike, &request(0, 5_000), None);
         assert_eq!(alike.slowest().unwrap().requests, 1, "all are equally slow");
     }
 

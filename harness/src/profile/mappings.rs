@@ -24,6 +24,8 @@ pub struct Mappings {
     files: Vec<MappedFile>,
     /// By device and inode, so that each is opened once.
     known: HashMap<(i32, i32, u64), FileId>,
+    /// This process, by the id that the kernel has for it: in a container it has another one in `/proc`.
+    this: Option<u32>,
 }
 
 struct MappedFile {
@@ -57,6 +59,11 @@ pub struct Place {
 }
 
 impl Mappings {
+    /// Knows this process by its id in the initial PID namespace.
+    pub fn with_this_process(id: u32) -> Self {
+        Self { this: Some(id), ..Self::default() }
+    }
+
     /// Makes sure that the process is known with code at this address, as far as that can be: to be called soon after the address was seen.
     /// The process's id is that in the initial PID namespace, which must be ours.
     pub fn look(&mut self, process: u32, address: u64) {
@@ -98,7 +105,8 @@ impl Mappings {
     }
 
     fn read(&mut self, process: u32) -> Option<Vec<Range>> {
-        let maps = Process::new(i32::try_from(process).ok()?).ok()?.maps().ok()?;
+        let id = if self.this == Some(process) { std::process::id() } else { process };
+        let maps = Process::new(i32::try_from(id).ok()?).ok()?.maps().ok()?;
         let code = maps.0.into_iter().filter(|map| map.perms.contains(MMPermissions::EXECUTE));
         Some(
             code.filter_map(|map| {
@@ -111,7 +119,7 @@ impl Mappings {
                 let key = (map.dev.0, map.dev.1, map.inode);
                 let file = match self.known.get(&key) {
                     Some(&file) => file,
-                    None => self.open(key, name, process, start, end),
+                    None => self.open(key, name, id, start, end),
                 };
                 Some(Range { start, end, offset: map.offset, file })
             })

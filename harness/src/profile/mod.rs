@@ -4,6 +4,7 @@
 //! [`Gathered`], the mapped files of those who were seen are remembered in [`Mappings`], and both together have [`Names`].
 
 mod gathered;
+mod graphs;
 pub mod heap;
 mod kernel;
 mod mappings;
@@ -11,10 +12,11 @@ mod named;
 mod symbols;
 mod user;
 
-pub use gathered::{Doing, Gathered, Slow, Stack, Weight};
+pub use gathered::{Doing, Gathered, ON_CPU, Slow, Stack, Weight};
+pub use graphs::{File, Graphs, Part, STACK_FILES, STACK_SVGS, kernel_samples};
 pub use kernel::KernelProfile;
 pub use mappings::{Mappings, Place};
-pub use named::{Frames, Named, Names, Root, draw, folded};
+pub use named::{Frames, Named, Names};
 pub use symbols::Symbols;
 pub use user::{ReadyProfiler, UserProfile, UserProfiler};
 

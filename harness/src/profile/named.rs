@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use ebpf_loader::STACK_LOST;
 
-use super::gathered::{Doing, Stack, Weight};
+use super::gathered::{Stack, Weight};
 use super::mappings::Mappings;
 use super::symbols::Symbols;
 use super::{ProfileError, mixed_flamegraph};
@@ -145,52 +145,25 @@ impl Named {
     }
 }
 
-impl Doing {
-    fn words(self) -> &'static str {
-        match self {
-            Self::OnCpu | Self::Spinning => "[on CPU]",
-            Self::OffCpu => "[off CPU]",
-            Self::RtnlWait => "[waiting for RTNL]",
-        }
-    }
-}
-
-/// What a flamegraph begins with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Root {
-    /// The thread's name.
-    Thread,
-    /// The thread's name and what it did.
-    ThreadAndDoing,
-    /// The thread's name and the process.
-    Process,
-}
-
-/// Stacks in Brendan Gregg's folded format, weighed in µs: `root;outermost;…;innermost µs`, sorted, the kernel's frames marked.
-pub fn folded<'a>(
+/// Adds stacks to the lines of Brendan Gregg's folded format, each below what `root` says, the kernel's frames marked.
+pub(super) fn fold(
+    lines: &mut BTreeMap<String, u64>,
     stacks: &[(Stack, Weight)],
     names: &Names,
-    root: Root,
-    name: impl Fn(u32) -> &'a str,
-) -> String {
-    let mut lines = BTreeMap::<String, u64>::new();
+    root: impl Fn(&Stack) -> Vec<String>,
+) {
     for (stack, weight) in stacks {
         let Named { user, kernel } = names.of(stack);
-        let comm = match name(stack.comm) {
-            "" => UNKNOWN,
-            comm => comm,
-        };
         // Semicolons divide frames.
-        let comm = comm.replace(';', ":");
-        let mut frames = match root {
-            Root::Thread => vec![comm],
-            Root::ThreadAndDoing => vec![comm, stack.doing.words().to_owned()],
-            Root::Process => vec![format!("{comm} (pid {})", stack.process)],
-        };
+        let mut frames: Vec<_> = root(stack).into_iter().map(|frame| frame.replace(';', ":")).collect();
         frames.extend(user);
         frames.extend(kernel.into_iter().map(|name| name + KERNEL));
         *lines.entry(frames.join(";")).or_default() += weight.nanos;
     }
+}
+
+/// The text of folded lines: `root;outermost;…;innermost µs`, sorted.
+pub(super) fn folded(lines: BTreeMap<String, u64>) -> String {
     let mut text = String::new();
     for (line, nanos) in lines.into_iter().filter(|(_, nanos)| *nanos >= 500) {
         // Writing to a string cannot fail.
@@ -200,7 +173,7 @@ pub fn folded<'a>(
 }
 
 /// The flamegraph of [`folded`]; `None` where there is nothing to draw.
-pub fn draw(title: &str, subtitle: &str, folded: &str) -> Result<Option<Vec<u8>>, ProfileError> {
+pub(super) fn draw(title: &str, subtitle: &str, folded: &str) -> Result<Option<Vec<u8>>, ProfileError> {
     if folded.is_empty() {
         return Ok(None);
     }
@@ -209,6 +182,7 @@ pub fn draw(title: &str, subtitle: &str, folded: &str) -> Result<Option<Vec<u8>>
 
 #[cfg(test)]
 mod tests {
+    use super::super::Doing;
     use super::*;
 
     fn stack(doing: Doing, kernel: i32, user: i32) -> Stack {
@@ -235,12 +209,14 @@ mod tests {
             (stack(Doing::RtnlWait, STACK_LOST, -14), Weight { samples: 1, nanos: 1_000 }),
             (stack(Doing::RtnlWait, 9, 9), Weight { samples: 1, nanos: 100 }),
         ];
-        let text = folded(&stacks, &names(), Root::ThreadAndDoing, |_| "tc");
+        let mut lines = BTreeMap::new();
+        fold(&mut lines, &stacks, &names(), |stack| vec!["tc".into(), format!("{:?}", stack.doing)]);
+        let text = folded(lines);
         assert_eq!(
             text,
-            "tc;[on CPU];main;[libc.so.6] 1\n\
-             tc;[on CPU];main;[libc.so.6];entry_SYSCALL_64_after_hwframe_[k];__x64_sys_sendmsg_[k];tc_ctl_tclass_[k] 3\n\
-             tc;[waiting for RTNL];[stack lost]_[k] 1\n"
+            "tc;OnCpu;main;[libc.so.6] 1\n\
+             tc;OnCpu;main;[libc.so.6];entry_SYSCALL_64_after_hwframe_[k];__x64_sys_sendmsg_[k];tc_ctl_tclass_[k] 3\n\
+             tc;RtnlWait;[stack lost]_[k] 1\n"
         );
         let svg = String::from_utf8(draw("t", "s", &text).unwrap().unwrap()).unwrap();
         assert!(svg.contains("tc_ctl_tclass") && !svg.contains("_[k]"), "marks are for colours");

@@ -1,18 +1,21 @@
 //! The kernel's side of a workload: events from the probes, by message type.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::os::unix::thread::JoinHandleExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use ebpf_loader::{Probes, RequestEvent, SampleSet};
+use ebpf_loader::{Found, Probes, RequestEvent, SampleSet, Seen};
 use nix::time::{ClockId, clock_gettime};
 use tc_adapter::MessageType;
 
 use super::Phases;
-use crate::attribution::{Anatomy, Call, Calls, Holders, Join, Measured, Monotonic, Trace};
+use crate::attribution::{Anatomy, Call, Calls, Holders, Join, Kernel, Measured, Monotonic, Trace};
+use crate::probes::frames;
+use crate::profile::{Frames, Gathered};
 use crate::report::model::{KernelPhases, RtnlWaits};
 
 /// How often the ring buffer is emptied. A reader that sleeps in poll until it is woken costs the load
@@ -30,6 +33,21 @@ const MEASURED_TYPES: [MessageType; 5] = [
     MessageType::DelClass,
     MessageType::GetClass,
 ];
+
+/// How stacks are gathered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stacks {
+    /// Samples a second, on each CPU, of who runs.
+    pub hz: u64,
+    /// From when on a request is slow; ns from end to end.
+    pub slow_ns: u64,
+}
+
+impl Stacks {
+    fn gathered(self) -> Gathered {
+        Gathered::new(self.hz, self.slow_ns)
+    }
+}
 
 /// The requests that count: those of one socket after a given sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +71,10 @@ impl Window {
 pub struct KernelFigures {
     /// The requests from end to end.
     pub anatomy: Anatomy,
+    /// Where threads were, if that was asked for.
+    pub gathered: Option<Gathered>,
+    /// Whether threads that ran were sampled.
+    pub sampled: bool,
     /// By the message type's name, e.g. `RTM_NEWTCLASS`.
     pub phases: BTreeMap<String, KernelPhases>,
     /// Requests reported, over all types.
@@ -92,6 +114,9 @@ struct State {
     join: Join,
     anatomy: Anatomy,
     clock: Option<Monotonic>,
+    /// Where threads were, if that is asked for.
+    gathered: Option<Gathered>,
+    stacks: Option<Stacks>,
     lost_before: u64,
     /// Nobody reads.
     paused: bool,
@@ -103,29 +128,45 @@ impl State {
             return;
         }
         let measured = Measures::of(&self.probes).phases;
-        let Self { probes, window, by_type, holders, calls, join, anatomy, clock, .. } = self;
-        let mut whole = |call: &Call, event: &RequestEvent| {
+        let Self { probes, window, by_type, holders, calls, join, anatomy, clock, gathered, .. } = self;
+        let mut whole = |call: &Call, kernel: Kernel, gathered: &mut Option<Gathered>| {
             if let Some(clock) = clock {
-                anatomy.record(&Trace::new(call, Some(event), measured, clock));
+                let trace = Trace::new(call, Some(&kernel.event), measured, clock);
+                if let Some(gathered) = gathered {
+                    gathered.request(trace.total_ns, &kernel.samples, None);
+                }
+                anatomy.record(&trace, kernel.samples);
             }
         };
         if let (Some(calls), Some(window)) = (&*calls, *window) {
             calls.take(|call| {
-                if let Some((call, event)) = join.call(window.port_id, call) {
-                    whole(&call, &event);
+                if let Some((call, kernel)) = join.call(window.port_id, call) {
+                    whole(&call, kernel, gathered);
                 }
             });
         }
-        probes.drain(|event, _| {
-            if window.is_some_and(|window| window.holds(event)) {
-                by_type.entry(event.message_type).or_insert_with(Phases::new).record(event);
-                holders.record(event);
-                if calls.is_some()
-                    && let Some((call, event)) = join.event(event)
-                {
-                    whole(&call, &event);
+        probes.drain_all(|found| {
+            match found {
+                Found::Sample(sample) => {
+                    if let Some(gathered) = gathered.as_mut().filter(|_| window.is_some()) {
+                        gathered.sample(sample);
+                    }
+                }
+                Found::Request(Seen { event, .. }) => {
+                    let samples = gathered.as_mut().map(|gathered| gathered.take(event)).unwrap_or_default();
+                    if window.is_some_and(|window| window.holds(event)) {
+                        by_type.entry(event.message_type).or_insert_with(Phases::new).record(event);
+                        holders.record(event);
+                        let kernel = Kernel { event: *event, samples };
+                        if calls.is_some()
+                            && let Some((call, kernel)) = join.event(kernel)
+                        {
+                            whole(&call, kernel, gathered);
+                        }
+                    }
                 }
             }
+            ControlFlow::Continue(())
         });
         probes.flush_diagnostics();
     }
@@ -135,7 +176,7 @@ impl State {
         let measured = Measures::of(&self.probes).phases;
         for call in self.join.end() {
             if let Some(clock) = &self.clock {
-                self.anatomy.record(&Trace::new(&call, None, measured, clock));
+                self.anatomy.record(&Trace::new(&call, None, measured, clock), Vec::new());
             }
         }
     }
@@ -157,8 +198,9 @@ pub struct KernelCollector {
 }
 
 impl KernelCollector {
-    /// Starts reading.
-    pub fn start(probes: Probes) -> std::io::Result<Self> {
+    /// Starts reading. `stacks`: where threads are is gathered, for which the probes must have been attached with
+    /// [`ebpf_loader::Options::stacks`].
+    pub fn start(probes: Probes, stacks: Option<Stacks>) -> std::io::Result<Self> {
         let state = State {
             probes,
             window: None,
@@ -168,6 +210,8 @@ impl KernelCollector {
             join: Join::default(),
             anatomy: Anatomy::default(),
             clock: Monotonic::new(),
+            gathered: stacks.map(Stacks::gathered),
+            stacks,
             lost_before: 0,
             paused: false,
         };
@@ -193,6 +237,7 @@ impl KernelCollector {
         state.holders = Holders::default();
         state.join = Join::default();
         state.anatomy = Anatomy::default();
+        state.gathered = state.stacks.map(Stacks::gathered);
         state.window = None;
         state.calls = None;
         state.lost_before = state.lost()?;
@@ -219,7 +264,23 @@ impl KernelCollector {
     /// The kernel stacks sampled since [`Self::start_sampling`]; `None` where they cannot be.
     pub fn stop_sampling(&self) -> Result<Option<SampleSet>, ebpf_loader::Error> {
         let mut state = lock(&self.state);
-        state.samples().then(|| state.probes.stop_sampling()).transpose()
+        if !state.samples() {
+            return Ok(None);
+        }
+        // What the timers have seen until now belongs to this window.
+        state.drain();
+        let samples = state.probes.stop_sampling()?;
+        Ok(state.stacks.is_none().then_some(samples))
+    }
+
+    /// This process's id in the initial PID namespace.
+    pub fn this_process(&self) -> u32 {
+        lock(&self.state).probes.this_process()
+    }
+
+    /// The frames of all that was gathered.
+    pub fn frames<'a>(&self, gathered: impl IntoIterator<Item = &'a Gathered>) -> Frames {
+        frames(gathered, &lock(&self.state).probes)
     }
 
     /// The figures since [`Self::begin`]. All requests have been answered by now, so all events are there.
@@ -238,6 +299,11 @@ impl KernelCollector {
         let seen = state.by_type.values().map(Phases::count).sum();
         Ok(KernelFigures {
             anatomy: std::mem::take(&mut state.anatomy),
+            gathered: state.gathered.take().map(|mut gathered| {
+                gathered.finish();
+                gathered
+            }),
+            sampled: state.samples(),
             phases,
             seen,
             lost_at_most: state.lost()?.saturating_sub(state.lost_before),

@@ -7,7 +7,7 @@ mod recorder;
 mod resources;
 
 pub use hdr_log::HdrLog;
-pub use kernel::{KernelCollector, KernelFigures, Window};
+pub use kernel::{KernelCollector, KernelFigures, Stacks, Window};
 pub use phases::Phases;
 pub use recorder::{Interval, Recorder, Totals};
 pub use resources::{Descriptors, ResourceMeter, Usage};

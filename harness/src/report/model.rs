@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 mod attribution;
 
-pub use attribution::{Holder, RequestPhases, RtnlHolder, RtnlWaits, SlowRequest, TimeAt};
+pub use attribution::{Holder, RequestPhases, RtnlHolder, RtnlWaits, SlowRequest, SlowStack, TimeAt};
 
 /// The version of this layout. Readers refuse what they do not know.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -65,6 +65,9 @@ pub struct Settings {
     /// One of our own process's allocations in so many bytes was sampled (`--heap`); null where none was.
     #[serde(default)]
     pub heap_sampled_every_bytes: Option<u64>,
+    /// Whether each wait and each request was looked into by stacks (`--stacks`), which makes waits some microseconds longer.
+    #[serde(default)]
+    pub stacks: bool,
     /// The budget's file, or `default`.
     pub budget: String,
 }
@@ -458,6 +461,7 @@ pub mod fixtures {
                 devices: 10,
                 probes: "auto".into(),
                 messages_per_packet: 1,
+                stacks: false,
                 heap_sampled_every_bytes: None,
                 budget: "default".into(),
             },

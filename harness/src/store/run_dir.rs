@@ -10,6 +10,7 @@ use nix::fcntl::{FallocateFlags, Flock, FlockArg, fallocate};
 use tempfile::NamedTempFile;
 
 use crate::exit::Failure;
+use crate::profile::STACK_FILES;
 
 /// The document that makes a folder a run.
 const RESULT: &str = "result.json";
@@ -17,7 +18,7 @@ const RESULT: &str = "result.json";
 /// Room for a run's files, taken before the run: a full disk is reported before the minute of work, not after.
 const RESERVE_BYTES: i64 = 8 << 20;
 
-/// Everything that a run may leave in its folder. An earlier run's files are removed before the first of this one's is written, so
+/// Everything that a run may leave in its folder, but for [`STACK_FILES`]. An earlier run's files are removed before the first of this one's is written, so
 /// that none of them is taken for this one's; until then the earlier run is whole.
 const FILES: [&str; 10] = [
     RESULT,
@@ -31,6 +32,10 @@ const FILES: [&str; 10] = [
     "kernel.folded",
     "result.json.tmp",
 ];
+
+fn files() -> impl Iterator<Item = &'static str> {
+    FILES.into_iter().chain(STACK_FILES)
+}
 
 /// Where a run is saved.
 #[derive(Debug)]
@@ -98,7 +103,7 @@ impl RunDir {
 
     /// Removes an earlier run's files, `result.json` first: without it the rest is no run.
     pub fn clear(&mut self) -> Result<(), Failure> {
-        for name in FILES {
+        for name in files() {
             match fs::remove_file(self.path.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(self.failure(&format!("remove an earlier {name} in"), &error));
@@ -132,7 +137,7 @@ impl RunDir {
         }
         if let Some((user, group)) = self.owner {
             let mut mine = vec![self.path.clone()];
-            mine.extend(FILES.iter().map(|name| self.path.join(name)).filter(|file| file.exists()));
+            mine.extend(files().map(|name| self.path.join(name)).filter(|file| file.exists()));
             mine.extend(self.parent.clone());
             for path in mine {
                 // The run is saved; who owns it is a courtesy.

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use crate::profile::STACK_SVGS;
 use crate::report::model::{RunResult, SCHEMA_VERSION, SlowRequest};
 
 /// No run's document is nearly as large; another file may be.
@@ -25,6 +26,8 @@ pub struct SavedRun {
     pub kernel_svg: Option<String>,
     /// Of our own process.
     pub user_svg: Option<String>,
+    /// Flamegraphs of where threads were, by their files' names; empty where that was not asked for.
+    pub stack_svgs: BTreeMap<&'static str, String>,
     /// What it allocated, where that was asked for.
     pub heap_svg: Option<String>,
 }
@@ -84,12 +87,23 @@ impl SavedRun {
             },
             kernel_folded: optional(&folder.join("kernel.folded"))?,
             kernel_svg: optional(&folder.join("kernel.svg"))?,
+            stack_svgs: stack_svgs(folder)?,
             user_svg: optional(&folder.join("user.svg"))?,
             heap_svg: optional(&folder.join("heap.svg"))?,
             path: folder.to_owned(),
             result,
         })
     }
+}
+
+fn stack_svgs(folder: &Path) -> Result<BTreeMap<&'static str, String>, ReadError> {
+    let mut svgs = BTreeMap::new();
+    for name in STACK_SVGS {
+        if let Some(svg) = optional(&folder.join(name))? {
+            svgs.insert(name, svg);
+        }
+    }
+    Ok(svgs)
 }
 
 fn optional(path: &Path) -> Result<Option<String>, ReadError> {

@@ -71,6 +71,11 @@ pub(in crate::cli) struct Arguments {
     /// Who watches the kernel's side
     #[arg(long, value_enum, default_value_t = Choice::Auto)]
     pub(super) probes: Choice,
+    /// Look where threads are, in user mode and in the kernel: what runs, each wait of a request, and what whoever holds RTNL does
+    /// meanwhile; flamegraphs of each and of the requests that the budget would not let pass, and the stacks of the slowest. Waits
+    /// cost some microseconds more then
+    #[arg(long)]
+    pub(super) stacks: bool,
     /// Sample what qdiscope's own process allocates while it measures: heap.pb.gz, heap.svg. One allocation in so many bytes on average;
     /// 1 is every one [default if given without BYTES: 524288, as Go's heap profiles]
     #[arg(long, value_name = "BYTES", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_HEAP, value_parser = parse_heap)]
@@ -190,6 +195,7 @@ impl Arguments {
             devices: self.devices,
             probes: self.probes.name().into(),
             messages_per_packet: self.messages_per_packet.get(),
+            stacks: self.stacks,
             heap_sampled_every_bytes: self.heap.map(NonZeroU64::get),
             budget: self
                 .budget

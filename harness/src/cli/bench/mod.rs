@@ -1,6 +1,7 @@
 //! `qdiscope bench`.
 
 mod arguments;
+mod stacks;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,6 +13,7 @@ use flate2::write::GzEncoder;
 use jiff::Timestamp;
 
 pub(super) use arguments::Arguments;
+use stacks::Named;
 
 use super::progress::Progress;
 use super::{SAVED, print, runtime, stop_on_signal};
@@ -25,8 +27,9 @@ use crate::plan::Plan;
 use crate::probes::{self, Attached};
 use crate::profile::heap::{Allocations, HeapProfile, HeapProfiler};
 use crate::profile::{ProfileError, ReadyProfiler, UserProfile, UserProfiler};
+use crate::record::Stacks;
 use crate::report::explain::explain;
-use crate::report::model::{RunResult, SCHEMA_VERSION, State};
+use crate::report::model::{RunResult, SCHEMA_VERSION, SlowRequest, State};
 use crate::report::terminal;
 use crate::session::{Kept, Measured, Session, check_htb};
 use crate::store::RunDir;
@@ -45,8 +48,12 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
 
     let profiler = ReadyProfiler::new();
     let runtime = runtime()?;
-    let Outcome { measured, attached, profiles, interrupted } =
-        runtime.block_on(measure(&plan, &arguments, profiler))?;
+    let stacks = arguments.stacks.then(|| stacks::order(&budget));
+    let Outcome { mut measured, attached, profiles, interrupted } =
+        runtime.block_on(measure(&plan, &arguments, stacks, profiler))?;
+    let mut slowest = measured.kept.slowest();
+    let named =
+        stacks.map(|order| stacks::name(&mut measured.kept, order, &mut measured.workloads, &mut slowest));
     let mut run = RunResult {
         schema_version: SCHEMA_VERSION,
         run_id: dir.run_id().into(),
@@ -66,7 +73,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let judged = judge(&budget, &run);
     (run.budget, run.not_judged, run.verdict) = (judged.judgements, judged.not_judged, judged.verdict);
     run.explanations = explain(&run);
-    let saved = save(&mut dir, &mut run, &measured.kept, profiles);
+    let saved = save(&mut dir, &mut run, measured.kept, &slowest, profiles, named);
     // What was measured is shown, also where it could not be saved.
     report(&run, saved.is_ok().then(|| dir.path()))?;
     saved.map(|()| exit(&run))
@@ -117,13 +124,14 @@ struct Profiles {
 async fn measure(
     plan: &Plan,
     arguments: &Arguments,
+    stacks: Option<Stacks>,
     profiler: Result<ReadyProfiler, ProfileError>,
 ) -> Result<Outcome, Failure> {
     let stop = Stop::default();
     stop_on_signal(&stop, SAVED)?;
     let devices = isolation::create_devices(plan.devices_needed()).await?;
     check_htb(devices[0]).await?;
-    let Attached { collector, report } = probes::attach(arguments.probes, plan.messages_per_packet)?;
+    let Attached { collector, report } = probes::attach(arguments.probes, plan.messages_per_packet, stacks)?;
     let cpu = profiler.and_then(ReadyProfiler::start);
     memory::give_back();
     // Last: making pprof and the probes ready allocates a hundred megabytes, which would hide what the load does.
@@ -140,14 +148,25 @@ async fn measure(
 fn save(
     dir: &mut RunDir,
     run: &mut RunResult,
-    kept: &Kept,
+    kept: Kept,
+    slowest: &BTreeMap<String, Vec<SlowRequest>>,
     Profiles { cpu, heap }: Profiles,
+    named: Option<Result<Named, ProfileError>>,
 ) -> Result<(), Failure> {
     let mut files: Vec<(&str, &str, Vec<u8>)> = vec![("latency", "latency.hdr", kept.hdr.bytes().to_vec())];
-    if !kept.slowest.is_empty() {
-        files.push(("slowest_requests", "slowest.json", json(&kept.slowest)?));
+    if !slowest.is_empty() {
+        files.push(("slowest_requests", "slowest.json", json(slowest)?));
     }
-    let kernel = &kept.kernel_profile;
+    let mut kernel = kept.kernel_profile;
+    match named {
+        None => {}
+        Some(Ok(named)) => {
+            kernel = named.kernel;
+            // Each is what its name says.
+            files.extend(named.files.into_iter().map(|(name, bytes)| (name, name, bytes)));
+        }
+        Some(Err(error)) => run.explanations.push(format!("No stacks: {error}.")),
+    }
     match cpu.and_then(|profiler| profiler.finish("qdiscope: its own CPU time")) {
         Ok(UserProfile { protobuf, flamegraph }) => {
             files.push(("user_profile", "cpu.pb.gz", gzip(&protobuf)?));

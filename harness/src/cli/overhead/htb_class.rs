@@ -91,7 +91,7 @@ async fn throughput(
     stop: &Stop,
     choice: Choice,
 ) -> Result<Option<f64>, Failure> {
-    let attached = probes::attach(choice, plan.messages_per_packet)?;
+    let attached = probes::attach(choice, plan.messages_per_packet, None)?;
     let session = Session { devices, collector: attached.collector.as_ref(), stop, observer: &Silent };
     let measured = session.run(plan).await?;
     Ok(measured.workloads.first().and_then(|workload| workload.throughput_ops_per_s.mean))

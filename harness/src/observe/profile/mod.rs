@@ -1,7 +1,6 @@
 //! Requests of observed programs as figures: histograms, phases, refusals, holders of RTNL; and as flamegraphs.
 
 mod figures;
-mod graphs;
 pub mod model;
 mod text;
 
@@ -10,8 +9,6 @@ use std::time::{Duration, Instant};
 
 use ebpf_loader::{Counters, Probes, SampleEvent, Seen};
 use figures::Figures;
-pub use graphs::{FILES, File};
-use graphs::{Graphs, ON_CPU, frames};
 use model::{Lost, Profile, Stacks, VERSION};
 pub use text::text;
 
@@ -22,9 +19,20 @@ use super::watch::{Ended, Subject, Watch, watch};
 use crate::attribution::Measured;
 use crate::environment;
 use crate::exit::Failure;
-use crate::probes::{Choice, describe};
-use crate::profile::{Doing, Frames, Gathered, Mappings, Slow};
+use crate::probes::{Choice, describe, frames};
+use crate::profile::{
+    Doing, File, Frames, Gathered, Graphs, Mappings, ON_CPU, Part, ProfileError, STACK_FILES, Slow,
+};
 use crate::report::model::Probes as ProbesReport;
+use crate::report::words;
+
+/// All names that a file of a profile may have.
+pub fn files() -> Vec<&'static str> {
+    [DOCUMENT].into_iter().chain(STACK_FILES).collect()
+}
+
+/// The figures' own.
+pub const DOCUMENT: &str = "profile.json";
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -71,14 +79,18 @@ pub fn profile(order: &Order, say: &mut dyn FnMut(&str)) -> Result<Profiled, Fai
     let Profiler { begun, figures, gathered, mappings, sampled, seen, .. } = profiler;
     let seen = seen.ok_or_else(|| Failure::internal("the probes were gone before they were asked"))?;
     let slow = if order.over.is_some() { Some(gathered.over_unit()) } else { gathered.slowest() };
-    let failed = |error: crate::profile::ProfileError| Failure::internal(error.to_string());
+    let failed = |error: ProfileError| Failure::internal(error.to_string());
     let hz = sampled.is_ok().then_some(hz);
-    let graphs = Graphs::new(gathered, seen.frames, &mappings, hz, slow).map_err(failed)?;
+    let at_least = slow.map_or_else(String::new, |slow| {
+        format!("{} or more", words::duration(slow.at_least_ns as f64 / 1e3))
+    });
+    let part = Part { label: None, gathered, slow };
+    let graphs = Graphs::new(vec![part], seen.frames, &mappings, hz, at_least).map_err(failed)?;
     let profile = Profile {
         version: VERSION,
         begun: begun.at().rfc3339(),
         seconds,
-        subject: words(&order.watch.subject),
+        subject: subject(&order.watch.subject),
         exit_code: ended.code,
         kernel: environment::kernel_release(),
         cpu: environment::cpu_model(),
@@ -87,7 +99,7 @@ pub fn profile(order: &Order, say: &mut dyn FnMut(&str)) -> Result<Profiled, Fai
         by_type: figures.by_type(seen.measured, seen.system_calls),
         refusals: figures.refusals(),
         rtnl_waits: seen.tells_holders.then(|| figures.rtnl_waits()).flatten().map(|mut waits| {
-            let mut doing = graphs.doing();
+            let mut doing = graphs.doing(None);
             for holder in &mut waits.holders {
                 holder.doing = doing.remove(&holder.pid);
             }
@@ -99,7 +111,7 @@ pub fn profile(order: &Order, say: &mut dyn FnMut(&str)) -> Result<Profiled, Fai
     Ok(Profiled { ended, profile, files: graphs.files().map_err(failed)? })
 }
 
-fn words(subject: &Subject) -> String {
+fn subject(subject: &Subject) -> String {
     match subject {
         Subject::Command(command) => command.to_string(),
         Subject::Process(process) => format!("process {process}"),
@@ -184,7 +196,8 @@ impl Audience for Profiler<'_> {
 
     fn take(&mut self, seen: &Seen<'_>, request: Request) {
         self.figures.add(seen, &request);
-        self.gathered.request(seen.event, request.comm.as_deref());
+        let samples = self.gathered.take(seen.event);
+        self.gathered.request(seen.event.total_ns, &samples, request.comm.as_deref());
     }
 
     fn sample(&mut self, sample: &SampleEvent) {
@@ -214,7 +227,7 @@ impl Audience for Profiler<'_> {
             tells_holders: report.tells_holders(),
             report: describe(probes, self.choice),
             counters: probes.counters().map_err(|error| tracing::warn!("count losses: {error}")).ok(),
-            frames: frames(&self.gathered, probes),
+            frames: frames([&self.gathered], probes),
         });
     }
 }

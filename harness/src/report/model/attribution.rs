@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Percentiles;
 use crate::attribution::Phase;
+use crate::profile::Doing;
 
 /// Each phase's distribution over the requests of one operation. For each request
 /// `total = schedule_lag + encode + queue + entry + rtnl_wait + on_cpu + off_cpu + reply + unattributed`.
@@ -145,6 +146,24 @@ pub struct SlowRequest {
     pub off_cpu_switches: Option<u16>,
     /// Who held RTNL when it last began to wait. Null where it did not wait, or the holder could not be told.
     pub holder: Option<Holder>,
+    /// Where its thread was, in the order of their times. Absent where that was not asked for (`bench --stacks`), or nothing was seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stacks: Vec<SlowStack>,
+}
+
+/// Where a request's thread was: found running by a timer, or waiting.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SlowStack {
+    /// What it did.
+    pub doing: Doing,
+    /// When, from when the request was due; a wait's begin.
+    pub at_us: f64,
+    /// How long it waited; null where it ran.
+    pub wait_us: Option<f64>,
+    /// Its functions in user mode, the outermost first.
+    pub user: Vec<String>,
+    /// And in the kernel.
+    pub kernel: Vec<String>,
 }
 
 /// A process, by name and number.
