@@ -6,6 +6,7 @@
 mod accel;
 mod archive;
 mod bench;
+mod clock;
 mod console;
 mod error;
 mod executables;
