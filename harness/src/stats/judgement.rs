@@ -353,7 +353,8 @@ mod tests {
         let text = serde_json::to_string(&judgement).unwrap();
         assert!(text.contains("null"), "{text}");
         let read: Judgement = serde_json::from_str(&text).unwrap();
-        assert_eq!(read.relative_rise_interval, judgement.relative_rise_interval);
+        let bits = |judgement: &Judgement| judgement.relative_rise_interval.map(f64::to_bits);
+        assert_eq!(bits(&read), bits(&judgement));
     }
 
     #[test]
