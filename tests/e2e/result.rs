@@ -143,11 +143,16 @@ pub(crate) fn kernel_phases_add_up() -> Result<(), Failed> {
 const PHASES: [&str; 8] =
     ["schedule_lag", "encode", "queue", "entry", "rtnl_wait", "on_cpu", "off_cpu", "reply"];
 
-/// The largest share of the median request that no phase may cover; percent. Tracepoints see the least.
-const UNATTRIBUTED_PERCENT: f64 = 15.0;
+/// The largest share of the median request that no phase may cover; percent. Tracepoints see the least, and a kprobe's own time is
+/// nobody's.
+fn most_unattributed(probes: &Value) -> f64 {
+    if probes["kind"] == "fexit" { 5.0 } else { 15.0 }
+}
 
 pub(crate) fn phases_add_up_from_end_to_end() -> Result<(), Failed> {
+    let mut worst = 0.0_f64;
     for run in [runs::open()?, runs::closed()?] {
+        let most = most_unattributed(&run.result["environment"]["probes"]);
         for workload in run.workloads()? {
             for (operation, latency) in object(workload, "/latency_us")? {
                 let phases = at(workload, &format!("/phases_us/{operation}"))?;
@@ -163,13 +168,15 @@ pub(crate) fn phases_add_up_from_end_to_end() -> Result<(), Failed> {
                 let total = number(latency, "/mean")?;
                 assert!((sum / total - 1.0).abs() < 0.005, "{sum} in phases of {total}: {place}");
                 let unattributed = number(phases, "/unattributed/p50")? / number(latency, "/p50")? * 100.0;
-                assert!(unattributed < UNATTRIBUTED_PERCENT, "{unattributed} %: {place}");
+                assert!(unattributed < most, "{unattributed} % of {most} %: {place}");
+                worst = worst.max(unattributed);
                 let lag = number(phases, "/schedule_lag/p50")?;
                 assert!(workload["mode"] == "open" || lag < 50.0, "a closed loop has no schedule: {place}");
             }
             assert_eq!(at(workload, "/phases_all_us/total")?, at(workload, "/latency_all_us")?);
         }
     }
+    println!("at most {worst:.2} % of an operation's median is in no phase");
     Ok(())
 }
 

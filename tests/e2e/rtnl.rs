@@ -126,28 +126,46 @@ impl Wait {
     }
 }
 
+/// Whether somebody else kept RTNL busy during a run that should have had it to itself.
+fn disturbed(run: &Saved) -> Result<bool, Failed> {
+    let waits = &run.workloads()?[0]["rtnl_waits"];
+    Ok(Wait::of(run)?.p95_us >= 5.0 || number(waits, "/foreign_percent_of_requests")? >= 1.0)
+}
+
 pub(crate) fn waiting_for_others_is_rtnl_wait() -> Result<(), Failed> {
     let mut quiet_run = Saved::by(ONE_WORKER)?;
-    let mut quiet = Wait::of(&quiet_run)?;
     for _ in 0..RETRIES {
-        if quiet.p95_us >= 5.0 {
+        if disturbed(&quiet_run)? {
             thread::sleep(Duration::from_secs(2));
             quiet_run = Saved::by(ONE_WORKER)?;
-            quiet = Wait::of(&quiet_run)?;
         }
     }
-    assert!(quiet.p95_us < 5.0, "one worker waits for nobody: {quiet:?}");
-    let alone = &quiet_run.workloads()?[0]["rtnl_waits"];
-    assert!(number(alone, "/foreign_percent_of_requests")? < 1.0, "nobody was waited for: {alone}");
+    let quiet = Wait::of(&quiet_run)?;
+    let waits = &quiet_run.workloads()?[0]["rtnl_waits"];
+    assert!(!disturbed(&quiet_run)?, "somebody else keeps RTNL busy here: {quiet:?}, {waits}");
+    // And nobody is named: neither by the run, nor by the investigation.
+    let folder = investigate::folder(&quiet_run)?;
+    let investigation = investigate::investigate(folder.path(), "")?.expect(0)?;
+    for told in [&quiet_run.finished.stdout, &investigation.stdout] {
+        assert!(!told.contains("(pid ") && !told.contains("held RTNL"), "{told}");
+    }
     let hammer = Hammer::start()?;
-    let run = Saved::by(ONE_WORKER)?;
     let pid = u64::from(hammer.0.id());
+    let mut run = Saved::by(ONE_WORKER)?;
+    let mut hammered = Wait::of(&run)?;
+    let met = |hammered: &Wait| {
+        hammered.mean_us > 5.0_f64.max(10.0 * quiet.mean_us) && hammered.p95_us > quiet.p95_us
+    };
+    // On a machine that has much else to do the two may hardly meet.
+    for _ in 0..RETRIES {
+        if !met(&hammered) {
+            run = Saved::by(ONE_WORKER)?;
+            hammered = Wait::of(&run)?;
+        }
+    }
     drop(hammer);
-    let hammered = Wait::of(&run)?;
     println!("quiet {quiet:?}, hammered {hammered:?}");
-    assert!(hammered.mean_us > 10.0 * quiet.mean_us, "quiet {quiet:?}, hammered {hammered:?}");
-    assert!(hammered.mean_us > 5.0, "quiet {quiet:?}, hammered {hammered:?}");
-    assert!(hammered.p95_us > quiet.p95_us, "quiet {quiet:?}, hammered {hammered:?}");
+    assert!(met(&hammered), "quiet {quiet:?}, hammered {hammered:?}");
     // Behind whom is told: in the figures, and in words.
     let waits = &run.workloads()?[0]["rtnl_waits"];
     let first = &waits["holders"][0];

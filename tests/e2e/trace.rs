@@ -155,7 +155,8 @@ pub(crate) fn a_batch_is_told_command_by_command() -> Result<(), Failed> {
     }
     assert_eq!(seen[1]["ext_ack"], "Exclusivity flag on, cannot modify");
     assert_eq!(counted(&finished)?, [7, 7, 0]);
-    for line in ["RTM_NEWQDISC: 2, median ", "1 EEXIST", "1 ENOENT"] {
+    let counts = ["RTM_NEWQDISC: 2, median ", "RTM_NEWTCLASS: 3, median ", "RTM_DELTCLASS: 2, median "];
+    for line in counts.into_iter().chain(["1 EEXIST", "1 ENOENT"]) {
         assert!(finished.stderr.contains(line), "{line}: {}", finished.stderr);
     }
     Ok(())
@@ -338,12 +339,17 @@ pub(crate) fn who_says_nothing_is_not_waited_for() -> Result<(), Failed> {
     assert!(finished.stderr.contains("no traffic-control request within 1 s"), "{}", finished.stderr);
     // Nothing has happened to it.
     assert!(Path::new("/proc").join(followed.shell.id().to_string()).exists());
-    // Nor to a command.
-    let done = tempfile::tempdir()?;
-    let done = done.path().join("done");
-    let script = format!("exec >/dev/null 2>&1; sleep 3; touch {}", done.display());
+    // Nor to a command, which ends when it is told to.
+    let folder = tempfile::tempdir()?;
+    let [told, done] = ["told", "done"].map(|name| folder.path().join(name));
+    let script = format!(
+        "exec >/dev/null 2>&1; while [ ! -e {} ]; do sleep 0.05; done; touch {}",
+        told.display(),
+        done.display()
+    );
     let finished = Finished::of(&mut trace("--timeout 0.5", &script)?)?.expect(3)?;
-    assert!(finished.stderr.contains("the command runs on") && !done.exists(), "{}", finished.stderr);
+    assert!(finished.stderr.contains("the command runs on"), "{}", finished.stderr);
+    fs::write(&told, "")?;
     let deadline = Instant::now() + Duration::from_secs(20);
     while !done.exists() {
         if Instant::now() > deadline {
@@ -689,10 +695,12 @@ pub(crate) fn a_pyroute2_script_is_seen() -> Result<(), Failed> {
     let finished = Finished::of(command.arg(PYTHON).arg(script.path()))?.expect(0)?;
     let seen = objects(&finished)?;
     let of_type = |name: &str| seen.iter().filter(|seen| seen["type"] == name).count();
-    assert_eq!((of_type("RTM_NEWTCLASS"), of_type("RTM_DELTCLASS")), (10, 3), "{}", finished.said());
+    let counts = [of_type("RTM_NEWTCLASS"), of_type("RTM_DELTCLASS"), seen.len()];
+    assert_eq!(counts, [10, 3, 13], "{}", finished.said());
     for seen in &seen {
         assert_eq!((&seen["dev"], &seen["errno"]), (&"traced0".into(), &0.into()), "{seen}");
         assert!(seen["classid"].as_str().is_some_and(|classid| classid.starts_with("1:")), "{seen}");
+        assert!(seen["type"] != "RTM_NEWTCLASS" || seen["parent"] == "1:", "{seen}");
     }
     Ok(())
 }

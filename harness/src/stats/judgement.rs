@@ -20,6 +20,7 @@ use super::choice::{Choice, LEAST_STAGES, choose};
 use super::growth::{Curve, Law, Point, fit, fit_with_knee, residuals};
 use super::order::{ascending, median, quantile};
 use super::runs::few_runs;
+use super::unbounded;
 
 /// Enough for an interval's second digit.
 const RESAMPLES: usize = 400;
@@ -56,9 +57,13 @@ pub struct Judgement {
     pub curve: Curve,
     /// Where its slope lies with 95 % confidence.
     pub slope_interval: [f64; 2],
-    /// How much the fit changes over the range, relative to its smaller end.
+    /// How much the fit changes over the range, relative to its smaller end. Null: it leaves the range in which that means anything.
+    #[serde(deserialize_with = "unbounded::figure")]
+    #[schemars(with = "Option<f64>")]
     pub relative_rise: f64,
-    /// Where that lies with 95 % confidence; for a constant, that of a straight line.
+    /// Where that lies with 95 % confidence; for a constant, that of a straight line. Null: there is no bound on that side.
+    #[serde(deserialize_with = "unbounded::interval")]
+    #[schemars(with = "[Option<f64>; 2]")]
     pub relative_rise_interval: [f64; 2],
     /// In which share of the resamples the same law was chosen.
     pub agreement: f64,
@@ -335,6 +340,21 @@ mod tests {
         let steep = |n: f64| (10.0 + 0.15 * n) * if n > 4_000.0 { 5.0 } else { 1.0 };
         let judgement = judge_by(&samples(steep, 0.1, 1), 1, FEW).unwrap();
         assert!(judgement.error > MOST_ERROR && judgement.law.is_none(), "{judgement:?}");
+    }
+
+    /// Five sizes in a single round, as of adds to a tree that is still small: a resample's line may lead below zero.
+    #[test]
+    fn what_has_no_bound_is_null_and_is_read_again() {
+        let sizes = vec![10.0, 50.0, 90.0, 140.0, 200.0];
+        let judgement =
+            judge(&Samples { sizes, rounds: vec![vec![900.0, 100.0, 20.0, 400.0, 10.0]] }, 1).unwrap();
+        assert!(judgement.relative_rise_interval.iter().any(|bound| bound.is_infinite()), "{judgement:?}");
+        assert!(judgement.law.is_none(), "{judgement:?}");
+        let text = serde_json::to_string(&judgement).unwrap();
+        assert!(text.contains("null"), "{text}");
+        let read: Judgement = serde_json::from_str(&text).unwrap();
+        let bits = |judgement: &Judgement| judgement.relative_rise_interval.map(f64::to_bits);
+        assert_eq!(bits(&read), bits(&judgement));
     }
 
     #[test]

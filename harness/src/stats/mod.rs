@@ -9,3 +9,4 @@ pub mod judgement;
 mod least_squares;
 pub mod order;
 pub mod runs;
+mod unbounded;

@@ -7,7 +7,13 @@ pub fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let rank = share.clamp(0.0, 1.0) * sorted.len().checked_sub(1)? as f64;
     let below = rank.floor() as usize;
     let above = sorted.get(below + 1).copied().unwrap_or(sorted[below]);
-    Some(sorted[below] + (above - sorted[below]) * rank.fract())
+    let (below, share) = (sorted[below], rank.fract());
+    // What is infinite has no middle: of an infinite neighbour the nearer one is taken, and never what is no number.
+    Some(match (below.is_finite() && above.is_finite(), share < 0.5) {
+        (true, _) => below + (above - below) * share,
+        (false, true) => below,
+        (false, false) => above,
+    })
 }
 
 /// Half lie below it. `None` of an empty list, which need not be sorted.
@@ -67,6 +73,12 @@ mod tests {
         assert_eq!(quantile(&[1.0, 2.0], 1.0), Some(2.0));
         assert_eq!(quantile(&[7.0], 0.95), Some(7.0));
         assert_eq!(quantile(&[], 0.5), None);
+        let endless = [f64::NEG_INFINITY, f64::NEG_INFINITY, 1.0, f64::INFINITY];
+        for (share, expected) in
+            [(0.1, endless[0]), (0.4, endless[0]), (0.6, 1.0), (0.7, 1.0), (0.9, f64::INFINITY)]
+        {
+            assert_eq!(quantile(&endless, share), Some(expected), "{share}");
+        }
         assert_eq!(median(&[8.0, 1.0, 4.0, 2.0]), Some(3.0));
     }
 

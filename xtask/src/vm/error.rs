@@ -20,6 +20,9 @@ pub(crate) enum Error {
     /// `vm test` without saying where.
     #[error("which kernel? --kernel takes {0}; `cargo xtask vm matrix` runs all")]
     WhichKernel(String),
+    /// A name in the list of tests for every guest is no test's.
+    #[error("no test is called {0} any more: edit the list in xtask/src/vm/selection.rs")]
+    Stale(&'static str),
     /// The kernels are of another architecture.
     #[error("the kernels are for x86_64, and this machine is {0}: run it on an x86_64 machine")]
     Architecture(&'static str),

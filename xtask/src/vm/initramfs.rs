@@ -74,8 +74,14 @@ pub(super) fn base(init: &Path) -> Result<Tree, Error> {
     Ok(tree)
 }
 
-fn add_program(tree: &mut Tree, from: &Path, name: &str) -> Result<(), Error> {
+/// A program of the host, with its libraries.
+pub(super) fn add_program(tree: &mut Tree, from: &Path, name: &str) -> Result<(), Error> {
     tree.copy(from, &format!("usr/bin/{name}"), 0o755)?;
+    add_libraries(tree, from)
+}
+
+/// What a program or a library is linked with.
+pub(super) fn add_libraries(tree: &mut Tree, from: &Path) -> Result<(), Error> {
     for library in program::libraries(from)? {
         let path = library.display().to_string();
         if !tree.has(&path) {

@@ -13,6 +13,7 @@ use std::{
 
 use super::{
     accel::Accel,
+    clock,
     error::{Error, file},
     image::Image,
     job::PORT,
@@ -108,7 +109,10 @@ impl Machine {
         command.args(["-m", &self.memory.to_string(), "-smp", &self.cpus.to_string()]);
         command.arg("-kernel").arg(&self.vmlinuz).arg("-initrd").arg(&self.initramfs);
         // A panic ends the guest, and so does what would be one on a careful person's machine.
-        let more = if self.accel == Accel::Tcg { TCG_KERNEL } else { "" };
+        let more = match self.accel {
+            Accel::Kvm => String::new(),
+            Accel::Tcg => format!("{TCG_KERNEL} {}", clock::argument().unwrap_or_default()),
+        };
         command.args(["-append", &format!("console=ttyS0 panic=-1 oops=panic loglevel=4 {more}")]);
         if self.interactive {
             let log = escaped(&self.console());

@@ -6,6 +6,7 @@
 mod accel;
 mod archive;
 mod bench;
+mod clock;
 mod console;
 mod error;
 mod executables;
@@ -20,7 +21,9 @@ mod machine;
 mod modules;
 mod package;
 mod program;
+mod python;
 mod results;
+mod selection;
 mod shell;
 mod table;
 mod test;

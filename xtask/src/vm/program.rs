@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::error::Error;
+use super::{error::Error, python};
 use crate::{cargo, packages};
 
 /// What is needed on the host or copied into the guest, and the Debian package that has it.
@@ -31,6 +31,9 @@ pub(super) fn install() -> Result<(), Error> {
         .filter(|(program, _)| path_of(program).is_none())
         .map(|(_, package)| *package)
         .collect();
+    if !python::is_there() {
+        missing.push(python::PACKAGE);
+    }
     missing.sort_unstable();
     missing.dedup();
     if !missing.is_empty() {

@@ -13,6 +13,7 @@ use super::{
     junit,
     kernels::Kernel,
     machine::Outcome,
+    python, selection,
 };
 use crate::{
     error::Error as TaskError,
@@ -36,17 +37,13 @@ pub(super) struct Options {
     /// Implied by CI=1 or CI=true; sets `QDISCOPE_NO_SKIP=1` for the tests.
     #[arg(long)]
     no_skip: bool,
-    /// The end-to-end tests of the binary, too. They take minutes under TCG, and hardly depend on the kernel.
+    /// All end-to-end tests of the binary, not only the few that are about the kernel. They take many minutes under TCG.
     #[arg(long)]
     e2e: bool,
 }
 
-/// Tests of what `tc` sends, which is the same `tc` here and there: what kernels make of it the others ask.
-const HARDLY_KERNEL: [&str; 2] = ["golden::text::", "golden::bytes::"];
 /// The executable whose tests depend on the probe kind.
 const PROBES: &str = "probes";
-/// The executable that is run only if it is wished.
-const E2E: &str = "e2e";
 /// The kind that is forced in its second run.
 const FORCED: &str = "kprobe";
 /// A test that leaves the kernel locked down, so that it runs by itself after everything else, and the variable that lets it.
@@ -125,16 +122,21 @@ fn legs(host: &mut Host, test: &Options) -> Result<Vec<Leg>, Error> {
     let mut legs = Vec::new();
     let mut last = None;
     host.executables.tests.sort_by(|one, other| one.target.cmp(&other.target));
-    for executable in host.executables.tests.iter().filter(|one| test.e2e || one.target != E2E) {
-        let mut tests = native::list(executable, filter)?;
-        tests.retain(|test| !HARDLY_KERNEL.iter().any(|beginning| test.starts_with(beginning)));
-        if tests.is_empty() {
+    for executable in &host.executables.tests {
+        let listed = native::list(executable, None)?;
+        if let Some(name) = selection::stale(&executable.target, &listed) {
+            return Err(Error::Stale(name));
+        }
+        let selection = selection::select(&executable.target, listed, filter, test.e2e);
+        if selection.waiting > 0 {
+            eprintln!("cargo xtask: {} tests of {} wait for --e2e", selection.waiting, executable.target);
+        }
+        if selection.run.is_empty() {
             continue;
         }
         let program = format!("/tests/{}", executable.target);
         host.tree.copy(&executable.path, &program, 0o755)?;
-        let skips = HARDLY_KERNEL.iter().flat_map(|beginning| ["--skip", beginning]);
-        let args = ["--color", "never"].into_iter().chain(skips).chain(filter).map(Into::into).collect();
+        let (args, tests) = (selection.arguments(), selection.run);
         let task = Task {
             name: executable.target.clone(),
             program,
@@ -168,6 +170,9 @@ fn legs(host: &mut Host, test: &Options) -> Result<Vec<Leg>, Error> {
         legs.push(Leg { name: "qdiscope bench".into(), task, tests: vec![CHOICE.into()] });
     }
     legs.extend(last);
+    if legs.iter().any(|leg| leg.tests.iter().any(|test| test.contains("pyroute2"))) && python::is_there() {
+        python::add(&mut host.tree)?;
+    }
     Ok(legs)
 }
 
