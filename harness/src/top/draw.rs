@@ -124,8 +124,9 @@ impl Scene<'_> {
     fn keys(&self, width: u16, lines: usize) -> Vec<Vec<Piece>> {
         if self.view.is_typing {
             let text = format!("/{}▏", plain(&self.view.filter));
-            let help = "Enter keeps, Esc clears: command, pid, type or device".to_owned();
-            return flowed(&[(text, BOLD), (help, DIM)], width, lines);
+            let keys = ("Enter keeps, Esc clears".to_owned(), DIM);
+            let meaning = ("a part of the command, pid, type or device".to_owned(), DIM);
+            return flowed(&[(text, BOLD), keys, meaning], width, lines);
         }
         flowed(&KEYS.map(|(key, what)| (format!("{key} {what}"), DIM)), width, lines)
     }

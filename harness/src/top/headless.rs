@@ -9,6 +9,7 @@ use super::board::Board;
 use super::object::Object;
 use super::rows::Group;
 use super::{count, losses};
+use crate::exit::Failure;
 use crate::observe::{Audience, Ending, Request, Sink, State};
 
 /// Writes.
@@ -18,6 +19,7 @@ pub(super) struct Headless<'a> {
     pub(super) interval: Duration,
     /// So many intervals are still to be written; `None`: as many as there are.
     pub(super) left: Option<u64>,
+    /// When the interval has begun.
     pub(super) since: Instant,
     pub(super) sink: Sink,
     pub(super) say: &'a mut dyn FnMut(&str),
@@ -41,6 +43,11 @@ impl Headless<'_> {
 }
 
 impl Audience for Headless<'_> {
+    fn begin(&mut self, _probes: &mut Probes) -> Result<(), Failure> {
+        self.since = Instant::now();
+        Ok(())
+    }
+
     fn tell(&mut self, news: &str) {
         (self.say)(news);
     }

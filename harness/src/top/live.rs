@@ -19,10 +19,11 @@ const NEWS: Duration = Duration::from_secs(5);
 
 /// Draws.
 pub(super) struct Live {
-    pub(super) board: Board,
-    pub(super) view: View,
-    pub(super) about: About,
-    pub(super) since: Instant,
+    board: Board,
+    view: View,
+    about: About,
+    /// When the interval has begun.
+    since: Instant,
     screen: Option<Screen>,
     is_drawn: bool,
     news: Option<(String, Option<Instant>)>,
@@ -100,6 +101,7 @@ impl Live {
 
 impl Audience for Live {
     fn begin(&mut self, probes: &mut Probes) -> Result<(), Failure> {
+        self.since = Instant::now();
         let report = probes.report();
         report.kind.name().clone_into(&mut self.about.probes);
         self.about.waits = if !report.measures_rtnl_wait() {

@@ -17,8 +17,8 @@ pub(super) const KEYS: [(&str, &str); 8] = [
     ("s ←→", "sort"),
     ("/", "filter"),
     ("t", "group"),
-    ("a", "since start"),
-    ("↑↓", "select"),
+    ("a", "all time"),
+    ("↑↓", "row"),
     ("p", "pause"),
     ("r", "reverse"),
 ];
@@ -69,6 +69,12 @@ impl View {
         }
         if key.modifiers.contains(KeyModifiers::CONTROL) {
             return if key.code == KeyCode::Char('c') { Pressed::Quit } else { Pressed::Nothing };
+        }
+        // Esc and a key so soon after it that they look like one.
+        if key.modifiers.contains(KeyModifiers::ALT)
+            && self.press(KeyCode::Esc.into(), rows, columns) == Pressed::Quit
+        {
+            return Pressed::Quit;
         }
         if self.is_typing { self.type_into_filter(key.code) } else { self.command(key.code, rows, columns) }
     }
@@ -191,6 +197,12 @@ mod tests {
         typed(&mut view, &letters("/x"));
         typed(&mut view, &[KeyCode::Esc]);
         assert_eq!((view.filter.as_str(), view.is_typing), ("", false));
+        typed(&mut view, &letters("/x"));
+        assert_eq!(
+            view.press(KeyEvent::new(KeyCode::Char('p'), KeyModifiers::ALT), &[], &[]),
+            Pressed::Changed
+        );
+        assert_eq!((view.filter.as_str(), view.is_typing, view.paused), ("", false, true), "Esc and p");
         typed(&mut view, &letters(&format!("/{}", "x".repeat(1_000))));
         assert_eq!(view.filter.len(), LONGEST);
     }
