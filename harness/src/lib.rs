@@ -3,6 +3,7 @@
 //!
 //! A folder is a role: [`cli`] parses, [`session`] orchestrates, [`workload`] yields requests, [`load`]
 //! times them, [`record`] keeps figures, [`attribution`] says where time went, [`profile`] keeps stacks, [`observe`] follows other programs,
+//! [`top`] shows which of them keep it busy,
 //! [`budget`] judges, [`report`] renders and
 //! [`store`] saves. Only `session` knows all of them.
 
@@ -26,4 +27,5 @@ pub mod scaling;
 pub mod session;
 pub mod stats;
 pub mod store;
+pub mod top;
 pub mod workload;

@@ -21,6 +21,8 @@ mod schema;
 mod signals;
 mod streams;
 mod tc;
+mod terminal;
+mod top;
 mod trace;
 mod verdict;
 
@@ -165,6 +167,14 @@ fn watched() -> Vec<Trial> {
             1,
             scaling::every_request_is_seen_and_its_phases_add_up,
         ),
+        ("top::each_request_is_counted_once", 1, top::each_request_is_counted_once),
+        ("top::it_ends_after_so_many_intervals", 1, top::it_ends_after_so_many_intervals),
+        ("top::without_a_terminal_it_says_what_to_do", 1, top::without_a_terminal_it_says_what_to_do),
+        ("top::a_reader_that_leaves_stops_nobody", 1, top::a_reader_that_leaves_stops_nobody),
+        ("top::it_draws_and_gives_the_terminal_back", 1, top::it_draws_and_gives_the_terminal_back),
+        ("top::after_the_command_the_picture_stays", 1, top::after_the_command_the_picture_stays),
+        ("top::a_signal_gives_the_terminal_back", 1, top::a_signal_gives_the_terminal_back),
+        ("top::a_terminal_that_hangs_up_ends_it", 1, top::a_terminal_that_hangs_up_ends_it),
         ("faults::tracefs_is_mounted_privately", 1, faults::tracefs_is_mounted_privately),
         ("faults::no_btf_is_no_panic", 1, faults::no_btf_is_no_panic),
         (

@@ -10,6 +10,7 @@ mod progress;
 mod scaling;
 mod schema;
 mod tc;
+mod top;
 mod trace;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -82,6 +83,15 @@ enum Command {
     /// Bring a tree of qdiscs, classes and filters about, or say how the kernel differs from it
     #[command(subcommand)]
     Tc(tc::Command),
+    /// Show who keeps traffic control busy, and behind whom others wait for RTNL, live
+    ///
+    /// A row for each process, message type or command: requests a second, errors, latencies, waits for RTNL and who held it; below, the
+    /// latencies and the holders of the selected row or of all. What is lost is counted, and shown.
+    ///
+    /// The screen is ours alone: what COMMAND would read from the terminal or write to it is dropped, and what it writes to a file or a
+    /// pipe is not. With --headless its standard output goes to standard error. Quitting leaves COMMAND running.
+    #[command(after_help = top::AFTER_HELP)]
+    Top(top::Arguments),
     /// Show what any program asks of traffic control, a line for each request, live
     ///
     /// Of a command, of a process with all that it starts, or of everybody: when, who, what, how long it took, where it waited and
@@ -114,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::Profile(arguments) => profile::run(&arguments),
         Command::Scaling(arguments) => scaling::run(&arguments),
         Command::Tc(command) => tc::run(&command),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Trace(arguments) => trace::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
     })

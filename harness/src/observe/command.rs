@@ -20,7 +20,7 @@ pub enum Streams {
     Ours,
     /// As we do, but what it writes to standard output goes to standard error, for the former is ours alone.
     OutputToError,
-    /// As we do, except that it neither reads from the terminal nor writes to it, for that is ours alone.
+    /// As we do, except that it neither reads from the terminal nor writes to it, for that is ours alone; signals are, too.
     NoTerminal,
 }
 

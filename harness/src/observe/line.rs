@@ -127,7 +127,7 @@ fn process(comm: Option<&str>, pid: u32) -> String {
 }
 
 /// Whoever gave a name, to a thread or to a device, may have meant it for the reader's terminal.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

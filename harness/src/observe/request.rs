@@ -128,7 +128,7 @@ pub struct Request {
     #[serde(skip)]
     pub(super) words: String,
     #[serde(skip)]
-    pub(super) total_ns: u64,
+    pub(crate) total_ns: u64,
 }
 
 fn microseconds(nanoseconds: u64) -> f64 {

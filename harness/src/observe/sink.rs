@@ -13,7 +13,7 @@ const MOST_UNWRITTEN: usize = 1 << 20;
 /// A pipe that says that it can be written to has room for so much (`PIPE_BUF`, pipe(7)).
 const AT_ONCE: usize = 4096;
 
-pub(super) struct Sink {
+pub(crate) struct Sink {
     file: File,
     unwritten: Vec<u8>,
     /// So many bytes of it are written.
@@ -22,7 +22,7 @@ pub(super) struct Sink {
 
 impl Sink {
     /// Standard output.
-    pub(super) fn stdout() -> io::Result<Self> {
+    pub(crate) fn stdout() -> io::Result<Self> {
         Ok(Self::to(File::from(io::stdout().as_fd().try_clone_to_owned()?)))
     }
 
@@ -36,23 +36,23 @@ impl Sink {
     }
 
     /// Whether more is to be handed over now.
-    pub(super) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.unwritten.len() - self.written < MOST_UNWRITTEN
     }
 
     /// Takes a line.
-    pub(super) fn push(&mut self, line: &str) {
+    pub(crate) fn push(&mut self, line: &str) {
         self.unwritten.extend_from_slice(line.as_bytes());
         self.unwritten.push(b'\n');
     }
 
     /// Whether everything is written.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.written == self.unwritten.len()
     }
 
     /// Writes what can be written without waiting.
-    pub(super) fn flush(&mut self) -> State {
+    pub(crate) fn flush(&mut self) -> State {
         loop {
             let ready = match self.poll() {
                 Ok(ready) => ready,

@@ -50,6 +50,13 @@ impl From<Counters> for Losses {
     }
 }
 
+impl Losses {
+    /// Whether nothing was lost.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl Summary {
     /// Counts a request, and whether it is shown.
     pub(super) fn count(&mut self, request: &Request, shown: bool) {

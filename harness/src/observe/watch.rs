@@ -1,5 +1,6 @@
 //! The loop: from the probes to an audience, until there is nobody left to follow.
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,17 @@ impl Subject {
         match self {
             Self::Process(id) => family::process_of(*id).map(Some),
             Self::Command(_) | Self::Everybody => Ok(None),
+        }
+    }
+}
+
+/// `everybody`, `process 42`, `tc`.
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(command) => f.write_str(&command.name()),
+            Self::Process(id) => write!(f, "process {id}"),
+            Self::Everybody => f.write_str("everybody"),
         }
     }
 }
@@ -184,7 +196,8 @@ impl Watching<'_> {
         let mut told = false;
         loop {
             if let Some(taken) = signals.wait(TICK)
-                && passed_on(running.as_deref_mut(), taken) == Passed::ToNobody
+                && (self.watch.streams == Streams::NoTerminal && taken.asks_to_end()
+                    || passed_on(running.as_deref_mut(), taken) == Passed::ToNobody)
             {
                 return Reason::Over(Ending::Asked);
             }
