@@ -89,6 +89,9 @@ struct Place {
     frames: Vec<String>,
 }
 
+/// A flamegraph takes the whole width: it removes its own, and would be as wide as a picture without any, which is little.
+const STYLE: &str = "<style>body{margin:0}svg{width:100%}</style>";
+
 /// Percentiles that are shown.
 const SHOWN: [&str; 4] = ["p50", "p95", "p99", "max"];
 

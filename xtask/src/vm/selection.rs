@@ -15,6 +15,9 @@ const IN_EVERY_GUEST: &[&str] = &[
     "rtnl::",
     "trace::a_batch_is_told_command_by_command",
     "trace::a_pyroute2_script_is_seen",
+    "profile::a_batch_is_counted_by_type_and_refusal",
+    "profile::a_pyroute2_script_is_counted",
+    "profile::who_held_rtnl_is_named_with_what_it_did",
 ];
 
 /// What becomes of the tests of one executable.
