@@ -5,7 +5,10 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
+
 use crate::report::model::{RunResult, SCHEMA_VERSION, SlowRequest};
+use crate::spans::Spans;
 
 /// No run's document is nearly as large; another file may be.
 const MOST_BYTES: u64 = 256 << 20;
@@ -19,6 +22,8 @@ pub struct SavedRun {
     pub result: RunResult,
     /// The slowest requests, by workload and mode (`htb-class-closed`); empty where probes did not watch.
     pub slowest: BTreeMap<String, Vec<SlowRequest>>,
+    /// What qdiscope was at, step by step; empty in runs from before that was kept.
+    pub spans: Spans,
     /// The kernel's stacks, folded.
     pub kernel_folded: Option<String>,
     /// Flamegraphs.
@@ -74,14 +79,9 @@ impl SavedRun {
             ));
         }
         let result = serde_json::from_str(&text).map_err(|error| content(&document, error.to_string()))?;
-        let slowest = folder.join("slowest.json");
         Ok(Self {
-            slowest: match optional(&slowest)? {
-                Some(text) => {
-                    serde_json::from_str(&text).map_err(|error| content(&slowest, error.to_string()))?
-                }
-                None => BTreeMap::new(),
-            },
+            slowest: optional_document(&folder.join("slowest.json"))?,
+            spans: optional_document(&folder.join("spans.json"))?,
             kernel_folded: optional(&folder.join("kernel.folded"))?,
             kernel_svg: optional(&folder.join("kernel.svg"))?,
             user_svg: optional(&folder.join("user.svg"))?,
@@ -90,6 +90,13 @@ impl SavedRun {
             result,
         })
     }
+}
+
+/// A file that may be absent.
+fn optional_document<T: DeserializeOwned + Default>(path: &Path) -> Result<T, ReadError> {
+    let Some(text) = optional(path)? else { return Ok(T::default()) };
+    serde_json::from_str(&text)
+        .map_err(|error| ReadError::Content { path: path.to_owned(), reason: error.to_string() })
 }
 
 fn optional(path: &Path) -> Result<Option<String>, ReadError> {
