@@ -2,8 +2,8 @@
 //! where each request spent its time, and holds the result against a budget.
 //!
 //! A folder is a role: [`cli`] parses, [`session`] orchestrates, [`workload`] yields requests, [`load`]
-//! times them, [`record`] keeps figures, [`attribution`] says where time went, [`profile`] keeps stacks, [`observe`] follows other programs,
-//! [`top`] shows which of them keep it busy,
+//! times them, [`record`] keeps figures, [`attribution`] says where time went, [`profile`] keeps stacks, [`spans`] what the harness was
+//! at, [`observe`] follows other programs, [`top`] shows which of them keep it busy,
 //! [`budget`] judges, [`report`] renders and
 //! [`store`] saves. Only `session` knows all of them.
 
@@ -25,6 +25,7 @@ pub mod record;
 pub mod report;
 pub mod scaling;
 pub mod session;
+pub mod spans;
 pub mod stats;
 pub mod store;
 pub mod top;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tc_adapter::{Client, Handle, HtbQdisc, Request, SocketOptions};
 use tokio::time::{MissedTickBehavior, interval_at};
+use tracing::{Instrument as _, info_span};
 
 use crate::attribution::{Anatomy, Calls, Slowest};
 use crate::exit::Failure;
@@ -20,6 +21,7 @@ use crate::record::{
 use crate::report::model::{
     Mode, Percentiles, RunResources, SlowRequest, TimeAt, WorkloadResources, WorkloadResult,
 };
+use crate::spans::STEP;
 use crate::workload::{Kind, ROOT_QDISC, scene};
 
 /// How often latencies are moved to the log and progress is told.
@@ -116,7 +118,8 @@ impl Session<'_> {
                 break;
             }
             self.observer.begins(workload);
-            let (result, usage) = self.measure(plan, workload, &mut kept).await?;
+            let step = info_span!(target: STEP, "workload", workload = tag(workload));
+            let (result, usage) = self.measure(plan, workload, &mut kept).instrument(step).await?;
             self.observer.ended(&result);
             usages.push((result.mode, usage));
             workloads.push(result);
@@ -141,8 +144,9 @@ impl Session<'_> {
         let began = Instant::now();
         let mut course: Option<Course> = None;
         for round in 0.. {
-            self.round(plan, workload, round, &setup, &mut course, kept).await?;
-            self.tear_down(&setup).await?;
+            let step = info_span!(target: STEP, "round", number = round);
+            self.round(plan, workload, round, &setup, &mut course, kept).instrument(step).await?;
+            self.tear_down(&setup).instrument(info_span!(target: STEP, "tear down")).await?;
             let measured = course.as_ref().map_or(Duration::ZERO, |course| course.recorder.measured());
             let fills = workload.kind == Kind::HtbClass && workload.load.rate().is_none();
             let duration = workload.load.duration();
@@ -193,22 +197,30 @@ impl Session<'_> {
     ) -> Result<(), Failure> {
         let seed = plan.seed.wrapping_add(round);
         let scene = scene(workload, self.devices_of(plan, workload), seed, plan.warmup);
-        for request in &scene.setup {
-            if self.stop.is_set() {
-                break;
+        let prepared = async {
+            for request in &scene.setup {
+                if self.stop.is_set() {
+                    break;
+                }
+                setup.request(request).await.map_err(|error| unprepared(&error))?;
             }
-            setup.request(request).await.map_err(|error| unprepared(&error))?;
-        }
+            Ok::<_, Failure>(())
+        };
+        prepared.instrument(info_span!(target: STEP, "set up")).await?;
         let client = connect(plan.messages_per_packet, self.collector.is_some())?;
         let mut crew = Crew { client: client.clone(), recorder: None, calls: None, stop: self.stop.clone() };
-        let warm = closed(&crew, scene.sources, Until::Operations(plan.warmup)).await;
+        let warm = closed(&crew, scene.sources, Until::Operations(plan.warmup))
+            .instrument(info_span!(target: STEP, "warm up"))
+            .await;
 
         if let Some(collector) = self.collector {
             let calls = Arc::new(Calls::new(warm.sources.len()));
             let window = Window { port_id: client.port_id(), after_sequence: client.last_sequence() };
             collector.watch(window, Some(Arc::clone(&calls)));
             crew.calls = Some(calls);
-            collector.start_sampling().map_err(|error| probes_failed(&error))?;
+            info_span!(target: STEP, "start sampling")
+                .in_scope(|| collector.start_sampling())
+                .map_err(|error| probes_failed(&error))?;
         }
         let meter =
             ResourceMeter::start().map_err(|error| Failure::internal(format!("start the meter: {error}")))?;
@@ -227,12 +239,17 @@ impl Session<'_> {
             }),
         };
         crew.recorder = Some(Arc::clone(&course.recorder));
-        let driven = self.drive(&crew, workload, warm, start, course, &mut kept.hdr).await?;
+        let driven = self
+            .drive(&crew, workload, warm, start, course, &mut kept.hdr)
+            .instrument(info_span!(target: STEP, "measure"))
+            .await?;
         let usage = meter.stop();
         course.unsent += driven.unsent;
         course.usage = Some(course.usage.map_or(usage, |before| before.and(usage)));
         if let Some(collector) = self.collector
-            && let Some(samples) = collector.stop_sampling().map_err(|error| probes_failed(&error))?
+            && let Some(samples) = info_span!(target: STEP, "stop sampling")
+                .in_scope(|| collector.stop_sampling())
+                .map_err(|error| probes_failed(&error))?
         {
             kept.kernel_profile.add(tag(workload), samples);
         }

@@ -1,5 +1,6 @@
 //! `qdiscope investigate`: from a saved run to a page that is read without a network.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::qdiscope::{Finished, Saved, files, plain, qdiscope};
-use crate::runs;
+use crate::{runs, trace_events};
 
 /// The run in a folder again.
 pub(crate) fn folder(run: &Saved) -> Result<TempDir, Failed> {
@@ -48,9 +49,42 @@ pub(crate) fn the_slowest_requests_are_a_trace() -> Result<(), Failed> {
     investigate(run.path(), &format!("--out {}", out.display()))?.expect(0)?;
     let trace: Value = serde_json::from_slice(&fs::read(out.join("trace.json"))?)?;
     let events = trace["traceEvents"].as_array().ok_or("no events")?;
-    let requests =
-        events.iter().filter(|event| event["ph"] == "X" && event["args"]["sequence"].is_u64()).count();
+    let requests = events.iter().filter(|event| event["ph"] == "X" && event["args"]["tid"].is_u64()).count();
     assert_eq!(requests, 300, "a hundred of each of three workloads");
+    let in_kernel = events.iter().filter(|event| event["cat"] == "kernel").count();
+    assert!(in_kernel > 100, "{in_kernel} slices on the threads that sent them");
+    trace_events::check(events)
+}
+
+/// Without probes, too: then they are all there is.
+pub(crate) fn steps_are_in_the_trace() -> Result<(), Failed> {
+    for run in [runs::closed()?, runs::unwatched()?] {
+        let run = folder(run)?;
+        investigate(run.path(), "")?.expect(0)?;
+        let trace: Value = serde_json::from_slice(&fs::read(run.path().join("investigation/trace.json"))?)?;
+        let events = trace["traceEvents"].as_array().ok_or("no events")?;
+        trace_events::check(events)?;
+        let steps: BTreeMap<&str, &Value> = events
+            .iter()
+            .filter(|event| event["cat"] == "step")
+            .filter_map(|event| Some((event["name"].as_str()?, event)))
+            .collect();
+        for name in
+            ["attach probes", "workload", "round", "set up", "warm up", "measure", "tear down", "write files"]
+        {
+            assert!(steps.contains_key(name), "no step `{name}`: {:?}", steps.keys());
+        }
+        // One clock: what was slow was so while it was measured.
+        let times =
+            |event: &Value| Some((event["ts"].as_f64()?, event["ts"].as_f64()? + event["dur"].as_f64()?));
+        let measured: Vec<_> =
+            events.iter().filter(|event| event["name"] == "measure").filter_map(times).collect();
+        for request in events.iter().filter(|event| event["args"]["tid"].is_u64()) {
+            let (begin, end) = times(request).ok_or("no times")?;
+            let within = measured.iter().any(|&(first, last)| first <= begin && end <= last);
+            assert!(within, "{begin} to {end} in none of {measured:?}");
+        }
+    }
     Ok(())
 }
 

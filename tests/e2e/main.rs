@@ -24,6 +24,7 @@ mod tc;
 mod terminal;
 mod top;
 mod trace;
+mod trace_events;
 mod verdict;
 
 use std::process::ExitCode;
@@ -60,6 +61,7 @@ fn anywhere() -> Vec<Trial> {
         ("result::a_closed_loop_has_no_rate", result::a_closed_loop_has_no_rate),
         ("result::the_seed_decides_what_is_asked", result::the_seed_decides_what_is_asked),
         ("result::less_than_a_second_has_no_worst_second", result::less_than_a_second_has_no_worst_second),
+        ("investigate::steps_are_in_the_trace", investigate::steps_are_in_the_trace),
         ("investigate::what_is_no_run_is_refused", investigate::what_is_no_run_is_refused),
         ("result::without_probes_nothing_is_claimed", result::without_probes_nothing_is_claimed),
         ("result::runs_are_kept_by_time", result::runs_are_kept_by_time),

@@ -18,10 +18,14 @@ use std::panic::catch_unwind;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::exit::{Exit, Failure};
 use crate::load::Stop;
+use crate::spans::SpanRecorder;
 
 const EXIT_CODES: &str = "Exit codes:
     0  every target holds
@@ -110,13 +114,18 @@ enum Command {
 /// Runs the command line.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    tracing_subscriber::fmt()
+    let said = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_env_filter(EnvFilter::try_from_env("RUST_LOG").unwrap_or_else(|_| EnvFilter::new("warn")))
-        .init();
+        .with_filter(EnvFilter::try_from_env("RUST_LOG").unwrap_or_else(|_| EnvFilter::new("warn")));
+    // Only `bench` has somewhere to save them.
+    let spans = matches!(cli.command, Command::Bench(_)).then(SpanRecorder::default);
+    let steps = spans.clone().map(|spans| {
+        spans.with_filter(filter_fn(SpanRecorder::wants).with_max_level_hint(LevelFilter::INFO))
+    });
+    tracing_subscriber::registry().with(said).with(steps).init();
     let outcome = catch_unwind(|| match cli.command {
-        Command::Bench(arguments) => bench::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments, &spans.unwrap_or_default()),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Investigate(arguments) => investigate::run(&arguments),
         Command::Overhead(arguments) => overhead::run(&arguments),

@@ -49,8 +49,8 @@ pub fn investigate(run: &SavedRun, against: Option<&SavedRun>) -> Result<Investi
     let found = findings::findings(&run.result);
     let mut files =
         vec![("index.html", page::render(run, against, &found, difference.as_deref())?.into_bytes())];
-    if !run.slowest.is_empty() {
-        files.push(("trace.json", trace::perfetto(&run.slowest)?));
+    if !run.slowest.is_empty() || !run.spans.spans.is_empty() {
+        files.push(("trace.json", trace::perfetto(&run.spans, &run.slowest)?));
     }
     if let Some(svg) = &run.kernel_svg {
         files.push(("kernel.svg", svg.clone().into_bytes()));

@@ -20,10 +20,11 @@ const RESERVE_BYTES: i64 = 8 << 20;
 
 /// Everything that a run may leave in its folder, but for [`STACK_FILES`]. An earlier run's files are removed before the first of this one's is written, so
 /// that none of them is taken for this one's; until then the earlier run is whole.
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     RESULT,
     "latency.hdr",
     "slowest.json",
+    "spans.json",
     "cpu.pb.gz",
     "user.svg",
     "heap.pb.gz",

@@ -5,8 +5,11 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
+
 use crate::profile::STACK_SVGS;
 use crate::report::model::{RunResult, SCHEMA_VERSION, SlowRequest};
+use crate::spans::Spans;
 
 /// No run's document is nearly as large; another file may be.
 const MOST_BYTES: u64 = 256 << 20;
@@ -20,6 +23,8 @@ pub struct SavedRun {
     pub result: RunResult,
     /// The slowest requests, by workload and mode (`htb-class-closed`); empty where probes did not watch.
     pub slowest: BTreeMap<String, Vec<SlowRequest>>,
+    /// What qdiscope was at, step by step; empty in runs from before that was kept.
+    pub spans: Spans,
     /// The kernel's stacks, folded.
     pub kernel_folded: Option<String>,
     /// Flamegraphs.
@@ -77,14 +82,9 @@ impl SavedRun {
             ));
         }
         let result = serde_json::from_str(&text).map_err(|error| content(&document, error.to_string()))?;
-        let slowest = folder.join("slowest.json");
         Ok(Self {
-            slowest: match optional(&slowest)? {
-                Some(text) => {
-                    serde_json::from_str(&text).map_err(|error| content(&slowest, error.to_string()))?
-                }
-                None => BTreeMap::new(),
-            },
+            slowest: optional_document(&folder.join("slowest.json"))?,
+            spans: optional_document(&folder.join("spans.json"))?,
             kernel_folded: optional(&folder.join("kernel.folded"))?,
             kernel_svg: optional(&folder.join("kernel.svg"))?,
             stack_svgs: stack_svgs(folder)?,
@@ -104,6 +104,13 @@ fn stack_svgs(folder: &Path) -> Result<BTreeMap<&'static str, String>, ReadError
         }
     }
     Ok(svgs)
+}
+
+/// A file that may be absent.
+fn optional_document<T: DeserializeOwned + Default>(path: &Path) -> Result<T, ReadError> {
+    let Some(text) = optional(path)? else { return Ok(T::default()) };
+    serde_json::from_str(&text)
+        .map_err(|error| ReadError::Content { path: path.to_owned(), reason: error.to_string() })
 }
 
 fn optional(path: &Path) -> Result<Option<String>, ReadError> {

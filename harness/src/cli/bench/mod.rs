@@ -11,6 +11,7 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use jiff::Timestamp;
+use tracing::{Instrument as _, info_span};
 
 pub(super) use arguments::Arguments;
 use stacks::Named;
@@ -32,11 +33,12 @@ use crate::report::explain::explain;
 use crate::report::model::{RunResult, SCHEMA_VERSION, SlowRequest, State};
 use crate::report::terminal;
 use crate::session::{Kept, Measured, Session, check_htb};
+use crate::spans::{STEP, SpanRecorder};
 use crate::store::RunDir;
 
 /// Measures, judges, saves, reports.
 #[expect(clippy::needless_pass_by_value, reason = "the command line is used up here")]
-pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: Arguments, spans: &SpanRecorder) -> Result<Exit, Failure> {
     let plan = arguments.plan()?;
     let budget = arguments.budget()?;
     check_out(arguments.out.as_deref())?;
@@ -46,14 +48,16 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let started = Timestamp::now();
     let mut dir = RunDir::create(arguments.out.as_deref(), run_id(started))?;
 
-    let profiler = ReadyProfiler::new();
+    let profiler = info_span!(target: STEP, "make pprof ready").in_scope(ReadyProfiler::new);
     let runtime = runtime()?;
     let stacks = arguments.stacks.then(|| stacks::order(&budget));
     let Outcome { mut measured, attached, profiles, interrupted } =
         runtime.block_on(measure(&plan, &arguments, stacks, profiler))?;
     let mut slowest = measured.kept.slowest();
-    let named =
-        stacks.map(|order| stacks::name(&mut measured.kept, order, &mut measured.workloads, &mut slowest));
+    let named = stacks.map(|order| {
+        info_span!(target: STEP, "name stacks")
+            .in_scope(|| stacks::name(&mut measured.kept, order, &mut measured.workloads, &mut slowest))
+    });
     let mut run = RunResult {
         schema_version: SCHEMA_VERSION,
         run_id: dir.run_id().into(),
@@ -73,7 +77,8 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let judged = judge(&budget, &run);
     (run.budget, run.not_judged, run.verdict) = (judged.judgements, judged.not_judged, judged.verdict);
     run.explanations = explain(&run);
-    let saved = save(&mut dir, &mut run, measured.kept, &slowest, profiles, named);
+    let finished = Finished { kept: measured.kept, slowest: &slowest, profiles, named };
+    let saved = save(&mut dir, &mut run, finished, spans);
     // What was measured is shown, also where it could not be saved.
     report(&run, saved.is_ok().then(|| dir.path()))?;
     saved.map(|()| exit(&run))
@@ -129,10 +134,15 @@ async fn measure(
 ) -> Result<Outcome, Failure> {
     let stop = Stop::default();
     stop_on_signal(&stop, SAVED)?;
-    let devices = isolation::create_devices(plan.devices_needed()).await?;
-    check_htb(devices[0]).await?;
-    let Attached { collector, report } = probes::attach(arguments.probes, plan.messages_per_packet, stacks)?;
-    let cpu = profiler.and_then(ReadyProfiler::start);
+    let devices = async {
+        let devices = isolation::create_devices(plan.devices_needed()).await?;
+        check_htb(devices[0]).await?;
+        Ok::<_, Failure>(devices)
+    };
+    let devices = devices.instrument(info_span!(target: STEP, "create devices")).await?;
+    let Attached { collector, report } = info_span!(target: STEP, "attach probes")
+        .in_scope(|| probes::attach(arguments.probes, plan.messages_per_packet, stacks))?;
+    let cpu = info_span!(target: STEP, "start pprof").in_scope(|| profiler.and_then(ReadyProfiler::start));
     memory::give_back();
     // Last: making pprof and the probes ready allocates a hundred megabytes, which would hide what the load does.
     let heap = arguments.heap.map(HeapProfiler::start);
@@ -144,16 +154,44 @@ async fn measure(
     Ok(Outcome { measured, attached: report, profiles: Profiles { cpu, heap }, interrupted: stop.is_set() })
 }
 
+/// What is saved beside the result, before it is files.
+struct Finished<'a> {
+    kept: Kept,
+    slowest: &'a BTreeMap<String, Vec<SlowRequest>>,
+    profiles: Profiles,
+    /// Where stacks were asked for.
+    named: Option<Result<Named, ProfileError>>,
+}
+
 /// `result.json` comes last: who finds it finds the rest.
 fn save(
     dir: &mut RunDir,
     run: &mut RunResult,
-    kept: Kept,
-    slowest: &BTreeMap<String, Vec<SlowRequest>>,
-    Profiles { cpu, heap }: Profiles,
-    named: Option<Result<Named, ProfileError>>,
+    finished: Finished<'_>,
+    spans: &SpanRecorder,
 ) -> Result<(), Failure> {
-    let mut files: Vec<(&str, &str, Vec<u8>)> = vec![("latency", "latency.hdr", kept.hdr.bytes().to_vec())];
+    let files = info_span!(target: STEP, "finish profiles").in_scope(|| files(run, finished))?;
+    info_span!(target: STEP, "write files").in_scope(|| {
+        dir.clear()?;
+        for (role, name, bytes) in files {
+            dir.write(name, &bytes)?;
+            run.artifacts.insert(role.into(), name.into());
+        }
+        Ok::<_, Failure>(())
+    })?;
+    dir.write("spans.json", &json(&spans.take())?)?;
+    run.artifacts.insert("spans".into(), "spans.json".into());
+    dir.write("result.json", &json(run)?)?;
+    dir.finish();
+    Ok(())
+}
+
+/// What is saved beside the result: role, name and content.
+type Files = Vec<(&'static str, &'static str, Vec<u8>)>;
+
+fn files(run: &mut RunResult, finished: Finished<'_>) -> Result<Files, Failure> {
+    let Finished { kept, slowest, profiles: Profiles { cpu, heap }, named } = finished;
+    let mut files: Files = vec![("latency", "latency.hdr", kept.hdr.bytes().to_vec())];
     if !slowest.is_empty() {
         files.push(("slowest_requests", "slowest.json", json(slowest)?));
     }
@@ -191,14 +229,7 @@ fn save(
             Err(error) => run.explanations.push(format!("No kernel flamegraph: {error}.")),
         }
     }
-    dir.clear()?;
-    for (role, name, bytes) in files {
-        dir.write(name, &bytes)?;
-        run.artifacts.insert(role.into(), name.into());
-    }
-    dir.write("result.json", &json(run)?)?;
-    dir.finish();
-    Ok(())
+    Ok(files)
 }
 
 fn gzip(bytes: &[u8]) -> Result<Vec<u8>, Failure> {
