@@ -70,7 +70,10 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        give_back();
+        // A panic has had it given back before it was reported; once more, and the report would be overwritten.
+        if !std::thread::panicking() {
+            give_back();
+        }
     }
 }
 
