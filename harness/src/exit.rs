@@ -24,9 +24,9 @@ pub enum Exit {
     Refused = 8,
     /// The kernel refused a change, and what stands is neither what was before nor what is to be (`tc apply`).
     HalfApplied = 9,
-    /// The command that is to be observed is not executable (`trace`).
+    /// The command that is to be observed is not executable (`trace`, `top`).
     NotExecutable = 126,
-    /// The command that is to be observed is not there (`trace`).
+    /// The command that is to be observed is not there (`trace`, `top`).
     NotFound = 127,
     /// A signal ended the run.
     Interrupted = 130,

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{Winsize, openpty};
@@ -59,6 +60,10 @@ impl OnTerminal {
     pub(crate) fn start(command: &mut Command, columns: u16, rows: u16) -> Result<Self, Failed> {
         let pty = openpty(&size(columns, rows), None)?;
         let (ours, theirs) = (pty.master, pty.slave);
+        // The program must not hold its own terminal open.
+        for end in [&ours, &theirs] {
+            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+        }
         let before = tcgetattr(&theirs)?;
         command.env("TERM", "xterm").stdin(theirs.try_clone()?).stdout(theirs.try_clone()?);
         let own = || {

@@ -139,10 +139,10 @@ fn runs_on(folder: &Path) -> Result<(), Failed> {
 }
 
 /// Adds and deletes a class until a file is there, then leaves a mark. Of the end of the terminal's session, which is ours here and a shell's
-/// elsewhere, it wants to know nothing.
+/// elsewhere, it wants to know nothing; and it holds no stream open that we read to its end.
 fn until(stop: &str, mark: &str) -> String {
     format!(
-        "trap '' HUP; echo GARBLE; echo GARBLE >&2; until [ -e {stop} ]; do \
+        "trap '' HUP; echo GARBLE; echo GARBLE >&2; exec >/dev/null 2>&1; until [ -e {stop} ]; do \
          tc class add dev topped0 parent 1: classid 1:1 htb rate 1mbit; tc class del dev topped0 classid 1:1; sleep 0.02; done; \
          touch {mark}; exit 5"
     )

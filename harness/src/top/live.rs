@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ebpf_loader::{Probes, RtnlLock, Seen};
 use ratatui::crossterm::event::Event;
 
-use super::board::Board;
+use super::board::{Board, Span};
 use super::columns::fitting;
 use super::draw::{About, Scene};
 use super::terminal::Screen;
@@ -89,7 +89,7 @@ impl Live {
             self.news = None;
             self.is_drawn = false;
         }
-        if !self.is_drawn {
+        if !self.is_drawn && Screen::takes_more() {
             let scene = self.scene();
             screen.draw(|frame| scene.draw(frame.area(), frame.buffer_mut()))?;
             self.is_drawn = true;
@@ -142,6 +142,8 @@ impl Audience for Live {
         self.close(probes);
         if let Ending::Nobody(code) = ending {
             self.is_over = true;
+            // Of the last interval there is only a piece.
+            self.view.span = Span::All;
             let who = code.map_or_else(
                 || "everybody who was followed has ended".to_owned(),
                 |code| format!("the command has ended with {code}"),

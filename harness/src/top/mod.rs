@@ -1,7 +1,7 @@
 //! Who keeps traffic control busy at this moment, and behind whom others wait.
 //!
-//! A [`Board`](board::Board) counts what is seen; [`rows`] groups, filters and sorts it; [`View`](view::View) is what a person wants to see of
-//! it, and [`draw`] makes a picture of both: all of them pure. [`live`] brings it to the terminal, and [`headless`] writes objects instead.
+//! A `Board` counts what is seen; `rows` groups, filters and sorts it; `View` is what a person wants to see of
+//! it, and `draw` makes a picture of both: all of them pure. `live` brings it to the terminal, and `headless` writes objects instead.
 
 mod board;
 mod columns;

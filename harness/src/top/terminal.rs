@@ -1,7 +1,7 @@
 //! The terminal while it is ours. Whatever happens, it is given back as it was.
 
 use std::io::{self, IsTerminal as _};
-use std::os::fd::{AsRawFd as _, RawFd};
+use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
 use ratatui::DefaultTerminal;
@@ -39,6 +39,18 @@ impl Screen {
         })
     }
 
+    fn ready() -> libc::c_short {
+        let mut terminal = libc::pollfd { fd: io::stdout().as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+        // SAFETY: one entry, which lives as long as the call takes.
+        let ready = unsafe { libc::poll(&raw mut terminal, 1, 0) };
+        if ready > 0 { terminal.revents } else { 0 }
+    }
+
+    /// Whether the terminal takes anything. One that has stopped is not waited for.
+    pub(super) fn takes_more() -> bool {
+        Self::ready() & libc::POLLOUT != 0
+    }
+
     pub(super) fn draw(&mut self, draw: impl FnOnce(&mut ratatui::Frame<'_>)) -> io::Result<()> {
         self.terminal.draw(draw).map(drop)
     }
@@ -49,7 +61,7 @@ impl Screen {
     ///
     /// Among others: nobody is there any more. Reading on would never end then.
     pub(super) fn event() -> io::Result<Option<Event>> {
-        if is_hung_up(io::stdout().as_raw_fd()) {
+        if Self::ready() & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0 {
             return Err(io::Error::other("the terminal has hung up"));
         }
         if event::poll(Duration::ZERO)? { event::read().map(Some) } else { Ok(None) }
@@ -58,7 +70,10 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        give_back();
+        // A panic has had it given back before it was reported; once more, and the report would be overwritten.
+        if !std::thread::panicking() {
+            give_back();
+        }
     }
 }
 
@@ -66,11 +81,4 @@ fn give_back() {
     // Where the terminal has gone there is nothing to give back.
     let _ = ratatui::try_restore();
     let _ = ratatui::crossterm::execute!(io::stdout(), ratatui::crossterm::cursor::Show);
-}
-
-fn is_hung_up(terminal: RawFd) -> bool {
-    let mut terminal = libc::pollfd { fd: terminal, events: 0, revents: 0 };
-    // SAFETY: one entry, which lives as long as the call takes.
-    let ready = unsafe { libc::poll(&raw mut terminal, 1, 0) };
-    ready > 0 && terminal.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0
 }
