@@ -35,8 +35,9 @@ const TCG_CPU: &str = "max,cx16=off,la57=off";
 const TCG: &str = "tcg,thread=single";
 
 /// What the kernel is told under TCG. Mitigations keep nobody from anything there, and cost a lot. The time stamp counter is one for
-/// all of QEMU's processors, and never goes backwards; some kernels do not trust it, and read a clock that is ten times as slow.
-const TCG_KERNEL: &str = "tsc=reliable mitigations=off";
+/// all of QEMU's processors, and never goes backwards; some kernels do not trust it, and read a clock that is ten times as slow. Beside a
+/// busy host the timer misses ticks while it is being tried, and a kernel that believes it broken panics.
+const TCG_KERNEL: &str = "tsc=reliable no_timer_check mitigations=off";
 
 /// A guest to run.
 #[derive(Debug)]
