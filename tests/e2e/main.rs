@@ -19,6 +19,7 @@ mod runs;
 mod scaling;
 mod schema;
 mod signals;
+mod stacks;
 mod streams;
 mod tc;
 mod terminal;
@@ -183,6 +184,12 @@ fn watched() -> Vec<Trial> {
             "faults::packets_want_probes_that_tell_messages_apart",
             1,
             faults::packets_want_probes_that_tell_messages_apart,
+        ),
+        ("stacks::without_it_there_is_none", 1, stacks::without_it_there_is_none),
+        (
+            "stacks::a_run_shows_where_its_requests_were_and_what_the_holder_did",
+            2,
+            stacks::a_run_shows_where_its_requests_were_and_what_the_holder_did,
         ),
         // On one CPU who holds RTNL is hardly ever interrupted, so that two senders do not meet.
         ("rtnl::waiting_for_others_is_rtnl_wait", 2, rtnl::waiting_for_others_is_rtnl_wait),

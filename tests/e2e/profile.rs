@@ -39,7 +39,7 @@ fn profile(arguments: &str, command: &[&str], code: i32) -> Result<Profiled, Fai
 }
 
 /// Time of a folded file by what its stacks contain; µs.
-fn time_in(folded: &str, function: &str) -> Result<u64, Failed> {
+pub(crate) fn time_in(folded: &str, function: &str) -> Result<u64, Failed> {
     let mut sum = 0;
     for line in folded.lines() {
         let (stack, micros) = line.rsplit_once(' ').ok_or_else(|| format!("no stack: {line}"))?;
