@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // What they measure, and the host that they compare, is the same for all of them.
     arguments.test_threads = Some(1);
-    let trials = anywhere().into_iter().chain(watched()).chain(traced()).collect();
+    let trials = anywhere().into_iter().chain(watched()).chain(traced()).chain(profiled()).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -200,7 +200,7 @@ fn watched() -> Vec<Trial> {
         .collect()
 }
 
-/// Tests of what watches other programs: `qdiscope trace` and `qdiscope profile`.
+/// Tests of `qdiscope trace`.
 fn traced() -> Vec<Trial> {
     let tests: &[(&str, &'static [Need], usize, Test)] = &[
         ("trace::a_batch_is_told_command_by_command", &[], 1, trace::a_batch_is_told_command_by_command),
@@ -270,39 +270,6 @@ fn traced() -> Vec<Trial> {
             trace::a_command_is_followed_in_a_container,
         ),
         ("trace::who_held_rtnl_is_named", &[], 2, trace::who_held_rtnl_is_named),
-        (
-            "profile::a_batch_is_counted_by_type_and_refusal",
-            &[],
-            1,
-            profile::a_batch_is_counted_by_type_and_refusal,
-        ),
-        (
-            "profile::stacks_lead_from_the_program_into_the_kernel",
-            &[],
-            1,
-            profile::stacks_lead_from_the_program_into_the_kernel,
-        ),
-        ("profile::what_is_slow_is_said", &[], 1, profile::what_is_slow_is_said),
-        (
-            "profile::who_held_rtnl_is_named_with_what_it_did",
-            &[],
-            2,
-            profile::who_held_rtnl_is_named_with_what_it_did,
-        ),
-        ("profile::without_samples_the_rest_is_there", &[], 1, profile::without_samples_the_rest_is_there),
-        (
-            "profile::the_command_is_as_it_would_be_alone",
-            &[],
-            1,
-            profile::the_command_is_as_it_would_be_alone,
-        ),
-        (
-            "profile::a_running_process_is_profiled_until_it_ends_or_we_do",
-            &[],
-            1,
-            profile::a_running_process_is_profiled_until_it_ends_or_we_do,
-        ),
-        ("profile::nonsense_is_refused", &[], 1, profile::nonsense_is_refused),
     ];
     let mut trials: Vec<_> = tests
         .iter()
@@ -320,6 +287,41 @@ fn traced() -> Vec<Trial> {
             Some(skip) => skip.into_result(),
         },
     ));
+    trials
+}
+
+/// Tests of `qdiscope profile`.
+fn profiled() -> Vec<Trial> {
+    let tests: &[(&str, usize, Test)] = &[
+        (
+            "profile::a_batch_is_counted_by_type_and_refusal",
+            1,
+            profile::a_batch_is_counted_by_type_and_refusal,
+        ),
+        (
+            "profile::stacks_lead_from_the_program_into_the_kernel",
+            1,
+            profile::stacks_lead_from_the_program_into_the_kernel,
+        ),
+        ("profile::what_is_slow_is_said", 1, profile::what_is_slow_is_said),
+        (
+            "profile::who_held_rtnl_is_named_with_what_it_did",
+            2,
+            profile::who_held_rtnl_is_named_with_what_it_did,
+        ),
+        ("profile::without_samples_the_rest_is_there", 1, profile::without_samples_the_rest_is_there),
+        ("profile::the_command_is_as_it_would_be_alone", 1, profile::the_command_is_as_it_would_be_alone),
+        (
+            "profile::a_running_process_is_profiled_until_it_ends_or_we_do",
+            1,
+            profile::a_running_process_is_profiled_until_it_ends_or_we_do,
+        ),
+        ("profile::nonsense_is_refused", 1, profile::nonsense_is_refused),
+    ];
+    let mut trials: Vec<_> = tests
+        .iter()
+        .map(|&(name, cpus, test)| Trial::ignorable_test(name, move || run_watched(cpus, test)))
+        .collect();
     trials.push(Trial::ignorable_test("profile::a_pyroute2_script_is_counted", || {
         match trace::without_pyroute2() {
             None => run_watched(1, profile::a_pyroute2_script_is_counted),

@@ -1,6 +1,7 @@
 //! `qdiscope profile`: what other programs' requests cost, counted exactly, and where.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -60,6 +61,15 @@ fn path(file: &tempfile::NamedTempFile) -> Result<&str, Failed> {
     Ok(file.path().to_str().ok_or("a path that is no text")?)
 }
 
+/// Commands that add so many classes.
+fn classes(count: u32) -> Result<String, Failed> {
+    let mut commands = String::new();
+    for minor in 1..=count {
+        writeln!(commands, "class add dev traced0 parent 1: classid 1:{minor:x} htb rate 1mbit")?;
+    }
+    Ok(commands)
+}
+
 /// Counts of a type: requests, messages, failures.
 fn counts(document: &Value, message_type: &str) -> Result<[u64; 3], Failed> {
     let of_type = &document["by_type"][message_type];
@@ -68,10 +78,7 @@ fn counts(document: &Value, message_type: &str) -> Result<[u64; 3], Failed> {
 
 pub(crate) fn a_batch_is_counted_by_type_and_refusal() -> Result<(), Failed> {
     shaped()?;
-    let mut commands = String::new();
-    for minor in 1..=200 {
-        commands += &format!("class add dev traced0 parent 1: classid 1:{minor:x} htb rate 1mbit\n");
-    }
+    let mut commands = classes(200)?;
     commands += "class add dev traced0 parent 1: classid 1:1 htb rate 1mbit\n";
     commands += "class del dev traced0 classid 1:c8\nclass del dev traced0 classid 1:c8\n";
     commands += "qdisc add dev traced0 root handle 1: htb\nqdisc add dev traced0 root handle 1: htb\n";
@@ -122,11 +129,7 @@ pub(crate) fn a_pyroute2_script_is_counted() -> Result<(), Failed> {
 
 /// Enough classes that the kernel has something to do.
 fn many_classes() -> Result<tempfile::NamedTempFile, Failed> {
-    let mut commands = String::new();
-    for minor in 1..=2_500 {
-        commands += &format!("class add dev traced0 parent 1: classid 1:{minor:x} htb rate 1mbit\n");
-    }
-    batch(&commands)
+    batch(&classes(2_500)?)
 }
 
 pub(crate) fn stacks_lead_from_the_program_into_the_kernel() -> Result<(), Failed> {

@@ -60,12 +60,8 @@ pub(crate) fn a_run_shows_where_its_requests_were_and_what_the_holder_did() -> R
     assert!(saved.text("slow.svg")?.contains("which the budget does not let pass"), "the title says why");
     let waited = number(waits, "/wait_us")?;
     for name in ["rtnl.folded", "slow.folded"] {
-        let stacks: String = saved
-            .text(name)?
-            .lines()
-            .filter(|line| name == "rtnl.folded" || line.contains(";[waiting for RTNL];"))
-            .map(|line| format!("{line}\n"))
-            .collect();
+        let is_wait = |line: &&str| name == "rtnl.folded" || line.contains(";[waiting for RTNL];");
+        let stacks = saved.text(name)?.lines().filter(is_wait).collect::<Vec<_>>().join("\n");
         let inside = time_in(&stacks, "rtnetlink_rcv_msg_[k]")? as f64;
         assert!((inside - waited).abs() < 0.05 * waited, "{name}: {inside} µs of {waited}");
     }
