@@ -8,18 +8,49 @@ use serde::{Deserialize, Serialize};
 
 use super::message::{Seen, Socket};
 use crate::profile::KERNEL_SAMPLE_HZ;
-use crate::record::{KernelCollector, Window};
+use crate::record::{KernelCollector, Stacks, Window};
 
 /// Longer than the reader's period: by then it has read everything by itself.
 const READ_BY_THEN: Duration = Duration::from_millis(20);
+
+/// What probes are attached for, which decides what they have to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Purpose {
+    /// An event for each request of one process.
+    Requests,
+    /// The same, and kernel stacks sampled: `qdiscope bench`.
+    Stacks,
+    /// An event for each request of a process and its descendants, with what it was about: `qdiscope trace`, `top`.
+    Trace,
+    /// The same, and a sample with both stacks of each wait and whenever a timer finds a thread running: `qdiscope profile`.
+    Profile,
+}
+
+impl Purpose {
+    fn sample_hz(self) -> Option<u64> {
+        match self {
+            Self::Requests | Self::Trace => None,
+            Self::Stacks => Some(KERNEL_SAMPLE_HZ.into()),
+            Self::Profile => Some(PROFILE_HZ),
+        }
+    }
+
+    fn watches_families(self) -> bool {
+        matches!(self, Self::Trace | Self::Profile)
+    }
+}
+
+/// As `qdiscope profile` does unless it is told otherwise.
+const PROFILE_HZ: u64 = 999;
 
 /// Which probes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setup {
     /// The kind's name, as in `--probes`.
     pub(super) kind: String,
-    /// With sampling of kernel stacks.
-    pub(super) stacks: bool,
+    /// What for.
+    pub(super) purpose: Purpose,
     /// With the parts of a request.
     pub(super) parts: bool,
 }
@@ -36,21 +67,35 @@ impl Probes {
     pub(super) fn attach(setup: &Setup, process: Option<u32>) -> Result<Self, String> {
         let options = Options {
             kind: Some(setup.kind.parse().map_err(|error: ebpf_loader::UnknownKind| error.to_string())?),
-            follow: process.map_or(Follow::ThisProcess, Follow::Process),
+            follow: match process {
+                _ if setup.purpose.watches_families() => Follow::Families,
+                Some(process) => Follow::Process(process),
+                None => Follow::ThisProcess,
+            },
             in_parts: setup.parts,
-            sample_hz: setup.stacks.then_some(u64::from(KERNEL_SAMPLE_HZ)),
+            details: setup.purpose.watches_families(),
+            stacks: setup.purpose == Purpose::Profile,
+            sample_hz: setup.purpose.sample_hz(),
             ..Options::default()
         };
-        let probes = ebpf_loader::Probes::attach(&options).map_err(|unavailable| unavailable.to_string())?;
+        let mut probes =
+            ebpf_loader::Probes::attach(&options).map_err(|unavailable| unavailable.to_string())?;
+        if setup.purpose.watches_families() {
+            let process = process.unwrap_or(probes.this_process());
+            probes.follow(process).map_err(|error| error.to_string())?;
+        }
+        let sampling = setup.purpose.sample_hz().is_some();
         let sampler = probes.report().probes.iter().find(|probe| probe.name.starts_with("perf_event:"));
-        if let Some(reason) = sampler.and_then(|probe| probe.reason.as_ref()).filter(|_| setup.stacks) {
+        if let Some(reason) = sampler.and_then(|probe| probe.reason.as_ref()).filter(|_| sampling) {
             return Err(format!("no kernel stacks: {reason}"));
         }
-        let collector = KernelCollector::start(probes, None).map_err(|error| error.to_string())?;
-        if setup.stacks {
+        let stacks =
+            (setup.purpose == Purpose::Profile).then_some(Stacks { hz: PROFILE_HZ, slow_ns: 1_000_000 });
+        let collector = KernelCollector::start(probes, stacks).map_err(|error| error.to_string())?;
+        if sampling {
             collector.start_sampling().map_err(|error| error.to_string())?;
         }
-        Ok(Self { collector, sampling: setup.stacks, cpu_before: None })
+        Ok(Self { collector, sampling, cpu_before: None })
     }
 
     /// Counts the requests of this socket from now on.

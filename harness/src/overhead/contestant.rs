@@ -2,7 +2,7 @@
 
 use ebpf_loader::ProbeKind;
 
-use super::attached::Setup;
+use super::attached::{Purpose, Setup};
 use super::tool::Tool;
 
 /// What is attached in B windows.
@@ -21,10 +21,12 @@ impl Contestant {
     pub fn name(&self) -> String {
         match self {
             Self::Nothing => "nothing".into(),
-            Self::Probes(Setup { kind, stacks, parts }) => match (stacks, parts) {
-                (true, _) => format!("{kind}-stacks"),
-                (false, true) => kind.clone(),
-                (false, false) => format!("{kind}-whole"),
+            Self::Probes(Setup { kind, purpose, parts }) => match (purpose, parts) {
+                (Purpose::Requests, true) => kind.clone(),
+                (Purpose::Requests, false) => format!("{kind}-whole"),
+                (Purpose::Stacks, _) => format!("{kind}-stacks"),
+                (Purpose::Trace, _) => format!("{kind}-trace"),
+                (Purpose::Profile, _) => format!("{kind}-profile"),
             },
             Self::Tool(tool) => tool.name().into(),
         }
@@ -34,30 +36,32 @@ impl Contestant {
     pub(super) fn does(&self) -> String {
         match self {
             Self::Nothing => "the same twice: what differs is noise".into(),
-            Self::Probes(Setup { stacks: true, .. }) => {
-                "qdiscope: the same, and kernel stacks sampled".into()
+            Self::Probes(Setup { purpose, parts, .. }) => match (purpose, parts) {
+                (Purpose::Requests, true) => "qdiscope: an event for each request",
+                (Purpose::Requests, false) => "qdiscope: an event for each request, without parts",
+                (Purpose::Stacks, _) => "qdiscope bench: the same, and kernel stacks sampled",
+                (Purpose::Trace, _) => "qdiscope trace, top: whoever a process starts, and what about",
+                (Purpose::Profile, _) => "qdiscope profile: the same, with stacks of waits and samples",
             }
-            Self::Probes(Setup { parts: false, .. }) => {
-                "qdiscope: an event for each request, without parts".into()
-            }
-            Self::Probes(_) => "qdiscope: an event for each request".into(),
+            .into(),
             Self::Tool(tool) => tool.does().into(),
         }
     }
 
     /// Whether the goals are about it.
     pub(super) fn is_judged(&self) -> bool {
-        matches!(self, Self::Probes(setup) if !setup.stacks)
+        matches!(self, Self::Probes(setup) if setup.purpose == Purpose::Requests)
     }
 }
 
 /// All, in the table's order: each kind of probe that `--probes` knows, then the others.
 pub fn contestants() -> Vec<Contestant> {
     let probes = ProbeKind::IN_ORDER_OF_PREFERENCE.into_iter().flat_map(|kind| {
-        let setup = |stacks, parts| Setup { kind: kind.name().into(), stacks, parts };
+        let setup = |purpose, parts| Setup { kind: kind.name().into(), purpose, parts };
         // Tracepoints see no parts.
-        let whole = kind.tells_messages_apart().then(|| setup(false, false));
-        whole.into_iter().chain([setup(false, true), setup(true, true)]).map(Contestant::Probes)
+        let whole = kind.tells_messages_apart().then(|| setup(Purpose::Requests, false));
+        let purposes = [Purpose::Requests, Purpose::Stacks, Purpose::Trace, Purpose::Profile];
+        whole.into_iter().chain(purposes.map(|purpose| setup(purpose, true))).map(Contestant::Probes)
     });
     let tools = Tool::ALL.into_iter().map(Contestant::Tool);
     std::iter::once(Contestant::Nothing).chain(probes).chain(tools).collect()
@@ -70,7 +74,9 @@ mod tests {
     #[test]
     fn names_are_unique() {
         let mut names: Vec<String> = contestants().iter().map(Contestant::name).collect();
-        for expected in ["fexit", "fexit-whole", "tracepoint-stacks", "strace"] {
+        for expected in
+            ["fexit", "fexit-whole", "tracepoint-stacks", "tracepoint-trace", "kprobe-profile", "strace"]
+        {
             assert!(names.iter().any(|name| name == expected), "{expected}");
         }
         assert!(names.iter().all(|name| name != "tracepoint-whole"));

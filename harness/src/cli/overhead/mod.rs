@@ -35,8 +35,8 @@ pub(super) struct Arguments {
     #[arg(long = "load", value_name = "LOAD")]
     loads: Vec<Selected>,
     /// A contestant to measure; may be repeated [default: all]: nothing; fexit, kprobe, tracepoint; each of them with -stacks (samples
-    /// kernel stacks too), the first two with -whole (does not tell a request's parts apart); bpftrace-empty, bpftrace, perf-trace,
-    /// perf-trace-all, perf-record, strace
+    /// kernel stacks too, as `bench` does), -trace and -profile (as the subcommands of these names attach them), the first two with
+    /// -whole (does not tell a request's parts apart); bpftrace-empty, bpftrace, perf-trace, perf-trace-all, perf-record, strace
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Write the measurement as JSON to FILE, or to standard output instead of the table. Not with htb-class, which has none
