@@ -74,7 +74,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         .map_err(|error| Failure::internal(format!("encode the profile: {error}")))?;
     let mut outcome = Ok(());
     if let Some(out) = arguments.out.as_ref().filter(|_| profile.requests > 0) {
-        files.insert(0, (DOCUMENT, json.clone()));
+        // Last: who finds it finds the rest.
+        files.push((DOCUMENT, json.clone()));
         outcome = write_folder(out, &files, &profile::files());
     }
     if arguments.json {
