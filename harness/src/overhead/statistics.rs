@@ -1,6 +1,7 @@
 //! Figures from windows and rounds. Pure.
 
 use super::model::Summary;
+use crate::stats::order::median_interval;
 
 /// The confidence that [`summary`]'s interval has at least. Five rounds give 93.75 % with their whole range.
 const CONFIDENCE: f64 = 0.93;
@@ -19,31 +20,14 @@ pub(super) fn lower_quartile(slices: &[f64]) -> Option<f64> {
     sorted.get(sorted.len() / 4).copied()
 }
 
-/// The median of the rounds, their range, and an interval in which the true median lies with 93 % confidence or more, whatever the
-/// distribution: the order statistics of the sign test (Conover, Practical Nonparametric Statistics, 3.2).
+/// The median of the rounds, their range, and an interval in which the true median lies with 93 % confidence or more.
 /// `None` of no rounds.
 pub(super) fn summary(rounds: &[f64]) -> Option<Summary> {
     let mut sorted = rounds.to_vec();
     sorted.sort_by(f64::total_cmp);
     let (&least, &most) = (sorted.first()?, sorted.last()?);
-    let interval = left_out(sorted.len()).map(|out| [sorted[out], sorted[sorted.len() - 1 - out]]);
+    let interval = median_interval(&sorted, CONFIDENCE);
     Some(Summary { median: median(&sorted), least, most, interval, rounds: sorted.len() })
-}
-
-/// How many rounds at each end lie outside of the interval; `None` where even the whole range has too little confidence.
-fn left_out(rounds: usize) -> Option<usize> {
-    let mut tail = 0.0;
-    let mut probability = 0.5_f64.powi(i32::try_from(rounds).ok()?);
-    let mut out = None;
-    for below in 0..rounds.div_ceil(2) {
-        tail += probability;
-        if 1.0 - 2.0 * tail < CONFIDENCE {
-            break;
-        }
-        out = Some(below);
-        probability *= (rounds - below) as f64 / (below + 1) as f64;
-    }
-    out
 }
 
 #[cfg(test)]
@@ -63,15 +47,10 @@ mod tests {
         assert_eq!(lower_quartile(&[]), None);
     }
 
-    /// Tables of the sign test: n = 5: the range (93.75 %); 9: all but one at each end (96.1 %);
-    /// 20: the 6th to the 15th (95.9 %).
     #[test]
-    fn the_interval_is_the_sign_tests() {
-        let expected =
-            [(1, None), (4, None), (5, Some(0)), (6, Some(0)), (7, Some(0)), (9, Some(1)), (20, Some(5))];
-        for (rounds, out) in expected {
-            assert_eq!(left_out(rounds), out, "{rounds} rounds");
-        }
+    fn five_rounds_have_an_interval_and_four_have_none() {
+        assert_eq!(summary(&[1.0, 2.0, 3.0, 4.0]).unwrap().interval, None);
+        assert_eq!(summary(&[1.0, 2.0, 3.0, 4.0, 5.0]).unwrap().interval, Some([1.0, 5.0]));
     }
 
     #[test]
