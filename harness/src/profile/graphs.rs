@@ -62,16 +62,17 @@ impl Doing {
 }
 
 impl Graphs {
-    /// Puts names to everything, which reads the kernel's symbols and those of the mapped files.
+    /// Puts names to everything. `symbols` were [read](Symbols::read) while the probes were attached.
     pub fn new(
         parts: Vec<Part>,
         frames: Frames,
         mappings: &Mappings,
+        symbols: &Symbols,
         hz: Option<u64>,
         slow: String,
     ) -> Result<Self, ProfileError> {
         let all = parts.iter().flat_map(|part| part.gathered.all());
-        let names = Names::find(all, frames, mappings, &Symbols::default())?;
+        let names = Names::find(all, frames, mappings, symbols)?;
         Ok(Self { parts, names, hz, slow })
     }
 

@@ -24,9 +24,9 @@ impl KernelProfile {
         self.workloads.iter().all(|(_, samples)| samples.stacks.is_empty())
     }
 
-    /// Stacks in Brendan Gregg's folded format: `workload;outermost;…;innermost count`, sorted.
-    pub fn folded(&self) -> Result<String, ProfileError> {
-        let names = self.names()?;
+    /// Stacks, with names by symbols that were [read](Symbols::read) while the probes were attached, in Brendan Gregg's folded format: `workload;outermost;…;innermost count`, sorted.
+    pub fn folded(&self, symbols: &Symbols) -> Result<String, ProfileError> {
+        let names = self.names(symbols)?;
         let mut lines = BTreeMap::<String, u64>::new();
         for (workload, samples) in &self.workloads {
             for stack in &samples.stacks {
@@ -59,13 +59,13 @@ impl KernelProfile {
         flamegraph("qdiscope: where the kernel spent this process's time", &subtitle, "samples", folded)
     }
 
-    fn names(&self) -> Result<HashMap<u64, String>, ProfileError> {
+    fn names(&self, symbols: &Symbols) -> Result<HashMap<u64, String>, ProfileError> {
         let addresses = self
             .workloads
             .iter()
             .flat_map(|(_, samples)| &samples.stacks)
             .flat_map(|stack| stack.frames.iter().copied())
             .collect();
-        Symbols::default().kernel(addresses)
+        symbols.kernel(addresses)
     }
 }

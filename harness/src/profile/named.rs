@@ -133,8 +133,9 @@ const PLUMBING: [&str; 22] = [
     "sock_do_ioctl",
 ];
 
-/// Beginnings of the names of others.
-const PLUMBING_BEGINS: [&str; 4] = ["__x64_sys_", "__sys_", "___sys_", "____sys_"];
+/// Beginnings of the names of others, also of BPF programs that lie in between, and of what has no name.
+const PLUMBING_BEGINS: [&str; 7] =
+    ["__x64_sys_", "__sys_", "___sys_", "____sys_", "bpf_trampoline_", "bpf_prog_", "["];
 
 impl Named {
     /// What the thread does in the kernel, by the outermost function that says something: `tc_ctl_tclass`, `cleanup_net`.
@@ -194,7 +195,7 @@ mod tests {
             frames: HashMap::from([(1, vec![30, 20, 10]), (2, vec![101, 100])]),
             kernel: HashMap::from([
                 (10, "entry_SYSCALL_64_after_hwframe".into()),
-                (20, "__x64_sys_sendmsg".into()),
+                (20, "bpf_trampoline_6442467214".into()),
                 (30, "tc_ctl_tclass".into()),
             ]),
             user: HashMap::from([((7, 100), "main".into()), ((7, 101), "[libc.so.6]".into())]),
@@ -215,7 +216,7 @@ mod tests {
         assert_eq!(
             text,
             "tc;OnCpu;main;[libc.so.6] 1\n\
-             tc;OnCpu;main;[libc.so.6];entry_SYSCALL_64_after_hwframe_[k];__x64_sys_sendmsg_[k];tc_ctl_tclass_[k] 3\n\
+             tc;OnCpu;main;[libc.so.6];entry_SYSCALL_64_after_hwframe_[k];bpf_trampoline_6442467214_[k];tc_ctl_tclass_[k] 3\n\
              tc;RtnlWait;[stack lost]_[k] 1\n"
         );
         let svg = String::from_utf8(draw("t", "s", &text).unwrap().unwrap()).unwrap();

@@ -13,12 +13,32 @@ pub struct Symbols(Symbolizer);
 
 impl Default for Symbols {
     fn default() -> Self {
-        // Functions, not lines: those of a large binary take seconds to read.
-        Self(Symbolizer::builder().enable_code_info(false).enable_inlined_fns(false).build())
+        // Functions, not lines: those of a large binary take seconds to read. What was read stays: see `Symbols::read`.
+        Self(
+            Symbolizer::builder()
+                .enable_code_info(false)
+                .enable_inlined_fns(false)
+                .enable_auto_reload(false)
+                .build(),
+        )
     }
 }
 
+/// Somewhere in the kernel.
+const ANYWHERE: u64 = u64::MAX - 0x7fff_ffff;
+
 impl Symbols {
+    /// With the kernel's symbols as they are now. While probes are attached these include those probes, through which stacks lead: later
+    /// their addresses would be taken for something that happens to be before them.
+    pub fn read() -> Self {
+        let symbols = Self::default();
+        if let Err(error) = symbols.kernel(vec![ANYWHERE]) {
+            // Whoever asks for names is told again.
+            tracing::debug!("{error}");
+        }
+        symbols
+    }
+
     /// The kernel's functions at these addresses. What has no name is absent.
     pub fn kernel(&self, addresses: Vec<u64>) -> Result<HashMap<u64, String>, ProfileError> {
         let addresses = distinct(addresses);

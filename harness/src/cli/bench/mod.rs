@@ -27,7 +27,7 @@ use crate::memory;
 use crate::plan::Plan;
 use crate::probes::{self, Attached};
 use crate::profile::heap::{Allocations, HeapProfile, HeapProfiler};
-use crate::profile::{ProfileError, ReadyProfiler, UserProfile, UserProfiler};
+use crate::profile::{ProfileError, ReadyProfiler, Symbols, UserProfile, UserProfiler};
 use crate::record::Stacks;
 use crate::report::explain::explain;
 use crate::report::model::{RunResult, SCHEMA_VERSION, SlowRequest, State};
@@ -51,12 +51,13 @@ pub(super) fn run(arguments: Arguments, spans: &SpanRecorder) -> Result<Exit, Fa
     let profiler = info_span!(target: STEP, "make pprof ready").in_scope(ReadyProfiler::new);
     let runtime = runtime()?;
     let stacks = arguments.stacks.then(|| stacks::order(&budget));
-    let Outcome { mut measured, attached, profiles, interrupted } =
+    let Outcome { mut measured, attached, symbols, profiles, interrupted } =
         runtime.block_on(measure(&plan, &arguments, stacks, profiler))?;
     let mut slowest = measured.kept.slowest();
     let named = stacks.map(|order| {
-        info_span!(target: STEP, "name stacks")
-            .in_scope(|| stacks::name(&mut measured.kept, order, &mut measured.workloads, &mut slowest))
+        info_span!(target: STEP, "name stacks").in_scope(|| {
+            stacks::name(&mut measured.kept, order, &symbols, &mut measured.workloads, &mut slowest)
+        })
     });
     let mut run = RunResult {
         schema_version: SCHEMA_VERSION,
@@ -77,7 +78,7 @@ pub(super) fn run(arguments: Arguments, spans: &SpanRecorder) -> Result<Exit, Fa
     let judged = judge(&budget, &run);
     (run.budget, run.not_judged, run.verdict) = (judged.judgements, judged.not_judged, judged.verdict);
     run.explanations = explain(&run);
-    let finished = Finished { kept: measured.kept, slowest: &slowest, profiles, named };
+    let finished = Finished { kept: measured.kept, slowest: &slowest, symbols: &symbols, profiles, named };
     let saved = save(&mut dir, &mut run, finished, spans);
     // What was measured is shown, also where it could not be saved.
     report(&run, saved.is_ok().then(|| dir.path()))?;
@@ -115,6 +116,8 @@ fn run_id(started: Timestamp) -> String {
 struct Outcome {
     measured: Measured,
     attached: crate::report::model::Probes,
+    /// The kernel's, with those of the probes.
+    symbols: Symbols,
     profiles: Profiles,
     interrupted: bool,
 }
@@ -151,13 +154,22 @@ async fn measure(
         Session { devices: &devices, collector: collector.as_ref(), stop: &stop, observer: &progress };
     let measured = session.run(plan).await?;
     let heap = heap.map(|started| started.map(HeapProfiler::stop));
-    Ok(Outcome { measured, attached: report, profiles: Profiles { cpu, heap }, interrupted: stop.is_set() })
+    // As long as the probes are attached.
+    let symbols = if collector.is_some() { Symbols::read() } else { Symbols::default() };
+    Ok(Outcome {
+        measured,
+        attached: report,
+        symbols,
+        profiles: Profiles { cpu, heap },
+        interrupted: stop.is_set(),
+    })
 }
 
 /// What is saved beside the result, before it is files.
 struct Finished<'a> {
     kept: Kept,
     slowest: &'a BTreeMap<String, Vec<SlowRequest>>,
+    symbols: &'a Symbols,
     profiles: Profiles,
     /// Where stacks were asked for.
     named: Option<Result<Named, ProfileError>>,
@@ -190,7 +202,7 @@ fn save(
 type Files = Vec<(&'static str, &'static str, Vec<u8>)>;
 
 fn files(run: &mut RunResult, finished: Finished<'_>) -> Result<Files, Failure> {
-    let Finished { kept, slowest, profiles: Profiles { cpu, heap }, named } = finished;
+    let Finished { kept, slowest, symbols, profiles: Profiles { cpu, heap }, named } = finished;
     let mut files: Files = vec![("latency", "latency.hdr", kept.hdr.bytes().to_vec())];
     if !slowest.is_empty() {
         files.push(("slowest_requests", "slowest.json", json(slowest)?));
@@ -221,7 +233,7 @@ fn files(run: &mut RunResult, finished: Finished<'_>) -> Result<Files, Failure> 
         Some(Err(error)) => run.explanations.push(format!("No profile of allocations: {error}.")),
     }
     if !kernel.is_empty() {
-        match kernel.folded().and_then(|folded| Ok((kernel.flamegraph(&folded)?, folded))) {
+        match kernel.folded(symbols).and_then(|folded| Ok((kernel.flamegraph(&folded)?, folded))) {
             Ok((flamegraph, folded)) => {
                 files.push(("kernel_flamegraph", "kernel.svg", flamegraph));
                 files.push(("kernel_stacks", "kernel.folded", folded.into_bytes()));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::budget::Budget;
-use crate::profile::{File, Graphs, KernelProfile, Mappings, Part, ProfileError, kernel_samples};
+use crate::profile::{File, Graphs, KernelProfile, Mappings, Part, ProfileError, Symbols, kernel_samples};
 use crate::record::Stacks;
 use crate::report::model::{SlowRequest, SlowStack, WorkloadResult};
 use crate::report::words::duration;
@@ -33,6 +33,7 @@ pub(super) struct Named {
 pub(super) fn name(
     kept: &mut Kept,
     order: Stacks,
+    symbols: &Symbols,
     workloads: &mut [WorkloadResult],
     slowest: &mut BTreeMap<String, Vec<SlowRequest>>,
 ) -> Result<Named, ProfileError> {
@@ -67,7 +68,7 @@ pub(super) fn name(
             Part { label: Some(tag), gathered, slow }
         })
         .collect();
-    let graphs = Graphs::new(parts, frames, &mappings, hz, slow)?;
+    let graphs = Graphs::new(parts, frames, &mappings, symbols, hz, slow)?;
     for workload in workloads {
         let mut doing = graphs.doing(Some(&format!("{}-{}", workload.name, workload.mode)));
         for holder in workload.rtnl_waits.iter_mut().flat_map(|waits| &mut waits.holders) {

@@ -21,7 +21,7 @@ use crate::environment;
 use crate::exit::Failure;
 use crate::probes::{Choice, describe, frames};
 use crate::profile::{
-    Doing, File, Frames, Gathered, Graphs, Mappings, ON_CPU, Part, ProfileError, STACK_FILES, Slow,
+    Doing, File, Frames, Gathered, Graphs, Mappings, ON_CPU, Part, ProfileError, STACK_FILES, Slow, Symbols,
 };
 use crate::report::model::Probes as ProbesReport;
 use crate::report::words;
@@ -85,7 +85,8 @@ pub fn profile(order: &Order, say: &mut dyn FnMut(&str)) -> Result<Profiled, Fai
         format!("{} or more", words::duration(slow.at_least_ns as f64 / 1e3))
     });
     let part = Part { label: None, gathered, slow };
-    let graphs = Graphs::new(vec![part], seen.frames, &mappings, hz, at_least).map_err(failed)?;
+    let graphs =
+        Graphs::new(vec![part], seen.frames, &mappings, &seen.symbols, hz, at_least).map_err(failed)?;
     let profile = Profile {
         version: VERSION,
         begun: begun.at().rfc3339(),
@@ -151,6 +152,7 @@ struct Known {
     system_calls: bool,
     tells_holders: bool,
     frames: Frames,
+    symbols: Symbols,
 }
 
 struct Profiler<'a> {
@@ -228,6 +230,7 @@ impl Audience for Profiler<'_> {
             report: describe(probes, self.choice),
             counters: probes.counters().map_err(|error| tracing::warn!("count losses: {error}")).ok(),
             frames: frames([&self.gathered], probes),
+            symbols: Symbols::read(),
         });
     }
 }
