@@ -205,6 +205,19 @@ impl Bar {
     }
 }
 
+/// Text as HTML, and what is between backticks as code.
+fn with_code(text: &str) -> String {
+    let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let mut html = String::with_capacity(escaped.len());
+    for (index, part) in escaped.split('`').enumerate() {
+        match index % 2 {
+            0 => html.push_str(part),
+            _ => html.extend(["<code>", part, "</code>"]),
+        }
+    }
+    html
+}
+
 /// Those that can be seen: below a two-hundredth of the whole there is no room for them.
 fn slices(sum: f64, phase: impl Fn(Phase) -> Option<f64>, rest: f64) -> Vec<Slice> {
     Phase::ALL
@@ -256,5 +269,16 @@ impl Place {
         };
         let user = stack.user.iter().rev().map(|frame| format!("{frame} (user)"));
         Self { what, frames: stack.kernel.iter().rev().cloned().chain(user).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_may_have_any_name() {
+        assert_eq!(with_code("behind `tc` (pid 7)"), "behind <code>tc</code> (pid 7)");
+        assert_eq!(with_code("`<script>` & one `"), "<code>&lt;script&gt;</code> &amp; one <code></code>");
     }
 }

@@ -1,5 +1,6 @@
 //! Laying the probes, in namespaces that the observed command does not inherit.
 
+use std::fs::File;
 use std::thread;
 
 use ebpf_loader::{Options, ProbeKind, Probes, Unavailable};
@@ -25,12 +26,19 @@ pub fn options(kind: Option<ProbeKind>) -> Options {
 ///
 /// On a thread of its own, which alone enters a network and a mount namespace: trying the probes takes requests and perhaps
 /// tracefs, and neither is to be seen anywhere else.
-pub(super) fn attach(options: Options) -> Result<Probes, Failure> {
+///
+/// That network namespace is returned, and is to be kept until nobody is observed any more: the kernel holds RTNL while it clears one
+/// away, for which the observed would wait.
+pub(super) fn attach(options: Options) -> Result<(Probes, File), Failure> {
     let attaching = thread::Builder::new()
         .name("qdiscope-attach".into())
         .spawn(move || {
             isolation::enter()?;
-            Probes::attach(&options).map_err(|unavailable| no_probes(options.kind, &unavailable))
+            let place = File::open("/proc/thread-self/ns/net")
+                .map_err(|error| Failure::internal(format!("keep a network namespace: {error}")))?;
+            let probes =
+                Probes::attach(&options).map_err(|unavailable| no_probes(options.kind, &unavailable))?;
+            Ok((probes, place))
         })
         .map_err(|error| Failure::internal(format!("start a thread: {error}")))?;
     attaching.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

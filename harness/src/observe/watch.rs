@@ -99,7 +99,8 @@ pub fn watch(watch: &Watch, audience: &mut dyn Audience) -> Result<Ended, Failur
     let signals =
         Signals::block().map_err(|error| Failure::internal(format!("listen for signals: {error}")))?;
     let follow = if watch.subject == Subject::Everybody { Follow::Everyone } else { Follow::Families };
-    let mut probes = attach(Options { follow, ..watch.probes.clone() })?;
+    // Dropped last.
+    let (mut probes, _place) = attach(Options { follow, ..watch.probes.clone() })?;
     let kind = probes.report().kind;
     audience.begin(&mut probes)?;
     let running = match (&watch.subject, process) {
