@@ -32,7 +32,7 @@ pub const STACK_FILES: [&str; 10] = [
 
 /// What was gathered of something.
 pub struct Part {
-    /// What flamegraphs call it, and which requests of it are slow.
+    /// What flamegraphs call it, where there are several.
     pub label: Option<String>,
     /// The stacks.
     pub gathered: Gathered,

@@ -106,7 +106,7 @@ pub fn profile(order: &Order, say: &mut dyn FnMut(&str)) -> Result<Profiled, Fai
             }
             waits
         }),
-        stacks: stacks(&graphs, hz, sampled.err(), slow),
+        stacks: stacks(&graphs, seen.measured, hz, sampled.err(), slow),
         probes: seen.report,
     };
     Ok(Profiled { ended, profile, files: graphs.files().map_err(failed)? })
@@ -129,13 +129,19 @@ fn lost(counters: Option<&Counters>) -> Lost {
     }
 }
 
-fn stacks(graphs: &Graphs, hz: Option<u64>, not_sampled: Option<String>, slow: Option<Slow>) -> Stacks {
+fn stacks(
+    graphs: &Graphs,
+    measured: Measured,
+    hz: Option<u64>,
+    not_sampled: Option<String>,
+    slow: Option<Slow>,
+) -> Stacks {
     Stacks {
         hz,
         not_sampled,
         on_cpu_us: hz.map(|_| graphs.micros(&ON_CPU)),
-        off_cpu_us: graphs.micros(&[Doing::OffCpu]),
-        rtnl_wait_us: graphs.micros(&[Doing::RtnlWait]),
+        off_cpu_us: measured.off_cpu.then(|| graphs.micros(&[Doing::OffCpu])),
+        rtnl_wait_us: measured.rtnl_wait.then(|| graphs.micros(&[Doing::RtnlWait])),
         slow: slow.map(|slow| model::Slow {
             at_least_us: slow.at_least_ns as f64 / 1e3,
             requests: slow.requests,

@@ -98,10 +98,10 @@ pub struct Stacks {
     pub not_sampled: Option<String>,
     /// Time on the CPU of who was followed, in requests and outside, by samples; null where there are none. µs.
     pub on_cpu_us: Option<f64>,
-    /// Time off the CPU in requests, without waits for RTNL; µs.
-    pub off_cpu_us: f64,
-    /// Time waiting for RTNL in requests; µs.
-    pub rtnl_wait_us: f64,
+    /// Time off the CPU in requests, without waits for RTNL; null where the probes do not tell. µs.
+    pub off_cpu_us: Option<f64>,
+    /// Time waiting for RTNL in requests; null where the probes do not tell. µs.
+    pub rtnl_wait_us: Option<f64>,
     /// The slow requests; null without a request.
     pub slow: Option<Slow>,
 }

@@ -141,11 +141,12 @@ fn stacks(text: &mut String, profile: &Profile) {
         (None, Some(reason)) => format!("time on CPU is not sampled: {reason}"),
         (None, None) => "time on CPU is not sampled".to_owned(),
     };
+    let told = |time: Option<f64>| time.map_or_else(|| "an unmeasured time".to_owned(), words::duration);
     let _ = writeln!(
         text,
         "\nin all: {on_cpu}; in requests {} off CPU and {} waiting for RTNL",
-        words::duration(stacks.off_cpu_us),
-        words::duration(stacks.rtnl_wait_us)
+        told(stacks.off_cpu_us),
+        told(stacks.rtnl_wait_us)
     );
     if let Some(slow) = &stacks.slow {
         let _ = writeln!(
@@ -203,8 +204,8 @@ pub(super) mod tests {
                 hz: None,
                 not_sampled: Some("perf_event_open: denied".into()),
                 on_cpu_us: None,
-                off_cpu_us: 12.0,
-                rtnl_wait_us: 0.0,
+                off_cpu_us: Some(12.0),
+                rtnl_wait_us: None,
                 slow: Some(Slow { at_least_us: 950.0, requests: 1, of: 7 }),
             },
         }
@@ -219,6 +220,7 @@ pub(super) mod tests {
             "3 (and 1 unknown)",
             "  3 × RTM_NEWTCLASS EEXIST \"Exclusivity flag on",
             "time on CPU is not sampled: perf_event_open: denied",
+            "in requests 12.0 µs off CPU and an unmeasured time waiting for RTNL",
             "slow: 1 of 7 requests took 950 µs or more",
         ] {
             assert!(text.contains(part), "{part} in {text}");
