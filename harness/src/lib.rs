@@ -10,6 +10,7 @@
 pub mod attribution;
 pub mod budget;
 pub mod cli;
+pub mod duration;
 pub mod environment;
 pub mod exit;
 pub mod investigate;

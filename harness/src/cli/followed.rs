@@ -35,20 +35,6 @@ pub(super) fn parse_seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-pub(super) fn parse_latency(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "us" | "µs" => 1e-6,
-        "ms" => 1e-3,
-        "s" => 1.0,
-        other => return Err(format!("`{other}` is none of the units us, ms and s")),
-    };
-    match digits.parse::<f64>() {
-        Ok(value) if (0.0..=86_400.0).contains(&(value * unit)) => Ok(Duration::from_secs_f64(value * unit)),
-        _ => Err("give a time up to a day, as 500us".into()),
-    }
-}
-
 impl Followed {
     /// The kind of probes that is asked for.
     pub(super) fn probes(&self) -> Choice {
@@ -151,12 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn times_have_units() {
-        assert_eq!(parse_latency("500us"), Ok(Duration::from_micros(500)));
-        assert_eq!(parse_latency("1.5ms"), Ok(Duration::from_micros(1_500)));
-        for text in ["500", "ms", "-1s", "1y", "infs", ""] {
-            assert!(parse_latency(text).is_err(), "{text}");
-        }
+    fn nonsense_is_refused() {
         for line in ["--type link", "--min-latency 3"] {
             assert!(parse(line).is_err(), "{line}");
         }

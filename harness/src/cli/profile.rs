@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::followed::{self, Followed, say};
 use super::print;
+use crate::duration;
 use crate::exit::{Exit, Failure};
 use crate::observe::Streams;
 use crate::observe::profile::{self, DOCUMENT, Order, Profiled};
@@ -43,7 +44,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     json: bool,
     /// Call requests slow that take at least this time in the kernel, as 500us or 2ms [default: the slowest twentieth]
-    #[arg(long, value_name = "TIME", value_parser = followed::parse_latency)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     over: Option<Duration>,
     /// Samples a second, on each CPU, of who runs; 0: none
     #[arg(long, value_name = "HZ", default_value_t = 999, value_parser = clap::value_parser!(u64).range(0..=25_000))]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::followed::{self, Followed, say};
+use crate::duration;
 use crate::exit::{Exit, Failure};
 use crate::observe::{self, Ended, Filter, Format, Streams, Summary, Trace};
 
@@ -47,7 +48,7 @@ pub(super) struct Arguments {
     #[arg(long = "type", help = "Show only messages of this type, as RTM_NEWTCLASS or newtclass; may be repeated", value_name = "TYPE", value_parser = observe::parse_type)]
     types: Vec<u16>,
     /// Show only requests that took at least this time in the kernel, as 500us or 2ms
-    #[arg(long, value_name = "TIME", value_parser = followed::parse_latency)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     min_latency: Option<Duration>,
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::budget::Budget;
+use crate::duration;
 use crate::exit::Failure;
 use crate::plan::{Load, Plan, Workload};
 use crate::probes::Choice;
@@ -43,7 +44,7 @@ pub(in crate::cli) struct Arguments {
     rate: Option<f64>,
     /// How long each workload is measured, in seconds or as 500ms, 30s, 2m [default: 10s; 3s for htb-class, which
     /// repeats whole fills; 30s for the target load]
-    #[arg(long, value_parser = parse_duration)]
+    #[arg(long, value_parser = duration::parse_or_seconds)]
     duration: Option<Duration>,
     /// Veth devices that carry HTB
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -107,21 +108,6 @@ fn parse_rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate.is_finite() && rate > 0.0 && rate <= 1e7 => Ok(rate),
         _ => Err("give operations per second, a number above 0 and at most 10000000, as in 1000".into()),
-    }
-}
-
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "" | "s" => 1.0,
-        "ms" => 1e-3,
-        "m" => 60.0,
-        "h" => 3_600.0,
-        other => return Err(format!("`{other}` is none of the units ms, s, m and h")),
-    };
-    match digits.parse::<f64>() {
-        Ok(value) if (1e-3..=86_400.0).contains(&(value * unit)) => Ok(Duration::from_secs_f64(value * unit)),
-        _ => Err("give a time from 1ms to a day, as in 30s".into()),
     }
 }
 
@@ -273,12 +259,5 @@ mod tests {
         assert_eq!(heap("bench --heap").unwrap(), every(SAMPLED_EVERY));
         assert_eq!(heap("bench --heap=1").unwrap(), every(1));
         assert!(heap("bench --heap=0").is_err() && heap("bench --heap=-1").is_err());
-    }
-
-    #[test]
-    fn durations_have_units() {
-        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
-        assert_eq!(parse_duration("1.5"), Ok(Duration::from_millis(1_500)));
     }
 }
