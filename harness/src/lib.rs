@@ -16,6 +16,7 @@ pub mod exit;
 pub mod investigate;
 pub mod isolation;
 pub mod load;
+pub mod load_profile;
 mod memory;
 pub mod observe;
 pub mod overhead;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::load::Schedule;
 use crate::report::model::Mode;
-use crate::workload::{Kind, Weights};
+use crate::workload::{Kind, Mix};
 
 /// Workloads in order, and what they share.
 #[derive(Debug, Clone)]
@@ -84,7 +84,7 @@ pub struct Workload {
     /// `htb-class`: classes a round creates. `lifecycle`: classes held in the kernel.
     pub classes: u64,
     /// `lifecycle`: how often each operation is chosen.
-    pub weights: Weights,
+    pub weights: Mix,
 }
 
 /// How requests are offered, and for how long.

@@ -1,5 +1,7 @@
 //! The orchestrator: runs a plan, workload by workload, and returns what was measured. It prints nothing.
 
+mod staged;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -23,6 +25,8 @@ use crate::report::model::{
 };
 use crate::spans::STEP;
 use crate::workload::{Kind, ROOT_QDISC, scene};
+
+pub use staged::{Second, Watcher};
 
 /// How often latencies are moved to the log and progress is told.
 const TICK: Duration = Duration::from_secs(1);
@@ -79,9 +83,33 @@ pub struct Kept {
     pub sampled: bool,
     /// This process's id in the initial PID namespace, where probes watched.
     pub this_process: u32,
+    /// Of a load profile: what each second was like.
+    pub timeline: Vec<Second>,
 }
 
 impl Kept {
+    fn new(collector: Option<&KernelCollector>) -> Result<Self, Failure> {
+        Ok(Self {
+            hdr: HdrLog::new().map_err(|error| Failure::internal(error.to_string()))?,
+            kernel_profile: KernelProfile::default(),
+            slowest: BTreeMap::new(),
+            gathered: Vec::new(),
+            frames: Frames::new(),
+            sampled: false,
+            this_process: collector.map_or(0, KernelCollector::this_process),
+            timeline: Vec::new(),
+        })
+    }
+
+    /// Keeps what came of one workload in the kernel beside its figures.
+    fn take(&mut self, tag: &str, kernel: &mut KernelFigures) {
+        self.gathered.extend(kernel.gathered.take().map(|gathered| (tag.to_owned(), gathered)));
+        self.sampled |= kernel.sampled;
+        if kernel.anatomy.count() > 0 {
+            self.slowest.insert(tag.to_owned(), kernel.anatomy.slowest());
+        }
+    }
+
     /// The slowest requests by workload, without where their threads were.
     pub fn slowest(&self) -> BTreeMap<String, Vec<SlowRequest>> {
         let requests = |slowest: &Vec<Slowest>| slowest.iter().map(|slow| slow.request.clone()).collect();
@@ -102,15 +130,7 @@ impl Session<'_> {
     /// Runs the plan to its end, or until it is stopped.
     pub async fn run(&self, plan: &Plan) -> Result<Measured, Failure> {
         let before = Descriptors::now();
-        let mut kept = Kept {
-            hdr: HdrLog::new().map_err(|error| Failure::internal(error.to_string()))?,
-            kernel_profile: KernelProfile::default(),
-            slowest: BTreeMap::new(),
-            gathered: Vec::new(),
-            frames: Frames::new(),
-            sampled: false,
-            this_process: self.collector.map_or(0, KernelCollector::this_process),
-        };
+        let mut kept = Kept::new(self.collector)?;
         let mut workloads = Vec::new();
         let mut usages = Vec::new();
         for workload in &plan.workloads {
@@ -169,11 +189,7 @@ impl Session<'_> {
             .transpose()
             .map_err(|error| probes_failed(&error))?;
         if let Some(kernel) = &mut kernel {
-            kept.gathered.extend(kernel.gathered.take().map(|gathered| (tag(workload), gathered)));
-            kept.sampled |= kernel.sampled;
-        }
-        if let Some(kernel) = kernel.as_ref().filter(|kernel| kernel.anatomy.count() > 0) {
-            kept.slowest.insert(tag(workload), kernel.anatomy.slowest());
+            kept.take(&tag(workload), kernel);
         }
         let result = WorkloadResult {
             unsent: course.unsent,
@@ -393,6 +409,9 @@ fn result(
         operations: totals.operations(),
         unsent: 0,
         errors: totals.errors.clone(),
+        expected_errors: totals.expected_errors.clone(),
+        schedule_lag_us: totals.lag_us(),
+        stage: None,
         measured_seconds: totals.measured.as_secs_f64(),
         throughput_ops_per_s: totals.throughput(),
         timeline_ops: totals.timeline.clone(),

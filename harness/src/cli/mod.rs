@@ -6,6 +6,7 @@ mod followed;
 mod investigate;
 mod overhead;
 mod profile;
+mod profiles;
 mod progress;
 mod scaling;
 mod schema;
@@ -77,6 +78,9 @@ enum Command {
     /// initial PID namespace. With tracepoints one request is one system call.
     #[command(after_help = profile::AFTER_HELP)]
     Profile(profile::Arguments),
+    /// List, show and write the load profiles of `bench --profile`
+    #[command(subcommand, after_help = profiles::AFTER_HELP)]
+    Profiles(profiles::Command),
     /// Say how latency grows with the number of classes or of callers, by which law, and which kernel function it is
     #[command(
         after_help = "Exit codes:\n    0  measured, and each law found\n    1  internal error\n    2  usage\n    \
@@ -131,6 +135,7 @@ pub fn main() -> ExitCode {
         Command::Overhead(arguments) => overhead::run(&arguments),
         Command::OverheadLoad(arguments) => overhead::serve(&arguments),
         Command::Profile(arguments) => profile::run(&arguments),
+        Command::Profiles(command) => profiles::run(&command),
         Command::Scaling(arguments) => scaling::run(&arguments),
         Command::Tc(command) => tc::run(&command),
         Command::Top(arguments) => top::run(&arguments),

@@ -1,23 +1,29 @@
 //! Load: when requests are sent. The schedule is pure; the drivers keep to it.
 
+mod alarm;
 mod closed;
 mod open;
 mod pacer;
+mod ramp;
 mod schedule;
+mod users;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use tc_adapter::Client;
+use tc_adapter::{Answer, Checks, Client, Error};
 
+pub use alarm::Alarm;
 pub use closed::{Until, closed};
 pub use open::open;
-pub use schedule::Schedule;
+pub use ramp::Ramp;
+pub use schedule::{Arrivals, Schedule};
+pub use users::{Think, Users, users};
 
 use crate::attribution::{Call, Calls};
 use crate::record::Recorder;
-use crate::workload::{Operation, Source};
+use crate::workload::{Ask, Operation, Source};
 
 /// Set once, by a signal: everybody stops after the request that is on its way.
 #[derive(Debug, Clone, Default)]
@@ -57,26 +63,46 @@ pub struct Driven {
 }
 
 impl Crew {
+    /// Keeps that a worker who was free began at `now` with what was due at `due`.
+    fn began(&self, worker: usize, due: Instant, now: Instant) {
+        if let Some(recorder) = &self.recorder {
+            recorder.lagged(worker, now.saturating_duration_since(due));
+        }
+    }
+
     /// Sends one operation and keeps its outcome, with the latency from `since`.
     async fn perform(&self, worker: usize, source: &mut dyn Source, operation: &Operation, since: Instant) {
         let start = Instant::now();
-        let outcome = self.client.request(&operation.request).await;
+        let outcome = self.ask(&operation.ask).await;
         let now = Instant::now();
         source.settle(outcome.is_ok());
-        if let Some(recorder) = &self.recorder {
-            match outcome {
-                Ok(answer) => {
-                    recorder.succeeded(worker, operation.kind, now - since, now);
-                    if let (Some(calls), Some(timing)) = (&self.calls, answer.timing) {
-                        let (operation, sequence) = (operation.kind, answer.sequence);
-                        calls.push(
-                            worker,
-                            Call { operation, sequence, due: since, start, timing: *timing, done: now },
-                        );
-                    }
+        let Some(recorder) = &self.recorder else { return };
+        match (outcome, operation.expects) {
+            (Ok(answer), None) => {
+                recorder.succeeded(worker, operation.kind, now - since, now);
+                if let Some((calls, answer)) = self.calls.as_ref().zip(answer)
+                    && let Some(timing) = answer.timing
+                {
+                    let (operation, sequence) = (operation.kind, answer.sequence);
+                    calls
+                        .push(worker, Call { operation, sequence, due: since, start, timing: *timing, done: now });
                 }
-                Err(error) => recorder.failed(worker, &error, now),
             }
+            (Ok(_), Some(errno)) => recorder.unrefused(worker, errno, now),
+            (Err(error), Some(errno)) if error.errno() == Some(errno) => {
+                recorder.refused(worker, operation.kind, &error, now - since, now);
+            }
+            (Err(error), _) => recorder.failed(worker, &error, now),
+        }
+    }
+
+    /// The answer, which a list does not have.
+    async fn ask(&self, ask: &Ask) -> Result<Option<Answer>, Error> {
+        match ask {
+            Ask::One(request) => self.client.request_with(request, self.client.checks()).await.map(Some),
+            Ask::Unchecked(request) => self.client.request_with(request, Checks::NONE).await.map(Some),
+            Ask::Classes { device } => self.client.classes(*device).await.map(|_| None),
+            Ask::Filters { device, parent } => self.client.filters(*device, *parent).await.map(|_| None),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! A thread of its own: tokio's timers tick in milliseconds, which is the whole interval of 1,000 operations
 //! per second, and a busy runtime must not delay the clock.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,27 +15,37 @@ use super::{Schedule, Stop};
 /// The longest nap: how late a stop may be noticed at low rates.
 const NAP: Duration = Duration::from_millis(50);
 
-/// Sends request `i`'s due time to worker `i mod n`. Returns the thread, which yields how many it sent.
+/// Due times that may wait for their workers: of a rate that nobody can hold, they would fill the memory.
+const MOST_WAITING: u64 = 1 << 20;
+
+/// Sends each due time to the next worker in turn. `waiting` counts what was sent; who takes one takes it off. Returns the thread, which
+/// yields how many it could not send because too many waited.
 pub(super) fn start(
     schedule: Schedule,
     start: Instant,
     workers: Vec<UnboundedSender<Instant>>,
+    waiting: Arc<AtomicU64>,
     stop: Stop,
 ) -> std::io::Result<thread::JoinHandle<u64>> {
     thread::Builder::new().name("qdiscope-pacer".into()).spawn(move || {
         // The default slack of 50 µs would be added to every latency. Failing leaves only that.
         let _ = nix::sys::prctl::set_timerslack(1);
-        let mut sent = 0;
-        for (index, worker) in (0..schedule.count()).zip((0..workers.len()).cycle()) {
-            let due = start + schedule.due(index);
-            if !wait_until(due, &stop) || workers[worker].send(due).is_err() {
-                return sent;
+        let mut dropped = 0;
+        for (due, worker) in schedule.dues().zip((0..workers.len()).cycle()) {
+            let due = start + due;
+            if !wait_until(due, &stop) {
+                return dropped;
             }
-            sent += 1;
+            if waiting.fetch_add(1, Ordering::Relaxed) >= MOST_WAITING {
+                waiting.fetch_sub(1, Ordering::Relaxed);
+                dropped += 1;
+            } else if workers[worker].send(due).is_err() {
+                return dropped;
+            }
         }
         // The time after the last request belongs to the load as well.
         wait_until(start + schedule.duration(), &stop);
-        sent
+        dropped
     })
 }
 

@@ -2,30 +2,65 @@
 
 use std::time::Duration;
 
-/// Requests at a constant rate: the `i`-th is due `i / rate` after the start.
+use rand::RngExt as _;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng as _;
+
+use super::Ramp;
+
+/// How requests follow each other at a rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Arrivals {
+    /// Evenly.
+    #[default]
+    Constant,
+    /// As a Poisson process, which is what many independent callers look like: the same rate on average, with bursts.
+    Poisson,
+}
+
+impl Arrivals {
+    /// The name in profiles and results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Constant => "constant",
+            Self::Poisson => "poisson",
+        }
+    }
+}
+
+/// Requests at a rate, which may change in a straight line.
 ///
-/// Each due time is computed from the start, so that no rounding adds up.
+/// Each due time is computed from the start, so that no rounding adds up. A Poisson process of a rate that changes is one of
+/// rate 1 on a clock that runs as the rate's integral does (Lewis and Shedler, Simulation of nonhomogeneous Poisson processes by
+/// thinning, 1979, section 1: the time-scale transformation).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Schedule {
-    rate: f64,
-    count: u64,
+    rate: Ramp,
+    arrivals: Arrivals,
+    seed: u64,
     duration: Duration,
 }
 
 impl Schedule {
-    /// `rate` operations per second, positive and finite, for `duration`.
+    /// `rate` operations per second, positive and finite, evenly for `duration`.
+    pub fn new(rate: f64, duration: Duration) -> Self {
+        Self { rate: Ramp::constant(rate), arrivals: Arrivals::Constant, seed: 0, duration }
+    }
+
+    /// A rate that changes, neither end negative, and arrivals that chance decides.
+    pub fn staged(rate: Ramp, arrivals: Arrivals, seed: u64, duration: Duration) -> Self {
+        Self { rate, arrivals, seed, duration }
+    }
+
+    /// How many requests it holds: of a Poisson process on average.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "saturates, and both are positive"
     )]
-    pub fn new(rate: f64, duration: Duration) -> Self {
-        Self { rate, count: (rate * duration.as_secs_f64()).round() as u64, duration }
-    }
-
-    /// How many requests it holds.
     pub fn count(&self) -> u64 {
-        self.count
+        let seconds = self.duration.as_secs_f64();
+        self.rate.integral(seconds, seconds).round() as u64
     }
 
     /// How long it is, past the last request.
@@ -33,9 +68,27 @@ impl Schedule {
         self.duration
     }
 
-    /// The intended start of request `index`, after the schedule's own start.
-    pub fn due(&self, index: u64) -> Duration {
-        Duration::from_secs_f64(index as f64 / self.rate)
+    /// The intended start of each request, after the schedule's own start, in ascending order.
+    pub fn dues(&self) -> impl Iterator<Item = Duration> + use<> {
+        let Self { rate, arrivals, seed, duration } = *self;
+        let length = duration.as_secs_f64();
+        let all = rate.integral(length, length);
+        let count = self.count();
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let (mut index, mut amount) = (0_u64, 0.0_f64);
+        std::iter::from_fn(move || {
+            amount = match arrivals {
+                // Evenly, and as many as were promised.
+                Arrivals::Constant if index < count => index as f64,
+                Arrivals::Constant => return None,
+                Arrivals::Poisson => amount - (1.0 - rng.random_range(0.0..1.0_f64)).ln(),
+            };
+            index += 1;
+            if amount >= all && arrivals == Arrivals::Poisson {
+                return None;
+            }
+            Some(Duration::from_secs_f64(rate.when(amount, length).clamp(0.0, length)))
+        })
     }
 }
 
@@ -47,16 +100,49 @@ mod tests {
     fn a_schedule_offers_its_rate() {
         let schedule = Schedule::new(1_000.0, Duration::from_secs(30));
         assert_eq!(schedule.count(), 30_000);
-        assert_eq!(schedule.due(0), Duration::ZERO);
-        assert_eq!(schedule.due(1), Duration::from_millis(1));
-        assert_eq!(schedule.due(29_999), Duration::from_millis(29_999));
+        let dues: Vec<_> = schedule.dues().collect();
+        assert_eq!(dues.len(), 30_000);
+        assert_eq!(dues[0], Duration::ZERO);
+        assert_eq!(dues[1], Duration::from_millis(1));
+        assert_eq!(dues[29_999], Duration::from_millis(29_999));
     }
 
     #[test]
     fn odd_rates_do_not_drift() {
         let schedule = Schedule::new(7.0, Duration::from_secs(3_600));
-        assert_eq!(schedule.count(), 25_200);
-        assert_eq!(schedule.due(25_193), Duration::from_secs(3_599));
-        assert!((0..100).all(|i| schedule.due(i) < schedule.due(i + 1)));
+        let dues: Vec<_> = schedule.dues().collect();
+        assert_eq!(dues.len(), 25_200);
+        assert_eq!(dues[25_193], Duration::from_secs(3_599));
+        assert!(dues.is_sorted());
+    }
+
+    #[test]
+    fn a_rate_that_rises_holds_the_area_below_it() {
+        let ramp = Ramp { from: 0.0, to: 200.0 };
+        let schedule = Schedule::staged(ramp, Arrivals::Constant, 1, Duration::from_secs(10));
+        let dues: Vec<_> = schedule.dues().collect();
+        assert_eq!(dues.len(), 1_000);
+        let in_first_half = dues.iter().filter(|due| **due < Duration::from_secs(5)).count();
+        assert!((249..=251).contains(&in_first_half), "a quarter of the triangle: {in_first_half}");
+        assert!(dues.is_sorted());
+    }
+
+    #[test]
+    fn poisson_arrivals_have_the_rate_and_the_spread_of_one() {
+        let schedule = Schedule::staged(
+            Ramp::constant(1_000.0),
+            Arrivals::Poisson,
+            7,
+            Duration::from_secs(60),
+        );
+        let dues: Vec<_> = schedule.dues().collect();
+        // Within four standard deviations of 60,000.
+        assert!(dues.len().abs_diff(60_000) < 980, "{}", dues.len());
+        let gaps: Vec<f64> = dues.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
+        let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+        let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
+        let variation = variance.sqrt() / mean;
+        assert!((0.97..1.03).contains(&variation), "an exponential distribution's is 1: {variation}");
+        assert_eq!(dues, schedule.dues().collect::<Vec<_>>(), "the seed decides");
     }
 }

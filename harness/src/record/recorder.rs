@@ -5,17 +5,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use nix::errno::Errno;
 
 use super::{nanoseconds, percentiles};
 use crate::report::model::{ErrorCount, Percentiles, Throughput};
 use crate::workload::OperationKind;
 
-/// Each worker has a record of its own behind a lock that nobody else wants but once a second, when
-/// [`Recorder::take_interval`] empties it.
+/// Workers share a few records: more of them than threads would only be memory, a hundred kilobytes each.
 pub struct Recorder {
-    workers: Vec<Mutex<Record>>,
+    records: Vec<Mutex<Record>>,
     round: Mutex<Round>,
 }
+
+/// No runtime here has more threads than half of it, so that two of them seldom want the same record.
+const MOST_RECORDS: usize = 8;
 
 /// Which part of the measured time is running: rounds follow each other without the pauses in between.
 #[derive(Clone, Copy)]
@@ -27,33 +30,44 @@ struct Round {
 
 struct Record {
     interval: Interval,
+    /// Failures that were asked for.
+    expected: Failures,
     /// Successful operations by whole second of measured time.
     seconds: Vec<u64>,
     succeeded: u64,
-    errors: BTreeMap<(Option<i32>, String), u64>,
+    errors: Failures,
     round: Round,
     /// Measured time at the last outcome.
     last: Duration,
 }
 
 /// Latencies since the last interval, by operation.
-pub struct Interval(Vec<Histogram<u64>>);
+#[derive(Clone)]
+pub struct Interval {
+    by_operation: Vec<Histogram<u64>>,
+    /// How late workers began that were free, ns.
+    pub lag: Histogram<u64>,
+    /// Operations that failed and should not have.
+    pub failed: u64,
+}
 
 impl Default for Interval {
     fn default() -> Self {
-        Self(OperationKind::ALL.iter().map(|_| nanoseconds()).collect())
+        Self { by_operation: OperationKind::ALL.iter().map(|_| nanoseconds()).collect(), lag: nanoseconds(), failed: 0 }
     }
 }
 
 impl Interval {
     /// The operations that have values.
     pub fn by_operation(&self) -> impl Iterator<Item = (OperationKind, &Histogram<u64>)> {
-        OperationKind::ALL.into_iter().zip(&self.0).filter(|(_, histogram)| !histogram.is_empty())
+        OperationKind::ALL.into_iter().zip(&self.by_operation).filter(|(_, histogram)| !histogram.is_empty())
     }
 
     /// Adds another's values.
     pub fn add(&mut self, other: &Self) {
-        for (sum, part) in self.0.iter_mut().zip(&other.0) {
+        self.failed += other.failed;
+        self.lag.add(&other.lag).expect("an auto-resizing histogram takes any value");
+        for (sum, part) in self.by_operation.iter_mut().zip(&other.by_operation) {
             if !part.is_empty() {
                 sum.add(part).expect("an auto-resizing histogram takes any value");
             }
@@ -77,6 +91,9 @@ pub struct Totals {
     pub succeeded: u64,
     /// Failures, most frequent first.
     pub errors: Vec<ErrorCount>,
+    /// Failures that were asked for, most frequent first.
+    pub expected_errors: Vec<ErrorCount>,
+
     /// Measured time up to the last outcome.
     pub measured: Duration,
     /// Successful operations in each whole second.
@@ -89,27 +106,29 @@ impl Recorder {
         let round = Round { began, before: Duration::ZERO };
         let record = || Record {
             interval: Interval::default(),
+            expected: BTreeMap::new(),
             seconds: Vec::new(),
             succeeded: 0,
             errors: BTreeMap::new(),
             round,
             last: Duration::ZERO,
         };
-        Self { workers: (0..workers).map(|_| Mutex::new(record())).collect(), round: Mutex::new(round) }
+        let records = workers.clamp(1, MOST_RECORDS);
+        Self { records: (0..records).map(|_| Mutex::new(record())).collect(), round: Mutex::new(round) }
     }
 
     /// Begins another round at `began`; measured time goes on from where the last outcome left it.
     pub fn next_round(&self, began: Instant) {
         let round = Round { began, before: self.measured() };
         *lock(&self.round) = round;
-        for worker in &self.workers {
-            lock(worker).round = round;
+        for record in &self.records {
+            lock(record).round = round;
         }
     }
 
     /// Keeps a success.
     pub fn succeeded(&self, worker: usize, kind: OperationKind, latency: Duration, now: Instant) {
-        let mut record = lock(&self.workers[worker]);
+        let mut record = self.record(worker);
         record.touch(now);
         let second = usize::try_from(record.last.as_secs()).expect("a run of fewer than 2^32 seconds");
         if record.seconds.len() <= second {
@@ -118,22 +137,55 @@ impl Recorder {
         record.seconds[second] += 1;
         record.succeeded += 1;
         let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        super::record(&mut record.interval.0[kind as usize], nanos);
+        super::record(&mut record.interval.by_operation[kind as usize], nanos);
     }
 
     /// Keeps a failure. Its latency is not that of the operation, and is left out.
     pub fn failed(&self, worker: usize, error: &tc_adapter::Error, now: Instant) {
-        let text = error.ext_ack().map_or_else(|| error.to_string(), str::to_owned);
-        let mut record = lock(&self.workers[worker]);
+        self.count_failure(worker, (error.errno(), said(error)), now);
+    }
+
+    /// Keeps a success where a failure was asked for.
+    pub fn unrefused(&self, worker: usize, errno: i32, now: Instant) {
+        let text = format!("accepted, where {} was expected", Errno::from_raw(errno));
+        self.count_failure(worker, (None, text), now);
+    }
+
+    fn count_failure(&self, worker: usize, failure: (Option<i32>, String), now: Instant) {
+        let mut record = self.record(worker);
         record.touch(now);
-        *record.errors.entry((error.errno(), text)).or_default() += 1;
+        record.interval.failed += 1;
+        *record.errors.entry(failure).or_default() += 1;
+    }
+
+    /// Keeps a failure that was asked for: how long the kernel took to refuse is the operation's latency.
+    pub fn refused(
+        &self,
+        worker: usize,
+        kind: OperationKind,
+        error: &tc_adapter::Error,
+        latency: Duration,
+        now: Instant,
+    ) {
+        self.succeeded(worker, kind, latency, now);
+        *self.record(worker).expected.entry((error.errno(), said(error))).or_default() += 1;
+    }
+
+    /// Keeps how late a worker began.
+    pub fn lagged(&self, worker: usize, lag: Duration) {
+        let nanos = u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX);
+        super::record(&mut self.record(worker).interval.lag, nanos);
+    }
+
+    fn record(&self, worker: usize) -> MutexGuard<'_, Record> {
+        lock(&self.records[worker % self.records.len()])
     }
 
     /// Takes the latencies since the last call.
     pub fn take_interval(&self) -> Interval {
         let mut all = Interval::default();
-        for worker in &self.workers {
-            let taken = std::mem::take(&mut lock(worker).interval);
+        for record in &self.records {
+            let taken = std::mem::take(&mut lock(record).interval);
             all.add(&taken);
         }
         all
@@ -141,12 +193,12 @@ impl Recorder {
 
     /// Measured time up to the last outcome.
     pub fn measured(&self) -> Duration {
-        self.workers.iter().map(|worker| lock(worker).last).max().unwrap_or_default()
+        self.records.iter().map(|record| lock(record).last).max().unwrap_or_default()
     }
 
     /// Successes so far.
     pub fn succeeded_so_far(&self) -> u64 {
-        self.workers.iter().map(|worker| lock(worker).succeeded).sum()
+        self.records.iter().map(|record| lock(record).succeeded).sum()
     }
 
     /// The sum. `latency` is that of all intervals taken; `at_least` counts time in which nothing was answered.
@@ -154,23 +206,41 @@ impl Recorder {
         let measured = self.measured().max(at_least);
         let mut succeeded = 0;
         let mut errors = BTreeMap::new();
+        let mut expected = BTreeMap::new();
         let whole_seconds = usize::try_from(measured.as_secs()).expect("a run of fewer than 2^32 seconds");
         let mut timeline = vec![0; whole_seconds];
-        for worker in &self.workers {
-            let record = lock(worker);
+        for record in &self.records {
+            let record = lock(record);
             succeeded += record.succeeded;
-            for (error, count) in &record.errors {
-                *errors.entry(error.clone()).or_insert(0) += count;
-            }
+            add_counts(&mut errors, &record.errors);
+            add_counts(&mut expected, &record.expected);
             for (sum, count) in timeline.iter_mut().zip(&record.seconds) {
                 *sum += count;
             }
         }
-        let mut errors: Vec<_> =
-            errors.into_iter().map(|((errno, text), count)| ErrorCount { errno, text, count }).collect();
-        errors.sort_by_key(|error| std::cmp::Reverse(error.count));
-        Totals { latency, succeeded, errors, measured, timeline }
+        let (errors, expected_errors) = (most_first(errors), most_first(expected));
+        Totals { latency, succeeded, errors, expected_errors, measured, timeline }
     }
+}
+
+/// Failures, by error number and text.
+type Failures = BTreeMap<(Option<i32>, String), u64>;
+
+fn said(error: &tc_adapter::Error) -> String {
+    error.ext_ack().map_or_else(|| error.to_string(), str::to_owned)
+}
+
+fn add_counts(sum: &mut Failures, part: &Failures) {
+    for (failure, count) in part {
+        *sum.entry(failure.clone()).or_insert(0) += count;
+    }
+}
+
+fn most_first(failures: Failures) -> Vec<ErrorCount> {
+    let mut counts: Vec<_> =
+        failures.into_iter().map(|((errno, text), count)| ErrorCount { errno, text, count }).collect();
+    counts.sort_by_key(|error| std::cmp::Reverse(error.count));
+    counts
 }
 
 impl Record {
@@ -192,6 +262,11 @@ impl Totals {
             mean: (seconds > 0.0).then(|| self.succeeded as f64 / seconds),
             worst_second: self.timeline.iter().min().map(|&worst| worst as f64),
         }
+    }
+
+    /// How late workers began; `None` where nothing was due at a time.
+    pub fn lag_us(&self) -> Option<Percentiles> {
+        percentiles(&self.latency.lag)
     }
 
     /// By operation's name.

@@ -49,6 +49,11 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Where nothing but the time was measured.
+    pub fn unknown(wall: Duration) -> Self {
+        Self { peak_rss_bytes: None, cpu: None, wall, fds_max: None, sockets_max: None }
+    }
+
     /// Both together: times add up, peaks do not.
     #[must_use]
     pub fn and(self, other: Self) -> Self {

@@ -3,4 +3,5 @@
 pub mod explain;
 pub mod model;
 pub mod terminal;
+pub mod timeline;
 pub(crate) mod words;

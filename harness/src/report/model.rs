@@ -9,7 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod attribution;
+mod profile;
 
+pub use profile::{ProfileRun, StageSettings};
 pub use attribution::{Holder, RequestPhases, RtnlHolder, RtnlWaits, SlowRequest, SlowStack, TimeAt};
 
 /// The version of this layout. Readers refuse what they do not know.
@@ -34,7 +36,10 @@ pub struct RunResult {
     pub settings: Settings,
     /// Where it ran.
     pub environment: Environment,
-    /// One entry a workload, in the order in which they ran.
+    /// The load profile that was run. Absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileRun>,
+    /// One entry a workload, in the order in which they ran; of a load profile one a stage.
     pub workloads: Vec<WorkloadResult>,
     /// What the process used, over the whole run.
     pub resources: RunResources,
@@ -189,6 +194,16 @@ pub struct WorkloadResult {
     pub unsent: u64,
     /// Errors by errno and the kernel's text.
     pub errors: Vec<ErrorCount>,
+    /// Errors that the workload asks for, to see how they are refused; they count as successes, with their latency.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expected_errors: Vec<ErrorCount>,
+    /// How late workers began that were free, after the moment at which a request was due: what the harness itself adds. Null where
+    /// nothing was due at a moment, as in a closed loop without think times.
+    #[serde(default)]
+    pub schedule_lag_us: Option<Percentiles>,
+    /// The stage of a load profile that it was. Absent where it is a workload of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<StageSettings>,
     /// Time over which the operations ran, seconds; set-up, warm-up and tear-down excluded.
     pub measured_seconds: f64,
     /// Successful operations per second.
@@ -310,7 +325,7 @@ pub struct WorkloadResources {
 }
 
 /// Resources of the run.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct RunResources {
     /// Peak resident set over all workloads; making the reports afterwards is not counted.
     pub peak_rss_bytes: Option<u64>,
@@ -424,6 +439,9 @@ pub mod fixtures {
             operations: 20_000,
             unsent: 0,
             errors: Vec::new(),
+            expected_errors: Vec::new(),
+            schedule_lag_us: None,
+            stage: None,
             measured_seconds: 2.5,
             throughput_ops_per_s: Throughput { mean: Some(8_000.0), worst_second: Some(7_900.0) },
             timeline_ops: vec![8_100, 7_900],
@@ -483,6 +501,7 @@ pub mod fixtures {
                 load_average_after: Some(1.0),
                 steal_percent: Some(0.0),
             },
+            profile: None,
             workloads: vec![workload()],
             resources: RunResources {
                 peak_rss_bytes: Some(20_000_000),

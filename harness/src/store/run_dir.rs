@@ -20,11 +20,13 @@ const RESERVE_BYTES: i64 = 8 << 20;
 
 /// Everything that a run may leave in its folder, but for [`STACK_FILES`]. An earlier run's files are removed before the first of this one's is written, so
 /// that none of them is taken for this one's; until then the earlier run is whole.
-const FILES: [&str; 11] = [
+const FILES: [&str; 13] = [
     RESULT,
     "latency.hdr",
     "slowest.json",
     "spans.json",
+    "timeline.json",
+    "timeline.svg",
     "cpu.pb.gz",
     "user.svg",
     "heap.pb.gz",
@@ -49,6 +51,8 @@ pub struct RunDir {
     owner: Option<(u32, u32)>,
     /// A file without a name that holds [`RESERVE_BYTES`] until the first real one is written, or the process dies.
     reserve: Option<File>,
+    /// An earlier run's files are gone.
+    cleared: bool,
     /// Two runs in one folder would mix their files.
     lock: Option<Flock<File>>,
 }
@@ -66,7 +70,7 @@ impl RunDir {
         if path.exists() && !path.is_dir() {
             return Err(Failure::usage(format!("--out {}: is a file; name a folder", path.display())));
         }
-        let mut dir = Self { path, run_id, parent, owner: sudo_user(), reserve: None, lock: None };
+        let mut dir = Self { path, run_id, parent, owner: sudo_user(), reserve: None, cleared: false, lock: None };
         match dir.prepare() {
             Ok(()) => Ok(dir),
             Err(error) => Err(dir.failure("prepare", &error)),
@@ -102,8 +106,11 @@ impl RunDir {
         Ok(())
     }
 
-    /// Removes an earlier run's files, `result.json` first: without it the rest is no run.
+    /// Removes an earlier run's files, `result.json` first: without it the rest is no run. Once: what this run has written stays.
     pub fn clear(&mut self) -> Result<(), Failure> {
+        if std::mem::replace(&mut self.cleared, true) {
+            return Ok(());
+        }
         for name in files() {
             match fs::remove_file(self.path.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -47,10 +47,8 @@ impl Source for Classes {
         let (device, classid) = class_place(&self.devices, self.next);
         self.next += self.step;
         let class = random_class(&mut self.rng);
-        Some(Operation {
-            kind: OperationKind::ClassCreate,
-            request: Request::AddClass { device, parent: ROOT_QDISC, classid, class },
-        })
+        let request = Request::AddClass { device, parent: ROOT_QDISC, classid, class };
+        Some(Operation::of(OperationKind::ClassCreate, request))
     }
 
     fn settle(&mut self, _succeeded: bool) {}
@@ -63,7 +61,7 @@ mod tests {
 
     use super::*;
     use crate::plan::Load;
-    use crate::workload::{Kind, Weights};
+    use crate::workload::{Ask, Kind, Mix};
 
     /// 100 % 8 workers took a class each from the first four, and 1001 % 8 one from the first.
     #[test]
@@ -73,7 +71,7 @@ mod tests {
             load: Load::Open { rate: 1_001.0, duration: Duration::from_secs(1) },
             workers: 8,
             classes: 1_001,
-            weights: Weights::default(),
+            weights: Mix::default(),
         };
         for (worker, mut source) in scene(&workload, &[5], 1, 100).sources.into_iter().enumerate() {
             let asked = (0..100).chain(0..1_001).filter(|index| index % 8 == worker).count();
@@ -88,12 +86,12 @@ mod tests {
             load: Load::Closed { duration: Duration::ZERO },
             workers: 3,
             classes: 90,
-            weights: Weights::default(),
+            weights: Mix::default(),
         };
         let mut seen = HashSet::new();
         for mut source in scene(&workload, &[5, 6, 7, 8], 1, 10).sources {
             while let Some(operation) = source.next() {
-                let Request::AddClass { device, classid, .. } = operation.request else { panic!() };
+                let Ask::One(Request::AddClass { device, classid, .. }) = operation.ask else { panic!() };
                 assert!(seen.insert((device, classid)));
                 source.settle(true);
             }

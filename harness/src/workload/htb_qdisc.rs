@@ -27,16 +27,12 @@ impl Source for Qdiscs {
     fn next(&mut self) -> Option<Operation> {
         let device = *self.devices.get(self.position)?;
         Some(if self.stands {
-            Operation {
-                kind: OperationKind::QdiscDelete,
-                request: Request::DeleteQdisc { device, parent: Handle::ROOT, handle: ROOT_QDISC },
-            }
+            let request = Request::DeleteQdisc { device, parent: Handle::ROOT, handle: ROOT_QDISC };
+            Operation::of(OperationKind::QdiscDelete, request)
         } else {
             let qdisc = HtbQdisc::new().into();
-            Operation {
-                kind: OperationKind::QdiscCreate,
-                request: Request::AddQdisc { device, parent: Handle::ROOT, handle: ROOT_QDISC, qdisc },
-            }
+            let request = Request::AddQdisc { device, parent: Handle::ROOT, handle: ROOT_QDISC, qdisc };
+            Operation::of(OperationKind::QdiscCreate, request)
         })
     }
 
@@ -55,6 +51,7 @@ mod tests {
     use OperationKind::{QdiscCreate, QdiscDelete};
 
     use super::*;
+    use crate::workload::Ask;
 
     #[test]
     fn a_worker_creates_and_deletes_on_each_of_its_devices_in_turn() {
@@ -62,8 +59,8 @@ mod tests {
         let mut seen = Vec::new();
         for _ in 0..5 {
             let operation = source.next().unwrap();
-            let device = match operation.request {
-                Request::AddQdisc { device, .. } | Request::DeleteQdisc { device, .. } => device,
+            let device = match operation.ask {
+                Ask::One(Request::AddQdisc { device, .. } | Request::DeleteQdisc { device, .. }) => device,
                 other => panic!("{other:?}"),
             };
             seen.push((operation.kind, device));

@@ -3,16 +3,16 @@
 mod htb_class;
 mod htb_qdisc;
 mod lifecycle;
+mod mix;
 mod parameters;
-mod weights;
 
 use clap::ValueEnum;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use tc_adapter::{Handle, HtbQdisc, Request};
 
+pub use mix::Mix;
 pub(crate) use parameters::random_class;
-pub use weights::Weights;
 
 use crate::plan::Workload;
 
@@ -57,17 +57,41 @@ pub enum OperationKind {
     ClassRead,
     /// Delete a class.
     ClassDelete,
+    /// List all classes of a device.
+    ClassDump,
+    /// Create a filter.
+    FilterCreate,
+    /// Delete a filter.
+    FilterDelete,
+    /// List all filters of a device's root qdisc.
+    FilterDump,
+    /// Create a class that is there: `EEXIST`.
+    ErrorExists,
+    /// Change a class that is not there: `ENOENT`.
+    ErrorMissing,
+    /// Create a class that no qdisc can have: `EINVAL`.
+    ErrorInvalid,
+    /// Create a class on a device that is not there: `ENODEV`.
+    ErrorNoDevice,
 }
 
 impl OperationKind {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 14] = [
         Self::QdiscCreate,
         Self::QdiscDelete,
         Self::ClassCreate,
         Self::ClassChange,
         Self::ClassRead,
         Self::ClassDelete,
+        Self::ClassDump,
+        Self::FilterCreate,
+        Self::FilterDelete,
+        Self::FilterDump,
+        Self::ErrorExists,
+        Self::ErrorMissing,
+        Self::ErrorInvalid,
+        Self::ErrorNoDevice,
     ];
 
     /// The name in results.
@@ -79,6 +103,14 @@ impl OperationKind {
             Self::ClassChange => "class-change",
             Self::ClassRead => "class-read",
             Self::ClassDelete => "class-delete",
+            Self::ClassDump => "class-dump",
+            Self::FilterCreate => "filter-create",
+            Self::FilterDelete => "filter-delete",
+            Self::FilterDump => "filter-dump",
+            Self::ErrorExists => "error-exists",
+            Self::ErrorMissing => "error-missing",
+            Self::ErrorInvalid => "error-invalid",
+            Self::ErrorNoDevice => "error-no-device",
         }
     }
 }
@@ -88,8 +120,38 @@ impl OperationKind {
 pub struct Operation {
     /// What it is.
     pub kind: OperationKind,
-    /// What is sent: exactly one netlink message.
-    pub request: Request,
+    /// What is sent.
+    pub ask: Ask,
+    /// The error number with which the kernel is to refuse it; `None`: it is to succeed.
+    pub expects: Option<i32>,
+}
+
+impl Operation {
+    /// A request that is to succeed.
+    pub fn of(kind: OperationKind, request: Request) -> Self {
+        Self { kind, ask: Ask::One(request), expects: None }
+    }
+}
+
+/// What is sent.
+#[derive(Debug, Clone)]
+pub enum Ask {
+    /// One netlink message.
+    One(Request),
+    /// The same past the adapter's own checks, for what the kernel is to refuse.
+    Unchecked(Request),
+    /// A list of a device's classes, with their statistics: as many messages as they fill (`tc -s class show dev D`).
+    Classes {
+        /// Interface index.
+        device: u32,
+    },
+    /// A list of the filters on a qdisc or class (`tc filter show dev D parent P`).
+    Filters {
+        /// Interface index.
+        device: u32,
+        /// Where they hang.
+        parent: Handle,
+    },
 }
 
 /// One worker's stream of operations. Workers own disjoint devices or classes, so that the outcome of a

@@ -1,9 +1,9 @@
 //! The command line of `qdiscope bench`, and the plan that it stands for.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::num::{NonZeroU16, NonZeroU64};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -11,10 +11,11 @@ use clap::Args;
 use crate::budget::Budget;
 use crate::duration;
 use crate::exit::Failure;
+use crate::load_profile::{BUILT_IN, BuiltIn, LoadProfile};
 use crate::plan::{Load, Plan, Workload};
 use crate::probes::Choice;
-use crate::report::model::Settings;
-use crate::workload::{Kind, Weights};
+use crate::report::model::{ProfileRun, Settings};
+use crate::workload::{Kind, Mix};
 
 /// More do not fit on the most devices; far fewer already take the kernel hours.
 const MOST_CLASSES: u64 = 65_535_000;
@@ -25,8 +26,10 @@ const DEFAULT_HEAP: &str = "524288";
 /// A sample in a gibibyte is none.
 const MOST_HEAP: u64 = 1 << 30;
 
-/// Nobody writes a longer budget.
-const BUDGET_BYTES: u64 = 1 << 20;
+/// Nobody writes a longer budget or profile.
+const FILE_BYTES: u64 = 1 << 20;
+
+const SEED: u64 = 1;
 
 /// Without `--workload`: the capacity of each workload, then the target load.
 #[derive(Args)]
@@ -35,6 +38,12 @@ pub(in crate::cli) struct Arguments {
     /// Run only this workload (may be repeated); by default all, and then the target load
     #[arg(long, value_enum)]
     workload: Vec<Kind>,
+    /// Run a load profile instead: stages of virtual users or of a rate; one of those of `qdiscope profiles list`, or a file
+    #[arg(long, value_name = "NAME|FILE", conflicts_with_all = ["workload", "workers", "rate", "duration", "devices", "classes", "population", "weights", "warmup", "messages_per_packet", "quick"])]
+    profile: Option<String>,
+    /// Multiply all times of the profile: 0.1 is a tenth of its length. The result is marked as shortened
+    #[arg(long, value_name = "FACTOR", requires = "profile", value_parser = parse_scale)]
+    time_scale: Option<f64>,
     /// Concurrent callers
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4096))]
     workers: u32,
@@ -57,11 +66,11 @@ pub(in crate::cli) struct Arguments {
     population: u64,
     /// lifecycle: how often each operation is chosen, as far as the constant population allows: creating and deleting
     /// even out
-    #[arg(long, value_name = "NAME=N,…", default_value_t = Weights::default())]
-    weights: Weights,
-    /// Seed of every random choice
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    #[arg(long, value_name = "NAME=N,…", default_value_t = Mix::default())]
+    weights: Mix,
+    /// Seed of every random choice [default: 1, or the profile's]
+    #[arg(long)]
+    seed: Option<u64>,
     /// Operations of each workload that are sent before measuring begins; htb-class: in each fill
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(..=MOST_CLASSES))]
     warmup: u64,
@@ -100,6 +109,13 @@ fn parse_heap(text: &str) -> Result<NonZeroU64, String> {
         .ok_or_else(|| format!("give a number of bytes from 1 to {MOST_HEAP}"))
 }
 
+fn parse_scale(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(factor) if (1e-3..=1.0).contains(&factor) => Ok(factor),
+        _ => Err("give a number from 0.001 to 1, as 0.1".into()),
+    }
+}
+
 fn parse_messages(text: &str) -> Result<NonZeroU16, String> {
     text.parse().map_err(|_| format!("give a number from 1 to {}", u16::MAX))
 }
@@ -111,8 +127,48 @@ fn parse_rate(text: &str) -> Result<f64, String> {
     }
 }
 
+/// What is to be run.
+pub(super) enum Order {
+    /// Workloads, one after another.
+    Workloads(Plan),
+    /// A load profile, with what a result says of it.
+    Profile(LoadProfile, ProfileRun),
+}
+
+impl Order {
+    pub(super) fn devices_needed(&self) -> u32 {
+        match self {
+            Self::Workloads(plan) => plan.devices_needed(),
+            Self::Profile(profile, _) => profile.devices,
+        }
+    }
+
+    pub(super) fn messages_per_packet(&self) -> NonZeroU16 {
+        match self {
+            Self::Workloads(plan) => plan.messages_per_packet,
+            Self::Profile(..) => NonZeroU16::MIN,
+        }
+    }
+}
+
 impl Arguments {
-    pub(super) fn plan(&self) -> Result<Plan, Failure> {
+    pub(super) fn order(&self) -> Result<Order, Failure> {
+        let Some(name) = &self.profile else { return self.plan().map(Order::Workloads) };
+        let (mut profile, file) = load_profile(name)?;
+        profile.seed = self.seed.unwrap_or(profile.seed);
+        let time_scale = self.time_scale.unwrap_or(1.0);
+        let run = ProfileRun {
+            name: profile.name.clone(),
+            file,
+            time_scale,
+            shortened: time_scale < 1.0,
+            stages_planned: profile.stages.len(),
+            aborted: None,
+        };
+        Ok(Order::Profile(profile.scaled(time_scale), run))
+    }
+
+    fn plan(&self) -> Result<Plan, Failure> {
         let mut workloads = Vec::new();
         if self.workload.is_empty() {
             let kinds = [Kind::HtbQdisc, Kind::HtbClass, Kind::Lifecycle];
@@ -131,7 +187,7 @@ impl Arguments {
         let plan = Plan {
             workloads,
             devices: self.devices,
-            seed: self.seed,
+            seed: self.seed.unwrap_or(SEED),
             warmup: self.warmup,
             messages_per_packet: self.messages_per_packet,
         };
@@ -165,22 +221,21 @@ impl Arguments {
         let Some(path) = &self.budget else { return Ok(Budget::built_in()) };
         let refused =
             |error: &dyn std::fmt::Display| Failure::usage(format!("--budget {}: {error}", path.display()));
-        let mut text = String::new();
-        let file = File::open(path).map_err(|error| refused(&error))?;
-        let read = file.take(BUDGET_BYTES + 1).read_to_string(&mut text).map_err(|error| refused(&error))?;
-        if read as u64 > BUDGET_BYTES {
-            return Err(refused(&format!("larger than {BUDGET_BYTES} bytes")));
-        }
+        let text = read(path).map_err(|error| refused(&error))?;
         Budget::parse(&text).map_err(|error| refused(&error))
     }
 
-    pub(super) fn settings(&self) -> Settings {
+    pub(super) fn settings(&self, order: &Order) -> Settings {
+        let (seed, warmup, devices) = match order {
+            Order::Workloads(plan) => (plan.seed, plan.warmup, plan.devices),
+            Order::Profile(profile, _) => (profile.seed, profile.warmup, profile.devices),
+        };
         Settings {
-            seed: self.seed,
-            warmup_operations: self.warmup,
-            devices: self.devices,
+            seed,
+            warmup_operations: warmup,
+            devices,
             probes: self.probes.name().into(),
-            messages_per_packet: self.messages_per_packet.get(),
+            messages_per_packet: order.messages_per_packet().get(),
             stacks: self.stacks,
             heap_sampled_every_bytes: self.heap.map(NonZeroU64::get),
             budget: self
@@ -189,6 +244,33 @@ impl Arguments {
                 .map_or_else(|| "default".into(), |path| path.display().to_string()),
         }
     }
+}
+
+/// The profile that is built in under that name, or that a file holds; and which of the two.
+pub(in crate::cli) fn load_profile(name: &str) -> Result<(LoadProfile, String), Failure> {
+    if let Some(known) = BuiltIn::find(name) {
+        return Ok((known.profile(), "built in".into()));
+    }
+    let path = Path::new(name);
+    let refused = |error: &dyn std::fmt::Display| Failure::usage(format!("--profile {name}: {error}"));
+    let text = match read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let names: Vec<_> = BUILT_IN.iter().map(|profile| profile.name).collect();
+            return Err(refused(&format!("no such file, and none of {}", names.join(", "))));
+        }
+        text => text.map_err(|error| refused(&error))?,
+    };
+    let profile = LoadProfile::parse(&text).map_err(|error| refused(&error))?;
+    Ok((profile, name.to_owned()))
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let read = File::open(path)?.take(FILE_BYTES + 1).read_to_string(&mut text)?;
+    if read as u64 > FILE_BYTES {
+        return Err(io::Error::other(format!("larger than {FILE_BYTES} bytes")));
+    }
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `qdiscope bench`.
 
 mod arguments;
+mod dashboard;
 mod stacks;
 
 use std::collections::BTreeMap;
@@ -13,25 +14,26 @@ use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use tracing::{Instrument as _, info_span};
 
-pub(super) use arguments::Arguments;
+pub(super) use arguments::{Arguments, load_profile};
+use arguments::Order;
+use dashboard::Dashboard;
 use stacks::Named;
 
 use super::progress::Progress;
 use super::{SAVED, print, runtime, stop_on_signal};
-use crate::budget::judge;
+use crate::budget::{Budget, judge};
 use crate::environment::Before;
 use crate::exit::{Exit, Failure};
 use crate::isolation;
 use crate::load::Stop;
 use crate::memory;
-use crate::plan::Plan;
 use crate::probes::{self, Attached};
 use crate::profile::heap::{Allocations, HeapProfile, HeapProfiler};
 use crate::profile::{ProfileError, ReadyProfiler, Symbols, UserProfile, UserProfiler};
 use crate::record::Stacks;
 use crate::report::explain::explain;
-use crate::report::model::{RunResult, SCHEMA_VERSION, SlowRequest, State};
-use crate::report::terminal;
+use crate::report::model::{RunResources, RunResult, SCHEMA_VERSION, SlowRequest, State};
+use crate::report::{terminal, timeline};
 use crate::session::{Kept, Measured, Session, check_htb};
 use crate::spans::{STEP, SpanRecorder};
 use crate::store::RunDir;
@@ -39,7 +41,7 @@ use crate::store::RunDir;
 /// Measures, judges, saves, reports.
 #[expect(clippy::needless_pass_by_value, reason = "the command line is used up here")]
 pub(super) fn run(arguments: Arguments, spans: &SpanRecorder) -> Result<Exit, Failure> {
-    let plan = arguments.plan()?;
+    let order = arguments.order()?;
     let budget = arguments.budget()?;
     check_out(arguments.out.as_deref())?;
     // Before anything else has a thread: what a process observes of the host, and its way out of it.
@@ -50,31 +52,43 @@ pub(super) fn run(arguments: Arguments, spans: &SpanRecorder) -> Result<Exit, Fa
 
     let profiler = info_span!(target: STEP, "make pprof ready").in_scope(ReadyProfiler::new);
     let runtime = runtime()?;
-    let stacks = arguments.stacks.then(|| stacks::order(&budget));
-    let Outcome { mut measured, attached, symbols, profiles, interrupted } =
-        runtime.block_on(measure(&plan, &arguments, stacks, profiler))?;
-    let mut slowest = measured.kept.slowest();
-    let named = stacks.map(|order| {
-        info_span!(target: STEP, "name stacks").in_scope(|| {
-            stacks::name(&mut measured.kept, order, &symbols, &mut measured.workloads, &mut slowest)
-        })
-    });
+    let sampled = arguments.stacks.then(|| stacks::order(&budget));
     let mut run = RunResult {
         schema_version: SCHEMA_VERSION,
         run_id: dir.run_id().into(),
         started_at: started.to_string(),
         qdiscope_version: env!("CARGO_PKG_VERSION").into(),
         verdict: State::Inconclusive,
-        interrupted,
-        settings: arguments.settings(),
-        environment: before.finish(attached),
-        workloads: measured.workloads,
-        resources: measured.resources,
+        interrupted: true,
+        settings: arguments.settings(&order),
+        environment: before.finish(probes::off("the run is not over")),
+        profile: None,
+        workloads: Vec::new(),
+        resources: RunResources::default(),
         budget: Vec::new(),
         not_judged: Vec::new(),
         explanations: Vec::new(),
         artifacts: BTreeMap::new(),
     };
+    if let Order::Profile(_, profile) = &order {
+        run.profile = Some(profile.clone());
+    }
+    let work = Work { order: &order, arguments: &arguments, budget: &budget, before: &before };
+    let Outcome { mut measured, attached, symbols, profiles, interrupted, aborted } =
+        runtime.block_on(measure(&work, &mut dir, &run, sampled, profiler))?;
+    let mut slowest = measured.kept.slowest();
+    let named = sampled.map(|order| {
+        info_span!(target: STEP, "name stacks").in_scope(|| {
+            stacks::name(&mut measured.kept, order, &symbols, &mut measured.workloads, &mut slowest)
+        })
+    });
+    run.interrupted = interrupted;
+    run.environment = before.finish(attached);
+    run.workloads = measured.workloads;
+    run.resources = measured.resources;
+    if let Some(profile) = &mut run.profile {
+        profile.aborted = aborted;
+    }
     let judged = judge(&budget, &run);
     (run.budget, run.not_judged, run.verdict) = (judged.judgements, judged.not_judged, judged.verdict);
     run.explanations = explain(&run);
@@ -120,6 +134,16 @@ struct Outcome {
     symbols: Symbols,
     profiles: Profiles,
     interrupted: bool,
+    /// Why a profile was given up.
+    aborted: Option<String>,
+}
+
+/// What is to be done, and what it is judged by.
+struct Work<'a> {
+    order: &'a Order,
+    arguments: &'a Arguments,
+    budget: &'a Budget,
+    before: &'a Before,
 }
 
 /// Of our own process.
@@ -129,22 +153,25 @@ struct Profiles {
     heap: Option<Result<Allocations, ProfileError>>,
 }
 
+/// `skeleton` is the result before there are figures: of a profile, what is there after each stage is saved into `dir` as one.
 async fn measure(
-    plan: &Plan,
-    arguments: &Arguments,
+    work: &Work<'_>,
+    dir: &mut RunDir,
+    skeleton: &RunResult,
     stacks: Option<Stacks>,
     profiler: Result<ReadyProfiler, ProfileError>,
 ) -> Result<Outcome, Failure> {
+    let Work { order, arguments, budget, before } = *work;
     let stop = Stop::default();
     stop_on_signal(&stop, SAVED)?;
     let devices = async {
-        let devices = isolation::create_devices(plan.devices_needed()).await?;
+        let devices = isolation::create_devices(order.devices_needed()).await?;
         check_htb(devices[0]).await?;
         Ok::<_, Failure>(devices)
     };
     let devices = devices.instrument(info_span!(target: STEP, "create devices")).await?;
     let Attached { collector, report } = info_span!(target: STEP, "attach probes")
-        .in_scope(|| probes::attach(arguments.probes, plan.messages_per_packet, stacks))?;
+        .in_scope(|| probes::attach(arguments.probes, order.messages_per_packet(), stacks))?;
     let cpu = info_span!(target: STEP, "start pprof").in_scope(|| profiler.and_then(ReadyProfiler::start));
     memory::give_back();
     // Last: making pprof and the probes ready allocates a hundred megabytes, which would hide what the load does.
@@ -152,7 +179,15 @@ async fn measure(
     let progress = Progress::new();
     let session =
         Session { devices: &devices, collector: collector.as_ref(), stop: &stop, observer: &progress };
-    let measured = session.run(plan).await?;
+    let (measured, aborted) = match order {
+        Order::Workloads(plan) => (session.run(plan).await?, None),
+        Order::Profile(profile, _) => {
+            let mut skeleton = skeleton.clone();
+            skeleton.environment = before.finish(report.clone());
+            let dashboard = Dashboard::new(profile, budget, skeleton, dir);
+            session.run_stages(profile, &dashboard).await?
+        }
+    };
     let heap = heap.map(|started| started.map(HeapProfiler::stop));
     // As long as the probes are attached.
     let symbols = if collector.is_some() { Symbols::read() } else { Symbols::default() };
@@ -161,7 +196,9 @@ async fn measure(
         attached: report,
         symbols,
         profiles: Profiles { cpu, heap },
-        interrupted: stop.is_set(),
+        // What gives a profile up stops it in the same way.
+        interrupted: stop.is_set() && aborted.is_none(),
+        aborted,
     })
 }
 
@@ -206,6 +243,13 @@ fn files(run: &mut RunResult, finished: Finished<'_>) -> Result<Files, Failure> 
     let mut files: Files = vec![("latency", "latency.hdr", kept.hdr.bytes().to_vec())];
     if !slowest.is_empty() {
         files.push(("slowest_requests", "slowest.json", json(slowest)?));
+    }
+    if !kept.timeline.is_empty() {
+        files.push(("timeline", "timeline.json", json(&kept.timeline)?));
+        match timeline::svg(&kept.timeline, run) {
+            Ok(svg) => files.push(("timeline_chart", "timeline.svg", svg.into_bytes())),
+            Err(error) => run.explanations.push(format!("No chart of the time line: {error}.")),
+        }
     }
     let mut kernel = kept.kernel_profile;
     match named {

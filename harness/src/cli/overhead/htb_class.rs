@@ -13,7 +13,7 @@ use crate::probes::{self, Choice};
 use crate::record::Interval;
 use crate::report::model::WorkloadResult;
 use crate::session::{Observer, Session};
-use crate::workload::{Kind, Weights};
+use crate::workload::{Kind, Mix};
 
 /// How long each side of a round is measured, in whole fills: a single fill is over within a second, and what else the machine
 /// does in that second would decide the ratio.
@@ -74,7 +74,7 @@ pub(super) fn plan(arguments: &Arguments) -> Plan {
         load: Load::Closed { duration: MEASURED },
         workers: arguments.workers.unwrap_or(8),
         classes: arguments.classes.unwrap_or(10_000),
-        weights: Weights::default(),
+        weights: Mix::default(),
     };
     Plan {
         workloads: vec![workload],

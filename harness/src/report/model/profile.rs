@@ -1,0 +1,42 @@
+//! What a run of a load profile says beside what each workload says.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A load profile, as it was run.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct ProfileRun {
+    /// Its name.
+    pub name: String,
+    /// Its file, or `built in`.
+    pub file: String,
+    /// All times of the profile were multiplied by it; 1: it ran in full.
+    pub time_scale: f64,
+    /// True where it was shortened: it says less than a full run, and is not to be compared with one.
+    pub shortened: bool,
+    /// How many stages it has; those in `workloads` are over.
+    pub stages_planned: usize,
+    /// Why it was ended before its end, where the profile says when (`[abort]`). Null otherwise.
+    pub aborted: Option<String>,
+}
+
+/// A stage, as it was run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StageSettings {
+    /// Its name.
+    pub name: String,
+    /// When it began, seconds after the profile's beginning.
+    pub start_seconds: f64,
+    /// Whether targets apply to it. What a ramp shows is no steady state.
+    pub judged: bool,
+    /// Virtual users at its beginning and its end; of an open loop, how many requests may wait for their answers at a time.
+    pub users: [f64; 2],
+    /// Rate at its beginning and its end, operations per second; null in a closed loop.
+    pub rate: Option<[f64; 2]>,
+    /// `constant` or `poisson`; null in a closed loop.
+    pub arrivals: Option<String>,
+    /// Mean of the time between an answer and the user's next request, µs; null in an open loop.
+    pub think_time_us: Option<f64>,
+    /// `none`, `constant` or `exponential`; null in an open loop.
+    pub think_time: Option<String>,
+}
