@@ -39,7 +39,7 @@ pub(super) fn compare(run: &RunResult, against: &RunResult) -> Comparison {
     let differences = incomparable(run, against);
     let mut rows = Vec::new();
     for workload in &run.workloads {
-        let same = |other: &&WorkloadResult| (&other.name, other.mode) == (&workload.name, workload.mode);
+        let same = |other: &&WorkloadResult| other.tag() == workload.tag();
         let Some(before) = against.workloads.iter().find(same) else { continue };
         let mut name = place(workload);
         for metric in METRICS {

@@ -98,7 +98,7 @@ fn difference(before: &SavedRun, run: &SavedRun) -> Result<Option<String>, Error
 
 /// `htb-class (closed)`
 fn place(workload: &crate::report::model::WorkloadResult) -> String {
-    format!("{} ({})", workload.name, workload.mode)
+    workload.title()
 }
 
 /// Which settings and machines two runs do not share: their figures are shown side by side then, and nothing is said of them.
@@ -130,7 +130,7 @@ fn incomparable(one: &RunResult, other: &RunResult) -> Vec<String> {
     compare("stacks", one.settings.stacks.to_string(), other.settings.stacks.to_string());
     for workload in &one.workloads {
         let Some(counterpart) =
-            other.workloads.iter().find(|other| (&other.name, other.mode) == (&workload.name, workload.mode))
+            other.workloads.iter().find(|other| other.tag() == workload.tag())
         else {
             continue;
         };

@@ -126,7 +126,7 @@ pub(super) fn render(
             .workloads
             .iter()
             .map(|workload| {
-                let tag = format!("{}-{}", workload.name, workload.mode);
+                let tag = workload.tag();
                 let slowest = saved.slowest.get(&tag).map(Vec::as_slice).unwrap_or_default();
                 self::workload(workload, slowest, functions.get(&tag).cloned().unwrap_or_default())
             })

@@ -71,7 +71,7 @@ fn waits_for_rtnl(workload: &WorkloadResult) -> bool {
 fn unaccounted(workload: &WorkloadResult) -> Option<String> {
     let seen: u64 = workload.kernel_us.as_ref()?.values().map(|phases| phases.request.count).sum();
     let (lost, accounted) = (workload.lost_events?, workload.lost_events_accounted?);
-    let name = format!("{} ({})", workload.name, workload.mode);
+    let name = workload.title();
     if seen + lost != workload.operations || lost > accounted {
         Some(format!(
             "{name}: {} requests were sent, the probes reported {seen} and count at most {accounted} as lost: the \

@@ -242,6 +242,29 @@ pub struct WorkloadResult {
     pub interrupted: bool,
 }
 
+impl WorkloadResult {
+    /// What it is called among the others: a stage by its name, a workload by its own and its mode.
+    pub fn title(&self) -> String {
+        match &self.stage {
+            Some(stage) => stage.name.clone(),
+            None => format!("{} ({})", self.name, self.mode),
+        }
+    }
+
+    /// The same as one word, as in the files beside the result.
+    pub fn tag(&self) -> String {
+        match &self.stage {
+            Some(stage) => stage.name.clone(),
+            None => format!("{}-{}", self.name, self.mode),
+        }
+    }
+
+    /// Whether targets apply to it: not to a stage that says so.
+    pub fn is_judged(&self) -> bool {
+        self.stage.as_ref().is_none_or(|stage| stage.judged)
+    }
+}
+
 /// A sustained rate is the worst second's, so both are given.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 pub struct Throughput {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, LineStyle, Table};
 
-use super::model::{Judgement, Percentiles, RunResult, State};
+use super::model::{Judgement, Percentiles, RunResult, StageSettings, State};
 use crate::attribution::Phase;
 
 /// Renders a run. `color` is for terminals.
@@ -77,14 +77,15 @@ fn callers(run: &RunResult) -> Table {
     let mut table =
         table(&["workload", "load", "operation", "count", "ops/s", "worst s", "p50", "p95", "p99", "max"], 1);
     for workload in &run.workloads {
-        let load = match workload.rate {
-            Some(rate) => format!("open, {rate}/s"),
-            None => format!("closed, {} workers", workload.workers),
+        let load = match (workload.rate, &workload.stage) {
+            (_, Some(stage)) => stage_load(stage),
+            (Some(rate), None) => format!("open, {rate}/s"),
+            (None, None) => format!("closed, {} workers", workload.workers),
         };
         let errors: u64 = workload.errors.iter().map(|error| error.count).sum();
         let throughput = workload.throughput_ops_per_s;
         let mut row = vec![
-            Cell::new(&workload.name),
+            Cell::new(workload.stage.as_ref().map_or(&workload.name, |stage| &stage.name)),
             right(load),
             right("all"),
             right(workload.operations),
@@ -104,6 +105,16 @@ fn callers(run: &RunResult) -> Table {
         }
     }
     table
+}
+
+fn stage_load(stage: &StageSettings) -> String {
+    let range = |[from, to]: [f64; 2]| {
+        if from.total_cmp(&to).is_eq() { format!("{from}") } else { format!("{from} to {to}") }
+    };
+    match stage.rate {
+        Some(rate) => format!("open, {}/s", range(rate)),
+        None => format!("closed, {} users", range(stage.users)),
+    }
 }
 
 fn latency(figures: Option<&Percentiles>) -> Vec<Cell> {
@@ -132,7 +143,7 @@ fn kernel(run: &RunResult) -> Table {
             let both =
                 |figures: Option<&Percentiles>| right(figures.map_or_else(|| "not measured".into(), pair));
             let mut row = vec![
-                Cell::new(format!("{} ({})", workload.name, workload.mode)),
+                Cell::new(workload.title()),
                 right(message),
                 right(phases.request.count),
                 both(Some(&phases.request)),
@@ -158,7 +169,7 @@ fn phases(run: &RunResult) -> Table {
     heads.extend(["lag", "encode", "queue", "entry", "RTNL wait", "on CPU", "off CPU", "reply", "rest"]);
     let mut table = table(&heads, 1);
     for workload in &run.workloads {
-        let mut name = format!("{} ({})", workload.name, workload.mode);
+        let mut name = workload.title();
         for percentile in SHOWN_PERCENTILES {
             let Some(time) = workload.time_at.as_ref().and_then(|times| times.get(percentile)) else {
                 continue;

@@ -74,7 +74,7 @@ const NOTABLE_WAITING: f64 = 1.0;
 /// Behind whom a workload's requests waited.
 pub(crate) fn contended(workload: &WorkloadResult) -> Option<String> {
     let waits = workload.rtnl_waits.as_ref().filter(|waits| waits.percent_of_requests >= NOTABLE_WAITING)?;
-    Some(format!("{} ({}): {}.", workload.name, workload.mode, waiting(waits, Senders::Ourselves)?))
+    Some(format!("{}: {}.", workload.title(), waiting(waits, Senders::Ourselves)?))
 }
 
 /// Microseconds in the unit that suits them, three digits or so.

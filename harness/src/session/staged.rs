@@ -134,8 +134,9 @@ impl Session<'_> {
         self.tear_down(&setup).instrument(info_span!(target: STEP, "tear down")).await?;
         let standing = left(&setup, self.devices).await;
         drop(setup);
-        if let Some(last) = results.last_mut() {
-            last.left_after_teardown = standing;
+        // They stood on one scene.
+        for result in &mut results {
+            result.left_after_teardown = standing;
         }
         if let Some(collector) = self.collector {
             kept.frames = collector.frames(kept.gathered.iter().map(|(_, gathered)| gathered));

@@ -70,7 +70,7 @@ pub(super) fn name(
         .collect();
     let graphs = Graphs::new(parts, frames, &mappings, symbols, hz, slow)?;
     for workload in workloads {
-        let mut doing = graphs.doing(Some(&format!("{}-{}", workload.name, workload.mode)));
+        let mut doing = graphs.doing(Some(&workload.tag()));
         for holder in workload.rtnl_waits.iter_mut().flat_map(|waits| &mut waits.holders) {
             holder.doing = doing.remove(&holder.pid);
         }
