@@ -9,6 +9,7 @@
 
 pub mod attribution;
 pub mod budget;
+pub mod capacity;
 pub mod cli;
 pub mod duration;
 pub mod environment;

@@ -23,7 +23,7 @@ pub struct Plan {
 }
 
 /// HTB minors are 16 bits; 1 is the first that a class can have.
-const MOST_CLASSES_A_DEVICE: u64 = 0xffff;
+pub(crate) const MOST_CLASSES_A_DEVICE: u64 = 0xffff;
 
 impl Plan {
     /// Refuses what no kernel could do, in words.

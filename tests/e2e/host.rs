@@ -108,13 +108,13 @@ pub(crate) fn kill_leaves_nothing() -> Result<(), Failed> {
 }
 
 /// The inodes of a process's network and mount namespaces.
-struct Namespaces {
+pub(crate) struct Namespaces {
     net: u64,
     mnt: u64,
 }
 
 impl Namespaces {
-    fn of(process: &Path) -> Result<Self, Failed> {
+    pub(crate) fn of(process: &Path) -> Result<Self, Failed> {
         let inode = |name: &str| {
             let path = process.join("ns").join(name);
             fs::metadata(&path).map(|file| file.ino()).map_err(|error| format!("{}: {error}", path.display()))
@@ -127,7 +127,7 @@ impl Namespaces {
     }
 
     /// Whether a thread is in one of them, or a descriptor holds it.
-    fn in_use(&self) -> bool {
+    pub(crate) fn in_use(&self) -> bool {
         let names = [format!("net:[{}]", self.net), format!("mnt:[{}]", self.mnt)];
         let held = |link: PathBuf| {
             // A process that has ended meanwhile holds nothing.

@@ -8,6 +8,7 @@ mod faults;
 mod figures;
 mod host;
 mod investigate;
+mod load;
 mod mounts;
 mod overhead;
 mod profile;
@@ -114,6 +115,18 @@ fn anywhere() -> Vec<Trial> {
         ("streams::closed_streams_are_no_error", streams::closed_streams_are_no_error),
         ("host::a_run_changes_nothing", host::a_run_changes_nothing),
         ("host::kill_leaves_nothing", host::kill_leaves_nothing),
+        ("load::each_profile_runs_shortened", load::each_profile_runs_shortened),
+        ("load::users_come_think_and_go", load::users_come_think_and_go),
+        ("load::an_open_stage_offers_its_rate", load::an_open_stage_offers_its_rate),
+        ("load::refusals_that_are_asked_for_are_no_errors", load::refusals_that_are_asked_for_are_no_errors),
+        ("load::a_violation_that_lasts_ends_it", load::a_violation_that_lasts_ends_it),
+        ("load::bad_profiles_are_refused", load::bad_profiles_are_refused),
+        ("load::built_in_profiles_are_files", load::built_in_profiles_are_files),
+        (
+            "load::killed_at_any_moment_it_leaves_whole_files",
+            load::killed_at_any_moment_it_leaves_whole_files,
+        ),
+        ("load::capacity_is_found_between_its_bounds", load::capacity_is_found_between_its_bounds),
         ("tc::a_shapers_file_is_what_tc_makes_of_it", tc::a_shapers_file_is_what_tc_makes_of_it),
         ("tc::only_what_differs_is_changed", tc::only_what_differs_is_changed),
         ("tc::what_is_not_named_is_not_touched", tc::what_is_not_named_is_not_touched),

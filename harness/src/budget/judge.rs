@@ -30,7 +30,9 @@ pub fn judge(budget: &Budget, run: &RunResult) -> Judged {
             continue;
         }
         let mut applies = false;
-        for workload in run.workloads.iter().filter(|w| w.is_judged() && target.mode.is_none_or(|mode| mode == w.mode)) {
+        for workload in
+            run.workloads.iter().filter(|w| w.is_judged() && target.mode.is_none_or(|mode| mode == w.mode))
+        {
             applies = true;
             let name = workload.title();
             let value = target.quantity.of_workload(workload);

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 mod bench;
+mod capacity;
 mod doctor;
 mod followed;
 mod investigate;
@@ -51,6 +52,9 @@ enum Command {
     /// Drive HTB under concurrent load in a network namespace of its own, and hold the result against a budget
     #[command(after_help = EXIT_CODES)]
     Bench(bench::Arguments),
+    /// Look for the highest rate that holds the budget
+    #[command(after_help = capacity::AFTER_HELP)]
+    Capacity(capacity::Arguments),
     /// Say what this machine can measure, and what to do about the rest
     #[command(after_help = "Exit codes:\n    0  `bench` can run here\n    3  it cannot, see the arrows")]
     Doctor(doctor::Arguments),
@@ -130,6 +134,7 @@ pub fn main() -> ExitCode {
     tracing_subscriber::registry().with(said).with(steps).init();
     let outcome = catch_unwind(|| match cli.command {
         Command::Bench(arguments) => bench::run(arguments, &spans.unwrap_or_default()),
+        Command::Capacity(arguments) => capacity::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Investigate(arguments) => investigate::run(&arguments),
         Command::Overhead(arguments) => overhead::run(&arguments),

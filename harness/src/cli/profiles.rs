@@ -13,8 +13,7 @@ use crate::exit::{Exit, Failure};
 use crate::load_profile::{BUILT_IN, BuiltIn, Executor, LoadProfile, Stage};
 use crate::report::terminal::{right, table};
 
-pub(super) const AFTER_HELP: &str =
-    "Exit codes:\n    0  done\n    2  usage: no such profile, or one that cannot be\n    3  a file cannot be written";
+pub(super) const AFTER_HELP: &str = "Exit codes:\n    0  done\n    2  usage: no such profile, or one that cannot be\n    3  a file cannot be written";
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -85,7 +84,8 @@ fn stages(profile: &LoadProfile) -> String {
         ]);
     }
     let LoadProfile { name, purpose, devices, population, mix, .. } = profile;
-    let mut text = format!("{name}: {purpose}\n{population} classes on {devices} devices; operations: {mix}\n{rows}\n");
+    let mut text =
+        format!("{name}: {purpose}\n{population} classes on {devices} devices; operations: {mix}\n{rows}\n");
     if let Some(abort) = profile.abort {
         text.push_str(&format!("given up where a target is violated for {}\n", Span(abort.grace)));
     }
@@ -117,12 +117,16 @@ fn init(arguments: &InitArguments) -> Result<(), Failure> {
         .profiles
         .iter()
         .map(|name| {
-            BuiltIn::find(name)
-                .ok_or_else(|| Failure::usage(format!("no built-in profile `{name}`: see `qdiscope profiles list`")))
+            BuiltIn::find(name).ok_or_else(|| {
+                Failure::usage(format!("no built-in profile `{name}`: see `qdiscope profiles list`"))
+            })
         })
         .collect();
     let failed = |path: &Path, error: std::io::Error| {
-        Failure::environment(format!("cannot write {}: {error}; name another folder with --out", path.display()))
+        Failure::environment(format!(
+            "cannot write {}: {error}; name another folder with --out",
+            path.display()
+        ))
     };
     std::fs::create_dir_all(&arguments.out).map_err(|error| failed(&arguments.out, error))?;
     for known in found? {
@@ -130,7 +134,10 @@ fn init(arguments: &InitArguments) -> Result<(), Failure> {
         let file = std::fs::OpenOptions::new().write(true).create_new(true).open(&path);
         let mut file = match file {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                return Err(Failure::usage(format!("{} is there already: it is not overwritten", path.display())));
+                return Err(Failure::usage(format!(
+                    "{} is there already: it is not overwritten",
+                    path.display()
+                )));
             }
             file => file.map_err(|error| failed(&path, error))?,
         };

@@ -11,6 +11,15 @@ use crate::record::Interval;
 use crate::report::model::WorkloadResult;
 use crate::session::Observer;
 
+/// Tells nobody.
+pub(super) struct Nothing;
+
+impl Observer for Nothing {
+    fn begins(&self, _: &Workload) {}
+    fn progress(&self, _: Duration, _: u64, _: &Interval) {}
+    fn ended(&self, _: &WorkloadResult) {}
+}
+
 /// Tells stderr how the run goes on.
 pub(super) struct Progress {
     bar: Option<ProgressBar>,

@@ -129,9 +129,7 @@ fn incomparable(one: &RunResult, other: &RunResult) -> Vec<String> {
     compare("allocations", heap(one), heap(other));
     compare("stacks", one.settings.stacks.to_string(), other.settings.stacks.to_string());
     for workload in &one.workloads {
-        let Some(counterpart) =
-            other.workloads.iter().find(|other| other.tag() == workload.tag())
-        else {
+        let Some(counterpart) = other.workloads.iter().find(|other| other.tag() == workload.tag()) else {
             continue;
         };
         let settings = |of: &crate::report::model::WorkloadResult| {

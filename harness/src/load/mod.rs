@@ -84,8 +84,10 @@ impl Crew {
                     && let Some(timing) = answer.timing
                 {
                     let (operation, sequence) = (operation.kind, answer.sequence);
-                    calls
-                        .push(worker, Call { operation, sequence, due: since, start, timing: *timing, done: now });
+                    calls.push(
+                        worker,
+                        Call { operation, sequence, due: since, start, timing: *timing, done: now },
+                    );
                 }
             }
             (Ok(_), Some(errno)) => recorder.unrefused(worker, errno, now),

@@ -129,12 +129,8 @@ mod tests {
 
     #[test]
     fn poisson_arrivals_have_the_rate_and_the_spread_of_one() {
-        let schedule = Schedule::staged(
-            Ramp::constant(1_000.0),
-            Arrivals::Poisson,
-            7,
-            Duration::from_secs(60),
-        );
+        let schedule =
+            Schedule::staged(Ramp::constant(1_000.0), Arrivals::Poisson, 7, Duration::from_secs(60));
         let dues: Vec<_> = schedule.dues().collect();
         // Within four standard deviations of 60,000.
         assert!(dues.len().abs_diff(60_000) < 980, "{}", dues.len());

@@ -20,9 +20,6 @@ const MOST_RATE: f64 = 1e7;
 
 const MOST_DEVICES: u32 = 1_000;
 
-/// HTB minors are 16 bits.
-const MOST_CLASSES_A_DEVICE: u64 = 0xffff;
-
 /// Nobody waits longer for a profile.
 const LONGEST: Duration = Duration::from_secs(7 * 86_400);
 
@@ -198,15 +195,7 @@ impl LoadProfile {
             stages,
             abort: file.abort.map(|abort| Abort { grace: abort.grace.0 }),
         };
-        // Each user strays by a twentieth of its classes, by one at least, and knows one that it never has.
-        let users = u64::from(profile.most_users());
-        let most = profile.population.saturating_add(profile.population / 20).saturating_add(3 * users);
-        if most.div_ceil(u64::from(profile.devices)) > MOST_CLASSES_A_DEVICE {
-            return Err(value(format!(
-                "population = {}: with {users} users it does not fit on {} devices: HTB has {MOST_CLASSES_A_DEVICE} minors a qdisc",
-                profile.population, profile.devices
-            )));
-        }
+        profile.check().map_err(value)?;
         Ok(profile)
     }
 }
@@ -276,7 +265,9 @@ fn executor(raw: &RawStage) -> Result<Executor, String> {
             }
             let think = match (raw.think_time.map(|time| time.0), raw.think) {
                 (None, None) => Think::None,
-                (None, Some(_)) => return Err("`think` says how `think_time` is distributed, which is missing".into()),
+                (None, Some(_)) => {
+                    return Err("`think` says how `think_time` is distributed, which is missing".into());
+                }
                 (Some(Duration::ZERO), _) => Think::None,
                 (Some(time), Some(RawThink::Constant)) => Think::Constant(time),
                 (Some(mean), Some(RawThink::Exponential) | None) => Think::Exponential(mean),
@@ -295,7 +286,9 @@ fn executor(raw: &RawStage) -> Result<Executor, String> {
             let users = match raw.users {
                 None => 100,
                 Some(OneOrTwo::One(users)) => whole_users(users, 1.0)?,
-                Some(OneOrTwo::Two(_)) => return Err("an open loop's `users` do not change: give one number".into()),
+                Some(OneOrTwo::Two(_)) => {
+                    return Err("an open loop's `users` do not change: give one number".into());
+                }
             };
             let arrivals = match raw.arrivals {
                 None | Some(RawArrivals::Constant) => Arrivals::Constant,
@@ -346,7 +339,10 @@ mod tests {
         assert_eq!(open.executor, Executor::Open { rate, arrivals: Arrivals::Poisson, users: 4 });
         assert_eq!((profile.length(), profile.most_users()), (Duration::from_secs(90), 8));
         let short = profile.scaled(0.1);
-        assert_eq!((short.length(), short.abort.unwrap().grace), (Duration::from_secs(9), Duration::from_secs(1)));
+        assert_eq!(
+            (short.length(), short.abort.unwrap().grace),
+            (Duration::from_secs(9), Duration::from_secs(1))
+        );
     }
 
     #[test]
@@ -361,7 +357,10 @@ mod tests {
             (format!("{HEAD}[mix]\nwrite = 1\n[[stage]]\n{closed}"), "`write` is none of"),
             (format!("{HEAD}[mix]\nread = 0\n[[stage]]\n{closed}"), "above 0"),
             (format!("{HEAD}[[stage]]\n{closed}\n[[stage]]\nstart = \"500ms\"\n{closed}"), "overlaps"),
-            (format!("{HEAD}[[stage]]\nname = \"a\"\n{closed}\n[[stage]]\nname = \"a\"\n{closed}"), "another one"),
+            (
+                format!("{HEAD}[[stage]]\nname = \"a\"\n{closed}\n[[stage]]\nname = \"a\"\n{closed}"),
+                "another one",
+            ),
             ("schema_version = 1\nname = \"../x\"\n[[stage]]\nduration = \"1s\"".into(), "executor"),
             (format!("schema_version = 1\nname = \"../x\"\n[[stage]]\n{closed}"), "letters"),
         ] {
@@ -380,7 +379,10 @@ mod tests {
             ("duration = \"1s\"\nexecutor = \"open\"\nrate = inf", "rate inf"),
             ("duration = \"1s\"\nexecutor = \"open\"\nrate = -1", "rate -1"),
             ("duration = \"1s\"\nexecutor = \"open\"\nrate = 0.1", "no request"),
-            ("duration = \"1s\"\nexecutor = \"open\"\nrate = 5\nusers = { from = 1, to = 2 }", "do not change"),
+            (
+                "duration = \"1s\"\nexecutor = \"open\"\nrate = 5\nusers = { from = 1, to = 2 }",
+                "do not change",
+            ),
             ("duration = \"1s\"\nexecutor = \"open\"\nrate = { from = 1 }", "give a number, or"),
             ("duration = \"1s\"\nexecutor = \"spiral\"", "spiral"),
         ] {

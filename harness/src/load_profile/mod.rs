@@ -9,7 +9,7 @@ pub use built_in::{BUILT_IN, BuiltIn};
 pub use file::ParseError;
 
 use crate::load::{Arrivals, Ramp, Schedule, Think};
-use crate::plan::{Load, Workload};
+use crate::plan::{Load, MOST_CLASSES_A_DEVICE, Workload};
 use crate::report::model::StageSettings;
 use crate::workload::{Kind, Mix};
 
@@ -80,6 +80,20 @@ pub struct Abort {
 }
 
 impl LoadProfile {
+    /// Refuses what no kernel could do, in words.
+    pub fn check(&self) -> Result<(), String> {
+        // Each user strays by a twentieth of its classes, by one at least, and knows one that it never has.
+        let users = u64::from(self.most_users());
+        let most = self.population.saturating_add(self.population / 20).saturating_add(3 * users);
+        if most.div_ceil(u64::from(self.devices)) > MOST_CLASSES_A_DEVICE {
+            return Err(format!(
+                "population = {}: with {users} users it does not fit on {} devices: HTB has {MOST_CLASSES_A_DEVICE} minors a qdisc",
+                self.population, self.devices
+            ));
+        }
+        Ok(())
+    }
+
     /// With all times multiplied: to see in a tenth of the time that it works. Rates and think times stay.
     #[must_use]
     pub fn scaled(mut self, factor: f64) -> Self {
@@ -128,7 +142,11 @@ impl LoadProfile {
 
 impl Executor {
     /// The most users at a time.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers from files of u32")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole numbers from files of u32"
+    )]
     pub fn most_users(self) -> u32 {
         match self {
             Self::Closed { users, .. } => users.most() as u32,

@@ -17,8 +17,8 @@ pub struct Recorder {
     round: Mutex<Round>,
 }
 
-/// No runtime here has more threads than half of it, so that two of them seldom want the same record.
-const MOST_RECORDS: usize = 8;
+/// As many as a run has threads, at most.
+const MOST_RECORDS: usize = 4;
 
 /// Which part of the measured time is running: rounds follow each other without the pauses in between.
 #[derive(Clone, Copy)]
@@ -53,7 +53,11 @@ pub struct Interval {
 
 impl Default for Interval {
     fn default() -> Self {
-        Self { by_operation: OperationKind::ALL.iter().map(|_| nanoseconds()).collect(), lag: nanoseconds(), failed: 0 }
+        Self {
+            by_operation: OperationKind::ALL.iter().map(|_| nanoseconds()).collect(),
+            lag: nanoseconds(),
+            failed: 0,
+        }
     }
 }
 

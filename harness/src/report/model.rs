@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 mod attribution;
 mod profile;
 
-pub use profile::{ProfileRun, StageSettings};
 pub use attribution::{Holder, RequestPhases, RtnlHolder, RtnlWaits, SlowRequest, SlowStack, TimeAt};
+pub use profile::{ProfileRun, StageSettings};
 
 /// The version of this layout. Readers refuse what they do not know.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -54,7 +54,7 @@ pub struct RunResult {
 }
 
 /// Settings that a comparison of two runs must hold equal.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Settings {
     /// Seed of every random choice.
     pub seed: u64,

@@ -49,7 +49,9 @@ pub fn svg(timeline: &[Second], run: &RunResult) -> Result<String, Failure> {
                 line("operations", &|second| {
                     (second.seconds > 0.0).then(|| second.operations as f64 / second.seconds)
                 }),
-                line("errors", &|second| (second.seconds > 0.0).then(|| second.errors as f64 / second.seconds)),
+                line("errors", &|second| {
+                    (second.seconds > 0.0).then(|| second.errors as f64 / second.seconds)
+                }),
                 line("virtual users (count)", &|second| Some(second.users)),
             ],
         },
@@ -74,7 +76,8 @@ pub fn svg(timeline: &[Second], run: &RunResult) -> Result<String, Failure> {
         },
     ];
     let mut text = String::new();
-    draw(&panels, timeline, &mut text).map_err(|error| Failure::internal(format!("draw the time line: {error}")))?;
+    draw(&panels, timeline, &mut text)
+        .map_err(|error| Failure::internal(format!("draw the time line: {error}")))?;
     Ok(text)
 }
 
@@ -93,7 +96,8 @@ fn draw<'a>(panels: &[Panel], timeline: &[Second], text: &'a mut String) -> Draw
 
 fn draw_panel<'a>(panel: &Panel, timeline: &[Second], area: &Drawing<'a>) -> Drawn<'a> {
     let end = timeline.last().map_or(1.0, |second| second.at_seconds).max(1.0);
-    let most = panel.lines.iter().flat_map(|line| line.values.iter().flatten()).fold(0.0, |a: f64, b| a.max(*b));
+    let most =
+        panel.lines.iter().flat_map(|line| line.values.iter().flatten()).fold(0.0, |a: f64, b| a.max(*b));
     let most = if most > 0.0 { most * HEADROOM } else { 1.0 };
     let mut chart = ChartBuilder::on(area)
         .caption(&panel.title, ("sans-serif", 18))

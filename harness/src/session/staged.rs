@@ -206,7 +206,10 @@ impl Stages<'_> {
     }
 
     /// Drives the load, and looks at it each second.
-    #[expect(clippy::too_many_arguments, reason = "what a stage is, what it works on, and where its figures go")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what a stage is, what it works on, and where its figures go"
+    )]
     async fn drive(
         &self,
         crew: &Crew,
@@ -307,4 +310,3 @@ impl Stages<'_> {
 fn resident() -> Option<u64> {
     Some(Process::myself().ok()?.statm().ok()?.resident * procfs::page_size())
 }
-

@@ -70,7 +70,8 @@ impl RunDir {
         if path.exists() && !path.is_dir() {
             return Err(Failure::usage(format!("--out {}: is a file; name a folder", path.display())));
         }
-        let mut dir = Self { path, run_id, parent, owner: sudo_user(), reserve: None, cleared: false, lock: None };
+        let mut dir =
+            Self { path, run_id, parent, owner: sudo_user(), reserve: None, cleared: false, lock: None };
         match dir.prepare() {
             Ok(()) => Ok(dir),
             Err(error) => Err(dir.failure("prepare", &error)),

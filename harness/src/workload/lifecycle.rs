@@ -8,7 +8,8 @@ use tc_adapter::{Classifier, Filter, FilterName, Handle, Protocol, Request};
 
 use super::parameters::random_class;
 use super::{
-    Ask, Mix, Operation, OperationKind, ROOT_QDISC, Scene, Source, class_place, root_qdiscs, share, worker_rng,
+    Ask, Mix, Operation, OperationKind, ROOT_QDISC, Scene, Source, class_place, root_qdiscs, share,
+    worker_rng,
 };
 use crate::plan::Workload;
 
@@ -139,9 +140,7 @@ impl Subscribers {
                 let (device, name) = (self.devices[0], Box::new(filters_of(prio)));
                 return (position, succeeds(Request::DeleteFilter { device, parent: ROOT_QDISC, name }));
             }
-            OperationKind::ErrorExists => {
-                refused(create(&self.devices, class, &mut self.rng), libc::EEXIST)
-            }
+            OperationKind::ErrorExists => refused(create(&self.devices, class, &mut self.rng), libc::EEXIST),
             OperationKind::ErrorMissing => {
                 let ((device, classid), class) = (stranger, random_class(&mut self.rng));
                 refused(Request::ChangeClass { device, parent: Handle::UNSPEC, classid, class }, libc::ENOENT)
@@ -251,9 +250,15 @@ mod tests {
             let operation = source.next().unwrap();
             let refused = operation.expects.is_some();
             match operation.ask {
-                Ask::One(Request::AddClass { device, classid, .. }) => assert!(kernel.insert((device, classid))),
-                Ask::One(Request::DeleteClass { device, classid }) => assert!(kernel.remove(&(device, classid))),
-                Ask::One(Request::ChangeClass { device, classid, .. } | Request::GetClass { device, classid }) => {
+                Ask::One(Request::AddClass { device, classid, .. }) => {
+                    assert!(kernel.insert((device, classid)))
+                }
+                Ask::One(Request::DeleteClass { device, classid }) => {
+                    assert!(kernel.remove(&(device, classid)))
+                }
+                Ask::One(
+                    Request::ChangeClass { device, classid, .. } | Request::GetClass { device, classid },
+                ) => {
                     assert!(kernel.contains(&(device, classid)));
                 }
                 Ask::One(Request::AddFilter { filter, .. }) => assert!(filters.insert(filter.prio)),

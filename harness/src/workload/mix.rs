@@ -137,8 +137,7 @@ mod tests {
         let mix: Mix = "change=1,dump=2,error-no-device=3".parse().unwrap();
         let drawn: Vec<_> = (0..mix.total()).map(|ticket| mix.drawn(ticket)).collect();
         use OperationKind::{ClassChange, ClassDump, ErrorNoDevice};
-        let expected =
-            [ClassChange, ClassDump, ClassDump, ErrorNoDevice, ErrorNoDevice, ErrorNoDevice];
+        let expected = [ClassChange, ClassDump, ClassDump, ErrorNoDevice, ErrorNoDevice, ErrorNoDevice];
         assert_eq!(drawn, expected);
     }
 }

@@ -120,7 +120,7 @@ fn parse_messages(text: &str) -> Result<NonZeroU16, String> {
     text.parse().map_err(|_| format!("give a number from 1 to {}", u16::MAX))
 }
 
-fn parse_rate(text: &str) -> Result<f64, String> {
+pub(in crate::cli) fn parse_rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate.is_finite() && rate > 0.0 && rate <= 1e7 => Ok(rate),
         _ => Err("give operations per second, a number above 0 and at most 10000000, as in 1000".into()),
@@ -218,11 +218,7 @@ impl Arguments {
     }
 
     pub(super) fn budget(&self) -> Result<Budget, Failure> {
-        let Some(path) = &self.budget else { return Ok(Budget::built_in()) };
-        let refused =
-            |error: &dyn std::fmt::Display| Failure::usage(format!("--budget {}: {error}", path.display()));
-        let text = read(path).map_err(|error| refused(&error))?;
-        Budget::parse(&text).map_err(|error| refused(&error))
+        read_budget(self.budget.as_deref())
     }
 
     pub(super) fn settings(&self, order: &Order) -> Settings {
@@ -244,6 +240,15 @@ impl Arguments {
                 .map_or_else(|| "default".into(), |path| path.display().to_string()),
         }
     }
+}
+
+/// The budget in that file; without one the built-in.
+pub(in crate::cli) fn read_budget(path: Option<&Path>) -> Result<Budget, Failure> {
+    let Some(path) = path else { return Ok(Budget::built_in()) };
+    let refused =
+        |error: &dyn std::fmt::Display| Failure::usage(format!("--budget {}: {error}", path.display()));
+    let text = read(path).map_err(|error| refused(&error))?;
+    Budget::parse(&text).map_err(|error| refused(&error))
 }
 
 /// The profile that is built in under that name, or that a file holds; and which of the two.

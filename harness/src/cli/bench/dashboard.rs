@@ -124,13 +124,15 @@ impl Watcher for Dashboard<'_> {
         let Now { stage, patience, violated } = &mut *now;
         let stage = stage.as_ref()?;
         let judgements = if stage.judged {
-            let run = RunResult { workloads: vec![so_far.clone()], interrupted: false, ..self.skeleton.clone() };
+            let run =
+                RunResult { workloads: vec![so_far.clone()], interrupted: false, ..self.skeleton.clone() };
             judge(self.budget, &run).judgements
         } else {
             Vec::new()
         };
         let elapsed = Duration::from_secs_f64((second.at_seconds - stage.start.as_secs_f64()).max(0.0));
-        let broken: Vec<&Judgement> = judgements.iter().filter(|judgement| judgement.state == State::Fail).collect();
+        let broken: Vec<&Judgement> =
+            judgements.iter().filter(|judgement| judgement.state == State::Fail).collect();
         if let Some(bar) = &self.bar {
             bar.set_position(elapsed.as_secs());
             bar.set_message(message(second, &judgements));
@@ -144,9 +146,9 @@ impl Watcher for Dashboard<'_> {
         *violated = broken.iter().map(|judgement| judgement.metric.clone()).collect();
         let abort = self.profile.abort?;
         let first = broken.first()?;
-        patience.is_over(elapsed, !broken.is_empty(), abort).then(|| {
-            format!("stage {}: {} for {} or longer", stage.name, told(first), Span(abort.grace))
-        })
+        patience
+            .is_over(elapsed, !broken.is_empty(), abort)
+            .then(|| format!("stage {}: {} for {} or longer", stage.name, told(first), Span(abort.grace)))
     }
 
     fn ended(&self, stages: &[WorkloadResult]) -> Result<(), Failure> {
@@ -212,8 +214,11 @@ mod tests {
         let mut patience = Patience::default();
         let at = Duration::from_secs;
         let violated = [true, true, false, true, true, true, true];
-        let over: Vec<_> =
-            violated.into_iter().zip(1..).map(|(broken, second)| patience.is_over(at(second), broken, abort)).collect();
+        let over: Vec<_> = violated
+            .into_iter()
+            .zip(1..)
+            .map(|(broken, second)| patience.is_over(at(second), broken, abort))
+            .collect();
         assert_eq!(over, [false, false, false, false, false, false, true]);
     }
 }

@@ -14,8 +14,8 @@ use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use tracing::{Instrument as _, info_span};
 
-pub(super) use arguments::{Arguments, load_profile};
 use arguments::Order;
+pub(super) use arguments::{Arguments, load_profile, parse_rate, read_budget};
 use dashboard::Dashboard;
 use stacks::Named;
 

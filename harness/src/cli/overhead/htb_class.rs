@@ -5,27 +5,18 @@ use std::time::Duration;
 
 use super::Arguments;
 use crate::cli::print;
+use crate::cli::progress::Nothing;
 use crate::exit::{Exit, Failure};
 use crate::load::Stop;
 use crate::overhead::median;
 use crate::plan::{Load, Plan, Workload};
 use crate::probes::{self, Choice};
-use crate::record::Interval;
-use crate::report::model::WorkloadResult;
-use crate::session::{Observer, Session};
+use crate::session::Session;
 use crate::workload::{Kind, Mix};
 
 /// How long each side of a round is measured, in whole fills: a single fill is over within a second, and what else the machine
 /// does in that second would decide the ratio.
 const MEASURED: Duration = Duration::from_secs(2);
-
-struct Silent;
-
-impl Observer for Silent {
-    fn begins(&self, _: &Workload) {}
-    fn progress(&self, _: Duration, _: u64, _: &Interval) {}
-    fn ended(&self, _: &WorkloadResult) {}
-}
 
 /// A B A B …, so that a machine whose speed drifts takes both along. Prints a line a round, and at the end one with the ratio.
 pub(super) async fn measure(
@@ -92,7 +83,7 @@ async fn throughput(
     choice: Choice,
 ) -> Result<Option<f64>, Failure> {
     let attached = probes::attach(choice, plan.messages_per_packet, None)?;
-    let session = Session { devices, collector: attached.collector.as_ref(), stop, observer: &Silent };
+    let session = Session { devices, collector: attached.collector.as_ref(), stop, observer: &Nothing };
     let measured = session.run(plan).await?;
     Ok(measured.workloads.first().and_then(|workload| workload.throughput_ops_per_s.mean))
 }
