@@ -1,7 +1,5 @@
 //! The command line of `qdiscope bench`, and the plan that it stands for.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::num::{NonZeroU16, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::budget::Budget;
+use crate::cli::budget::read;
 use crate::duration;
 use crate::exit::Failure;
 use crate::plan::{Load, Plan, Workload};
@@ -24,9 +23,6 @@ const DEFAULT_HEAP: &str = "524288";
 
 /// A sample in a gibibyte is none.
 const MOST_HEAP: u64 = 1 << 30;
-
-/// Nobody writes a longer budget.
-const BUDGET_BYTES: u64 = 1 << 20;
 
 /// Without `--workload`: the capacity of each workload, then the target load.
 #[derive(Args)]
@@ -162,16 +158,10 @@ impl Arguments {
     }
 
     pub(super) fn budget(&self) -> Result<Budget, Failure> {
-        let Some(path) = &self.budget else { return Ok(Budget::built_in()) };
-        let refused =
-            |error: &dyn std::fmt::Display| Failure::usage(format!("--budget {}: {error}", path.display()));
-        let mut text = String::new();
-        let file = File::open(path).map_err(|error| refused(&error))?;
-        let read = file.take(BUDGET_BYTES + 1).read_to_string(&mut text).map_err(|error| refused(&error))?;
-        if read as u64 > BUDGET_BYTES {
-            return Err(refused(&format!("larger than {BUDGET_BYTES} bytes")));
-        }
-        Budget::parse(&text).map_err(|error| refused(&error))
+        self.budget.as_deref().map_or_else(
+            || Ok(Budget::built_in()),
+            |path| read(path).map_err(|error| Failure::usage(format!("--budget {error}"))),
+        )
     }
 
     pub(super) fn settings(&self) -> Settings {
