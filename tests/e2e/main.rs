@@ -3,6 +3,7 @@
 //! Needs `QDISCOPE_BIN`, which `cargo xtask test` sets. Each test has a network namespace of its own, which stands
 //! for the host's: a run must leave it as it is.
 
+mod budget;
 mod disk;
 mod faults;
 mod figures;
@@ -86,6 +87,14 @@ fn anywhere() -> Vec<Trial> {
         ("verdict::a_budget_that_holds_exits_with_0", verdict::a_budget_that_holds_exits_with_0),
         ("verdict::what_was_not_measured_exits_with_6", verdict::what_was_not_measured_exits_with_6),
         ("verdict::a_bad_budget_exits_with_2", verdict::a_bad_budget_exits_with_2),
+        ("budget::init_writes_and_never_overwrites", budget::init_writes_and_never_overwrites),
+        ("budget::the_printed_budgets_are_explained", budget::the_printed_budgets_are_explained),
+        ("budget::a_saved_run_is_judged_again", budget::a_saved_run_is_judged_again),
+        (
+            "budget::a_run_is_held_against_the_printed_budgets",
+            budget::a_run_is_held_against_the_printed_budgets,
+        ),
+        ("budget::bad_budgets_are_refused_in_one_line", budget::bad_budgets_are_refused_in_one_line),
         ("faults::bad_arguments_are_refused", faults::bad_arguments_are_refused),
         ("faults::without_root_it_says_sudo", faults::without_root_it_says_sudo),
         ("faults::out_must_be_a_folder", faults::out_must_be_a_folder),

@@ -102,20 +102,19 @@ impl About {
                 "/proc does not tell".into(),
             ),
             Metric::MachineCpuPercent => (
-                "the whole machine's CPU time in use while it measured, percent of all cores, at the target load where there was one; \
-                 what a hypervisor took is not in use. In JSON budgets: `cluster_cpu`",
-                "resources.machine_cpu_percent: /proc/stat",
+                "the whole machine's CPU time in use while it measured, percent of all cores (`cluster_cpu`)",
+                "resources.machine_cpu_percent: /proc/stat, at the target load where there was one; what a hypervisor took is not in use",
                 "/proc does not tell, or nothing was measured for a hundredth of a second".into(),
             ),
             Metric::MachineMemoryPercent => (
-                "the most of the machine's memory that was in use while it measured, percent: what is not available to new \
-                 processes without swapping. In JSON budgets: `cluster_memory`",
-                "resources.machine_memory_percent: MemTotal and MemAvailable of /proc/meminfo, ten times a second",
+                "the most of the machine's memory that was in use while it measured, percent (`cluster_memory`)",
+                "resources.machine_memory_percent: what is not available to new processes without swapping, by MemTotal and \
+                 MemAvailable of /proc/meminfo, ten times a second",
                 "/proc does not tell".into(),
             ),
             Metric::MemoryGrowthMbPerHour => (
-                "how fast the process's memory grows, 10^6 bytes an hour: what it has allocated where that was followed, else its resident set",
-                "resources.growth.heap_bytes, else rss_bytes",
+                "how fast the process's memory grows, 10^6 bytes an hour",
+                "resources.growth: heap_bytes where what is allocated was followed, else rss_bytes, its resident set",
                 GROWTH.into(),
             ),
             Metric::FdsGrowthPerHour => {

@@ -39,13 +39,12 @@ pub fn judge(budget: &Budget, run: &RunResult) -> Judged {
 
 fn judge_in_run(budget: &Budget, target: &Target, run: &RunResult, judged: &mut Judged) {
     let measured = run.workloads.iter().map(|workload| workload.measured_seconds).sum();
-    match target.scope.too_short(measured) {
-        Some(reason) => judged.not_judged.push(left_out(target, reason)),
-        None => {
-            let case = Case { budget, target, run, workload: None };
-            judged.judgements.push(case.judgement("run", target.quantity.metric.of_run(run)));
-        }
+    if let Some(reason) = target.scope.too_short(measured) {
+        judged.not_judged.push(left_out(target, reason));
+        return;
     }
+    let case = Case { budget, target, run, workload: None };
+    judged.judgements.push(case.judgement("run", target.quantity.metric.of_run(run)));
 }
 
 fn judge_in_workloads(budget: &Budget, target: &Target, run: &RunResult, judged: &mut Judged) {
@@ -57,14 +56,13 @@ fn judge_in_workloads(budget: &Budget, target: &Target, run: &RunResult, judged:
         }
         applies = true;
         let place = format!("{} ({})", workload.name, workload.mode);
-        match scope.too_short(workload.measured_seconds) {
-            Some(reason) => judged.not_judged.push(left_out(target, format!("{place}: {reason}"))),
-            None => {
-                let reading = target.quantity.reading(scope.operation, workload);
-                let case = Case { budget, target, run, workload: Some(workload) };
-                judged.judgements.push(case.judgement(&place, reading));
-            }
+        if let Some(reason) = scope.too_short(workload.measured_seconds) {
+            judged.not_judged.push(left_out(target, format!("{place}: {reason}")));
+            continue;
         }
+        let reading = target.quantity.reading(scope.operation, workload);
+        let case = Case { budget, target, run, workload: Some(workload) };
+        judged.judgements.push(case.judgement(&place, reading));
     }
     if !applies {
         let reason = nowhere(target);

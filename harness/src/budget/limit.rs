@@ -193,6 +193,7 @@ pub(super) fn too_few(share: f64, count: u64) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::Crossed::{Critical, Nothing, Warning};
     use super::*;
 
     #[test]
@@ -209,7 +210,6 @@ mod tests {
         let throughput =
             Levels::of(Limit::AtLeast(1_000.0), Factors { warning: Some(0.9), critical: Some(0.8) });
         let crossed = [950.0, 900.0, 899.0, 800.0, 799.0].map(|value| throughput.crossed(value));
-        use Crossed::{Critical, Nothing, Warning};
         assert_eq!(crossed, [Nothing, Nothing, Warning, Warning, Critical]);
         let errors = Levels::of(Limit::AtMost(1.0), Factors { warning: Some(0.5), critical: Some(0.8) });
         assert_eq!(
@@ -224,11 +224,11 @@ mod tests {
     fn growth_is_beyond_or_within_or_cannot_be_told() {
         let levels = Levels::of(Limit::AtMost(10.0), Factors { warning: Some(0.8), critical: Some(1.0) });
         let crossed = |estimate, low, high| levels.crossed_by_growth(estimate, [low, high]);
-        assert_eq!(crossed(0.5, -3.0, 4.0), Ok(Crossed::Nothing), "no leak, and some noise");
-        assert_eq!(crossed(12.0, 9.0, 15.0), Ok(Crossed::Critical));
+        assert_eq!(crossed(0.5, -3.0, 4.0), Ok(Nothing), "no leak, and some noise");
+        assert_eq!(crossed(12.0, 9.0, 15.0), Ok(Critical));
         assert!(crossed(12.0, -1.0, 25.0).is_err(), "it may be that nothing grows");
         assert!(crossed(2.0, 1.0, 11.0).is_err(), "it may be too much");
-        assert_eq!(crossed(8.5, 8.1, 8.9), Ok(Crossed::Warning));
+        assert_eq!(crossed(8.5, 8.1, 8.9), Ok(Warning));
         assert!(crossed(8.5, 5.0, 10.5).is_err(), "it may be critical");
         assert!(crossed(7.0, 5.0, 9.0).is_err(), "it may be worth a warning");
         assert!(crossed(7.0, 8.0, 9.0).is_err() && crossed(f64::NAN, 0.0, 1.0).is_err());

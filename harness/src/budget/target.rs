@@ -162,7 +162,7 @@ impl Target {
             }
         }
         let scope = &self.scope;
-        if metric.place() != Place::Workload {
+        if metric.place() == Place::Run {
             let given = [
                 (scope.mode.is_some(), "`mode`"),
                 (scope.workload.is_some(), "the workload"),
@@ -171,7 +171,8 @@ impl Target {
             if let Some((_, name)) = given.into_iter().find(|(given, _)| *given) {
                 return Err(Nonsense::OfTheRun(name));
             }
-        } else if scope.operation.is_some() && !metric.is_by_operation() {
+        } else if metric.place() == Place::Workload && scope.operation.is_some() && !metric.is_by_operation()
+        {
             return Err(Nonsense::ByOperation);
         }
         Ok(self)
@@ -194,20 +195,15 @@ impl Scope {
 
     /// In words, as `class-create in lifecycle (open)`.
     pub fn words(&self) -> String {
-        let mut words = String::new();
-        if let Some(operation) = self.operation {
-            words += operation.name();
-            words += " in ";
-        }
-        match (&self.workload, self.mode) {
-            (Some(workload), Some(mode)) => words += &format!("{workload} ({mode})"),
-            (Some(workload), None) => words += workload,
-            (None, Some(mode)) => words += &format!("{mode} loops"),
-            (None, None) => words += "all workloads",
-        }
-        if let Some(least) = self.min_duration {
-            words += &format!(", from {least} on");
-        }
-        words
+        let operation =
+            self.operation.map_or_else(String::new, |operation| format!("{} in ", operation.name()));
+        let workload = match (&self.workload, self.mode) {
+            (Some(workload), Some(mode)) => format!("{workload} ({mode})"),
+            (Some(workload), None) => workload.clone(),
+            (None, Some(mode)) => format!("{mode} loops"),
+            (None, None) => "all workloads".into(),
+        };
+        let least = self.min_duration.map_or_else(String::new, |least| format!(", from {least} on"));
+        format!("{operation}{workload}{least}")
     }
 }
