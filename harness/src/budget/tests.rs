@@ -516,3 +516,22 @@ proptest! {
         }
     }
 }
+
+/// `result.json` has said `fail` from the beginning, and scripts read it.
+#[test]
+fn what_is_critical_is_called_fail_in_a_saved_run() {
+    for (state, saved, said) in [
+        (State::Pass, "\"pass\"", "pass"),
+        (State::Warning, "\"warning\"", "warning"),
+        (State::Critical, "\"fail\"", "critical"),
+        (State::Inconclusive, "\"inconclusive\"", "inconclusive"),
+    ] {
+        assert_eq!(
+            (serde_json::to_string(&state).unwrap().as_str(), state.to_string().as_str()),
+            (saved, said)
+        );
+        for name in [saved, &format!("\"{said}\"")] {
+            assert_eq!(serde_json::from_str::<State>(name).unwrap(), state);
+        }
+    }
+}

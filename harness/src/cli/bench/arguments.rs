@@ -77,7 +77,7 @@ pub(in crate::cli) struct Arguments {
     /// 1 is every one [default if given without BYTES: 524288, as Go's heap profiles]
     #[arg(long, value_name = "BYTES", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_HEAP, value_parser = parse_heap)]
     pub(super) heap: Option<NonZeroU64>,
-    /// Targets, as a TOML file [default: built in, see README]
+    /// Targets, as a TOML or JSON file; see `qdiscope budget` [default: built in, see README]
     #[arg(long, value_name = "FILE")]
     budget: Option<PathBuf>,
     /// Folder for the saved run; an earlier run's files in it are replaced
