@@ -21,9 +21,12 @@ pub struct Before {
     cpu: Option<CpuTime>,
 }
 
+/// The machine's CPU time since it was started, over all CPUs; in ticks.
 #[derive(Debug, Clone, Copy)]
-struct CpuTime {
-    total: u64,
+pub(crate) struct CpuTime {
+    pub(crate) total: u64,
+    /// Neither idle nor taken by the hypervisor.
+    pub(crate) busy: u64,
     steal: u64,
 }
 
@@ -60,21 +63,20 @@ fn steal_percent(before: Option<CpuTime>, after: Option<CpuTime>) -> Option<f64>
     Some(after.steal.saturating_sub(before.steal) as f64 / total as f64 * 100.0)
 }
 
-fn cpu_time() -> Option<CpuTime> {
+pub(crate) fn cpu_time() -> Option<CpuTime> {
     let cpu = procfs::KernelStats::current().ok()?.total;
     let steal = cpu.steal?;
     // guest time is contained in user time already.
-    let parts = [
-        Some(cpu.user),
-        Some(cpu.nice),
-        Some(cpu.system),
-        Some(cpu.idle),
-        cpu.iowait,
-        cpu.irq,
-        cpu.softirq,
-        Some(steal),
-    ];
-    Some(CpuTime { total: parts.into_iter().flatten().sum(), steal })
+    let parts = [Some(cpu.user), Some(cpu.nice), Some(cpu.system), cpu.irq, cpu.softirq];
+    let busy: u64 = parts.into_iter().flatten().sum();
+    Some(CpuTime { total: busy + cpu.idle + cpu.iowait.unwrap_or(0) + steal, busy, steal })
+}
+
+/// How much of the machine's memory is in use, 0 to 1: what is not available to new processes without swapping (proc(5)).
+pub(crate) fn memory_in_use() -> Option<f64> {
+    let memory = procfs::Meminfo::current().ok()?;
+    let used = memory.mem_total.checked_sub(memory.mem_available?)?;
+    (memory.mem_total > 0).then(|| used as f64 / memory.mem_total as f64)
 }
 
 /// Of the last minute.
@@ -181,7 +183,7 @@ mod tests {
 
     #[test]
     fn steal_is_a_share_of_the_time_between() {
-        let at = |total, steal| Some(CpuTime { total, steal });
+        let at = |total, steal| Some(CpuTime { total, busy: 0, steal });
         assert_eq!(steal_percent(at(100, 0), at(300, 50)), Some(25.0));
         assert_eq!(steal_percent(at(100, 0), at(100, 0)), None);
         assert_eq!(steal_percent(None, at(100, 0)), None);

@@ -2,11 +2,13 @@
 
 use std::process::ExitCode;
 
+use crate::report::model::State;
+
 /// Exit codes, a contract with scripts. 5 is kept for regressions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Every target holds.
+    /// Every target holds, or is violated by no more than a warning.
     Pass = 0,
     /// A defect of qdiscope.
     Internal = 1,
@@ -30,6 +32,17 @@ pub enum Exit {
     NotFound = 127,
     /// A signal ended the run.
     Interrupted = 130,
+}
+
+impl Exit {
+    /// That of a verdict. A warning is tolerated.
+    pub fn of(verdict: State) -> Self {
+        match verdict {
+            State::Pass | State::Warning => Self::Pass,
+            State::Critical => Self::BudgetViolated,
+            State::Inconclusive => Self::Inconclusive,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {

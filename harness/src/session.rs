@@ -469,5 +469,8 @@ fn run_resources(
         fds_after: after.map(|open| open.fds),
         sockets_before: before.map(|open| open.sockets),
         sockets_after: after.map(|open| open.sockets),
+        machine_cpu_percent: judged.and_then(|usage| usage.machine_cpu_percent()),
+        machine_memory_percent: over(None).and_then(|usage| usage.machine_memory_percent),
+        growth: None,
     }
 }

@@ -58,13 +58,13 @@ pub(crate) fn bad_arguments_are_refused() -> Result<(), Failed> {
 }
 
 /// The binary in a folder that anybody may enter, and a folder that belongs to nobody.
-struct Nobodys {
+pub(crate) struct Nobodys {
     folder: TempDir,
     binary: PathBuf,
 }
 
 impl Nobodys {
-    fn new() -> Result<Self, Failed> {
+    pub(crate) fn new() -> Result<Self, Failed> {
         let folder = tempfile::tempdir()?;
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         let copy = folder.path().join("qdiscope");
@@ -76,12 +76,12 @@ impl Nobodys {
         Ok(Self { folder, binary: copy })
     }
 
-    fn own(&self) -> PathBuf {
+    pub(crate) fn own(&self) -> PathBuf {
         self.folder.path().join("own")
     }
 
     /// The binary, run by a user without any privilege.
-    fn command(&self, arguments: &str) -> Command {
+    pub(crate) fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(&self.binary);
         plain(&mut command)
             .args(arguments.split_whitespace())

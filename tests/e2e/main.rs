@@ -3,6 +3,7 @@
 //! Needs `QDISCOPE_BIN`, which `cargo xtask test` sets. Each test has a network namespace of its own, which stands
 //! for the host's: a run must leave it as it is.
 
+mod budget;
 mod disk;
 mod faults;
 mod figures;
@@ -44,7 +45,8 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // What they measure, and the host that they compare, is the same for all of them.
     arguments.test_threads = Some(1);
-    let trials = anywhere().into_iter().chain(watched()).chain(traced()).chain(profiled()).collect();
+    let trials =
+        anywhere().into_iter().chain(budgets()).chain(watched()).chain(traced()).chain(profiled()).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -160,6 +162,21 @@ fn anywhere() -> Vec<Trial> {
         ("scaling::the_time_limit_is_told", scaling::the_time_limit_is_told),
         ("scaling::a_full_disk_is_told_before_the_work", scaling::a_full_disk_is_told_before_the_work),
         ("scaling::a_reader_that_leaves_is_no_error", scaling::a_reader_that_leaves_is_no_error),
+    ];
+    tests.iter().map(|&(name, test)| support::trial(name, &NEEDS, test)).collect()
+}
+
+/// Tests of `qdiscope budget`.
+fn budgets() -> Vec<Trial> {
+    let tests: &[(&str, Test)] = &[
+        ("budget::init_writes_and_never_overwrites", budget::init_writes_and_never_overwrites),
+        ("budget::the_printed_budgets_are_explained", budget::the_printed_budgets_are_explained),
+        ("budget::a_saved_run_is_judged_again", budget::a_saved_run_is_judged_again),
+        (
+            "budget::a_run_is_held_against_the_printed_budgets",
+            budget::a_run_is_held_against_the_printed_budgets,
+        ),
+        ("budget::bad_budgets_are_refused_in_one_line", budget::bad_budgets_are_refused_in_one_line),
     ];
     tests.iter().map(|&(name, test)| support::trial(name, &NEEDS, test)).collect()
 }

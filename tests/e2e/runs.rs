@@ -21,10 +21,10 @@ pub(crate) fn closed() -> Result<&'static Saved, Failed> {
     )
 }
 
-/// Without anything that watches the kernel.
+/// Without anything that watches the kernel. As long as p99 needs for its thousand values.
 pub(crate) fn unwatched() -> Result<&'static Saved, Failed> {
     static RUN: OnceLock<Result<Saved, String>> = OnceLock::new();
-    once(&RUN, "bench --workload lifecycle --rate 500 --duration 1s --probes off")
+    once(&RUN, "bench --workload lifecycle --rate 500 --duration 3s --probes off")
 }
 
 /// Whether probes attach on this machine.

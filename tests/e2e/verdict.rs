@@ -35,8 +35,8 @@ pub(crate) fn a_violation_exits_with_4_and_says_what() -> Result<(), Failed> {
     let line = finished
         .stdout
         .lines()
-        .find(|line| line.starts_with("fail:"))
-        .ok_or_else(|| format!("no line begins with `fail:`\n{}", finished.said()))?;
+        .find(|line| line.starts_with("critical:"))
+        .ok_or_else(|| format!("no line begins with `critical:`\n{}", finished.said()))?;
     assert!(line.contains("latency_p95_us") && line.contains("< 0.5"), "{line}");
     // The value, to the digits that it is printed with.
     let value = judged["value"].as_f64().ok_or("no value")?;

@@ -1,19 +1,26 @@
 //! The verdict. What was not measured is inconclusive, never a pass.
 
-use super::{Budget, Limit, Target};
-use crate::report::model::{Judgement, Mode, NotJudged, RunResult, State, WorkloadResult};
+use super::limit::too_few;
+use super::measure::never_asked;
+use super::metric::Place;
+use super::{Budget, Crossed, Limit, Metric, Reading, Target};
+use crate::report::model::{Judgement, NotJudged, RunResult, State, WorkloadResult};
 use crate::report::words;
+use crate::stats::enough::trials_need;
 
 /// Steal above this makes a *violated* timing target inconclusive: the hypervisor took the time.
 /// A target that holds under steal holds.
 const NOISY_STEAL_PERCENT: f64 = 10.0;
+
+/// A harness that is itself later than this, µs at the 99th percentile, measured itself as well, and offered less than it was to.
+const LATE_US: f64 = 1_000.0;
 
 /// A budget's targets against a run.
 #[derive(Debug, Clone)]
 pub struct Judged {
     /// Each target that applies.
     pub judgements: Vec<Judgement>,
-    /// Built-in targets that speak of workloads nobody asked for.
+    /// Built-in targets that speak of workloads nobody asked for, and targets that speak of longer ones.
     pub not_judged: Vec<NotJudged>,
     /// Over all.
     pub verdict: State,
@@ -21,129 +28,268 @@ pub struct Judged {
 
 /// Judges `run` against `budget`.
 pub fn judge(budget: &Budget, run: &RunResult) -> Judged {
-    let mut judgements = Vec::new();
-    let mut not_judged = Vec::new();
+    let mut judged = Judged { judgements: Vec::new(), not_judged: Vec::new(), verdict: State::Inconclusive };
     for target in &budget.targets {
-        if target.quantity.metric.is_of_the_run() {
-            let value = target.quantity.metric.of_run(run);
-            judgements.push(judge_value(budget, target, "run", value, run, None));
-            continue;
-        }
-        let mut applies = false;
-        for workload in
-            run.workloads.iter().filter(|w| w.is_judged() && target.mode.is_none_or(|mode| mode == w.mode))
-        {
-            applies = true;
-            let name = workload.title();
-            let value = target.quantity.of_workload(workload);
-            judgements.push(judge_value(budget, target, &name, value, run, Some(workload)));
-        }
-        if !applies {
-            let reason = no_workload(target.mode);
-            if budget.built_in && !run.interrupted {
-                not_judged.push(NotJudged { metric: target.quantity.name(), reason });
-            } else {
-                judgements.push(judgement(target, "none", None, State::Inconclusive, Some(reason)));
-            }
+        if target.quantity.metric.place() == Place::Workload {
+            judge_in_workloads(budget, target, run, &mut judged);
+        } else {
+            judge_in_run(budget, target, run, &mut judged);
         }
     }
-    let verdict = verdict(&judgements, run.interrupted);
-    Judged { judgements, not_judged, verdict }
+    // What was given up early is no whole run either.
+    let partial = run.interrupted || run.profile.as_ref().is_some_and(|profile| profile.aborted.is_some());
+    judged.verdict = verdict(&judged.judgements, partial);
+    judged
+}
+
+fn judge_in_run(budget: &Budget, target: &Target, run: &RunResult, judged: &mut Judged) {
+    let measured = run.workloads.iter().map(|workload| workload.measured_seconds).sum();
+    if let Some(reason) = target.scope.too_short(measured) {
+        judged.not_judged.push(left_out(target, reason));
+        return;
+    }
+    let case = Case { budget, target, run, workload: None };
+    judged.judgements.push(case.judgement("run", target.quantity.metric.of_run(run)));
+}
+
+fn judge_in_workloads(budget: &Budget, target: &Target, run: &RunResult, judged: &mut Judged) {
+    let scope = &target.scope;
+    let mut applies = false;
+    for workload in run.workloads.iter().filter(|workload| scope.admits(workload)) {
+        if scope.operation.is_some_and(|operation| never_asked(operation, workload)) {
+            continue;
+        }
+        applies = true;
+        let place = workload.title();
+        if let Some(reason) = scope.too_short(workload.measured_seconds) {
+            judged.not_judged.push(left_out(target, format!("{place}: {reason}")));
+            continue;
+        }
+        let reading = target.quantity.reading(scope.operation, workload);
+        let case = Case { budget, target, run, workload: Some(workload) };
+        judged.judgements.push(case.judgement(&place, reading));
+    }
+    if !applies {
+        let reason = nowhere(target);
+        if budget.built_in && !run.interrupted {
+            judged.not_judged.push(left_out(target, reason));
+        } else {
+            judged.judgements.push(judgement(target, "none", None, (State::Inconclusive, Some(reason))));
+        }
+    }
+}
+
+fn left_out(target: &Target, reason: String) -> NotJudged {
+    NotJudged { metric: target.quantity.name(), reason }
 }
 
 /// One violation fails the run; otherwise one gap leaves it open.
 fn verdict(judgements: &[Judgement], interrupted: bool) -> State {
-    if judgements.iter().any(|judgement| judgement.state == State::Fail) {
-        State::Fail
-    } else if interrupted
-        || judgements.is_empty()
-        || judgements.iter().any(|judgement| judgement.state == State::Inconclusive)
-    {
+    let any = |state| judgements.iter().any(|judgement| judgement.state == state);
+    if any(State::Critical) {
+        State::Critical
+    } else if interrupted || judgements.is_empty() || any(State::Inconclusive) {
         State::Inconclusive
+    } else if any(State::Warning) {
+        State::Warning
     } else {
         State::Pass
     }
 }
 
-fn no_workload(mode: Option<Mode>) -> String {
-    match mode {
-        Some(mode) => format!("no {mode}-loop workload in this run"),
-        None => "no workload in this run".into(),
-    }
+fn nowhere(target: &Target) -> String {
+    let scope = &target.scope;
+    let operation =
+        scope.operation.map_or_else(String::new, |operation| format!("{} in a ", operation.name()));
+    let mode = scope.mode.map_or_else(String::new, |mode| format!("{mode}-loop "));
+    let name = scope.workload.as_ref().map_or_else(String::new, |name| format!(" `{name}`"));
+    let stage = scope.stage.as_ref().map_or_else(String::new, |name| format!(" in a stage `{name}`"));
+    format!("no {operation}{mode}workload{name}{stage} in this run")
 }
 
-fn judge_value(
-    budget: &Budget,
-    target: &Target,
-    place: &str,
-    value: Option<f64>,
-    run: &RunResult,
-    workload: Option<&WorkloadResult>,
-) -> Judgement {
-    let Some(value) = value else {
-        return judgement(target, place, None, State::Inconclusive, Some(why_absent(target, workload)));
-    };
-    let unsent = workload.map_or(0, |workload| workload.unsent);
-    let steal = run.environment.steal_percent.unwrap_or(0.0);
-    let (state, reason) = if target.limit.holds(value) {
-        if unsent > 0 && target.quantity.metric.is_latency() {
-            let reason = format!("{unsent} scheduled requests were never sent; their latency is unknown");
-            (State::Inconclusive, Some(reason))
-        } else if workload.is_some_and(|workload| workload.interrupted) {
-            (State::Inconclusive, Some("interrupted before its end".into()))
-        } else {
-            (State::Pass, None)
+/// A target in one place.
+struct Case<'a> {
+    budget: &'a Budget,
+    target: &'a Target,
+    run: &'a RunResult,
+    /// `None`: the whole run.
+    workload: Option<&'a WorkloadResult>,
+}
+
+/// A state, and why, where that does not speak for itself.
+type Said = (State, Option<String>);
+
+fn open(reason: impl Into<String>) -> Said {
+    (State::Inconclusive, Some(reason.into()))
+}
+
+impl Case<'_> {
+    fn judgement(&self, place: &str, reading: Option<Reading>) -> Judgement {
+        let said = match reading {
+            Some(reading) => self.state(reading),
+            None => open(self.why_absent()),
+        };
+        judgement(self.target, place, reading.map(|reading| reading.value), said)
+    }
+
+    fn state(&self, reading: Reading) -> Said {
+        let metric = self.target.quantity.metric;
+        let levels = self.target.levels();
+        if let (Some(share), Some(count)) = (metric.share(), reading.count)
+            && let Some(reason) = too_few(share, count)
+        {
+            return open(reason);
         }
-    } else {
-        let timing = target.quantity.metric.suffers_from_noise();
-        let foreign = workload
-            .and_then(|workload| workload.rtnl_waits.as_ref())
-            .filter(|waits| timing && waits.foreign_percent_of_requests > budget.foreign_rtnl_percent);
-        let blame = workload.and_then(|workload| words::blame(target.quantity.time_at(workload)?, workload));
-        if steal > NOISY_STEAL_PERCENT && timing {
-            let reason =
-                format!("the hypervisor took {steal:.0} % of the CPU time: run it on a quiet machine");
-            (State::Inconclusive, Some(reason))
-        } else if let Some(waits) = foreign {
-            let interference = format!(
-                "requests spent {:.0} % of their time in the kernel waiting for RTNL that other processes held, more than {} %",
-                waits.foreign_percent_of_requests, budget.foreign_rtnl_percent
-            );
-            (
-                State::Inconclusive,
-                Some([blame, Some(interference)].into_iter().flatten().collect::<Vec<_>>().join("; ")),
+        let crossed = if metric.is_growth() {
+            // An estimate without an interval may be anything.
+            let interval = reading.interval.unwrap_or([f64::NAN; 2]);
+            match levels.crossed_by_growth(reading.value, interval) {
+                Ok(crossed) => crossed,
+                Err(reason) => return open(reason),
+            }
+        } else {
+            levels.crossed(reading.value)
+        };
+        if crossed != Crossed::Nothing
+            && let Some(reason) = self.offered_less(reading.value)
+        {
+            return open(reason);
+        }
+        match crossed {
+            Crossed::Critical => self.violated(),
+            Crossed::Warning => self.doubts(reading).map_or((State::Warning, self.blame()), open),
+            Crossed::Nothing => self.doubts(reading).map_or((State::Pass, None), open),
+        }
+    }
+
+    /// Why a value that is not critical may be so after all.
+    fn doubts(&self, reading: Reading) -> Option<String> {
+        let metric = self.target.quantity.metric;
+        let workload = self.workload?;
+        if workload.unsent > 0 && metric.is_latency() {
+            let unsent = workload.unsent;
+            return Some(format!("{unsent} scheduled requests were never sent; their latency is unknown"));
+        }
+        if workload.interrupted {
+            return Some("interrupted before its end".into());
+        }
+        if let Some(reason) = self.harness_late() {
+            return Some(reason);
+        }
+        if metric == Metric::ErrorRatePercent {
+            let strictest = self.target.levels().warning.or(self.target.levels().critical)?;
+            let needed = trials_need(strictest.bound() / 100.0)?;
+            let sent = reading.count.unwrap_or(0);
+            if sent < needed {
+                return Some(format!(
+                    "{sent} operations are too few to tell it from {} %: it needs {needed}",
+                    strictest.bound()
+                ));
+            }
+        }
+        None
+    }
+
+    /// The harness itself was late: what it measured is not what was asked for.
+    fn harness_late(&self) -> Option<String> {
+        let late = self.workload?.schedule_lag_us.filter(|lag| lag.p99 > LATE_US)?;
+        self.target.quantity.metric.suffers_from_noise().then(|| {
+            format!(
+                "the harness itself began {:.1} ms late (p99) where it was to be on time within 1 ms: this machine cannot offer this load",
+                late.p99 / 1e3
             )
-        } else {
-            (State::Fail, blame)
-        }
-    };
-    judgement(target, place, Some(value), state, reason)
-}
+        })
+    }
 
-fn why_absent(target: &Target, workload: Option<&WorkloadResult>) -> String {
-    match (target.limit, workload) {
-        (Limit::Above(_), Some(workload)) if workload.measured_seconds < 1.0 => format!(
-            "measured for {:.2} s, which holds no whole second: use more operations or a longer --duration",
-            workload.measured_seconds
-        ),
-        _ => "not measured".into(),
+    /// An open loop completes no more than it is offered.
+    fn offered_less(&self, value: f64) -> Option<String> {
+        let workload = self.workload.filter(|_| self.target.quantity.metric.is_throughput())?;
+        let rate = workload.rate?;
+        let levels = self.target.levels();
+        let left =
+            [levels.critical, levels.warning].into_iter().flatten().find(|level| !level.holds(value))?;
+        // Which part of the rate fell to one operation is not kept; where nothing was left unsent, all of it was completed.
+        let of_operation = self.target.scope.operation.is_some() && workload.unsent == 0;
+        (rate <= left.bound() || of_operation).then(|| {
+            format!(
+                "an open loop at {rate}/s cannot show more than it is offered: judge capacity in a closed one"
+            )
+        })
+    }
+
+    fn violated(&self) -> Said {
+        let timing = self.target.quantity.metric.suffers_from_noise();
+        let steal = self.run.environment.steal_percent.unwrap_or(0.0);
+        if steal > NOISY_STEAL_PERCENT && timing {
+            return open(format!(
+                "the hypervisor took {steal:.0} % of the CPU time: run it on a quiet machine"
+            ));
+        }
+        if let Some(reason) = self.harness_late() {
+            return open([self.blame(), Some(reason)].into_iter().flatten().collect::<Vec<_>>().join("; "));
+        }
+        let foreign_rtnl_percent = self.budget.foreign_rtnl_percent;
+        let foreign = self
+            .workload
+            .and_then(|workload| workload.rtnl_waits.as_ref())
+            .filter(|waits| timing && waits.foreign_percent_of_requests > foreign_rtnl_percent);
+        let Some(waits) = foreign else { return (State::Critical, self.blame()) };
+        let interference = format!(
+            "requests spent {:.0} % of their time in the kernel waiting for RTNL that other processes held, more than {foreign_rtnl_percent} %",
+            waits.foreign_percent_of_requests
+        );
+        open([self.blame(), Some(interference)].into_iter().flatten().collect::<Vec<_>>().join("; "))
+    }
+
+    /// The guilty phase. Of one operation it is not kept.
+    fn blame(&self) -> Option<String> {
+        let workload = self.workload.filter(|_| self.target.scope.operation.is_none())?;
+        words::blame(self.target.quantity.time_at(workload)?, workload)
+    }
+
+    fn why_absent(&self) -> String {
+        let metric = self.target.quantity.metric;
+        match self.workload {
+            _ if metric.place() == Place::Nowhere => {
+                "traffic control has nothing like it, and it is not measured here".into()
+            }
+            Some(workload)
+                if metric == Metric::ThroughputWorstSecondOpsPerS && workload.measured_seconds < 1.0 =>
+            {
+                format!(
+                    "measured for {:.2} s, which holds no whole second: use more operations or a longer --duration",
+                    workload.measured_seconds
+                )
+            }
+            Some(workload) => match self.target.scope.operation {
+                Some(operation) if !workload.latency_us.contains_key(operation.name()) => {
+                    format!("no {} has succeeded", operation.name())
+                }
+                _ => "not measured".into(),
+            },
+            None if metric.is_growth() => "not measured: no growth was estimated in this run".into(),
+            None => "not measured".into(),
+        }
     }
 }
 
-fn judgement(
-    target: &Target,
-    place: &str,
-    value: Option<f64>,
-    state: State,
-    reason: Option<String>,
-) -> Judgement {
+fn judgement(target: &Target, place: &str, value: Option<f64>, (state, reason): Said) -> Judgement {
+    let levels = target.levels();
+    // Without factors the limit says it all.
+    let stated = target.factors != super::Factors::LIMIT;
+    let level = |level: Option<Limit>| level.filter(|_| stated).map(Limit::bound);
     Judgement {
         metric: target.quantity.name(),
         workload: place.into(),
+        operation: target.scope.operation.map(|operation| operation.name().to_owned()),
         comparison: target.limit.symbol().into(),
         limit: target.limit.bound(),
+        warning_at: level(levels.warning),
+        critical_at: level(levels.critical),
         value,
         state,
+        rule: target.rule.clone(),
+        action: target.action,
         reason,
     }
 }
@@ -154,15 +300,20 @@ mod tests {
 
     use super::*;
     use crate::attribution::Phase;
-    use crate::budget::Metric;
-    use crate::report::model::{RtnlHolder, RtnlWaits, TimeAt, fixtures};
+    use crate::budget::{Factors, Limit, Metric, Scope};
+    use crate::report::model::{Mode, RtnlHolder, RtnlWaits, TimeAt, fixtures};
 
     fn budget(metric: Metric, limit: Limit, mode: Option<Mode>) -> Budget {
-        Budget {
-            targets: vec![Target { quantity: metric.into(), mode, limit }],
-            built_in: false,
-            foreign_rtnl_percent: 10.0,
-        }
+        let target = Target {
+            quantity: metric.into(),
+            scope: Scope { mode, ..Scope::default() },
+            limit,
+            factors: Factors::LIMIT,
+            regression_threshold: None,
+            action: None,
+            rule: None,
+        };
+        Budget { targets: vec![target], built_in: false, foreign_rtnl_percent: 10.0 }
     }
 
     #[test]
@@ -172,7 +323,7 @@ mod tests {
         let judged = judge(&budget(Metric::LatencyP95Us, Limit::Below(p95 + 1.0), None), &run);
         assert_eq!(judged.verdict, State::Pass);
         let judged = judge(&budget(Metric::LatencyP95Us, Limit::Below(p95), None), &run);
-        assert_eq!(judged.verdict, State::Fail);
+        assert_eq!(judged.verdict, State::Critical);
         assert_eq!(judged.judgements[0].value, Some(p95));
     }
 
@@ -213,7 +364,7 @@ mod tests {
         let pass = judge(&budget(Metric::LatencyP95Us, Limit::Below(p95 + 1.0), None), &run);
         assert_eq!(pass.verdict, State::Inconclusive);
         let fail = judge(&budget(Metric::LatencyP95Us, Limit::Below(1.0), None), &run);
-        assert_eq!(fail.verdict, State::Fail);
+        assert_eq!(fail.verdict, State::Critical);
     }
 
     #[test]
@@ -225,7 +376,7 @@ mod tests {
         let late = judge(&budget(Metric::LatencyP95Us, Limit::Below(1.0), None), &run);
         assert_eq!(late.verdict, State::Inconclusive);
         let leak = judge(&budget(Metric::LeakedFds, Limit::AtMost(0.0), None), &run);
-        assert_eq!(leak.verdict, State::Fail);
+        assert_eq!(leak.verdict, State::Critical);
     }
 
     /// A tenth of a request is its own, the rest it waits behind `tc`.
@@ -265,7 +416,7 @@ mod tests {
     #[test]
     fn a_violation_names_the_guilty_phase_and_whom_was_waited_for() {
         let judged = judge(&budget(Metric::LatencyP95Us, Limit::Below(10.0), None), &contended(5.0));
-        assert_eq!(judged.verdict, State::Fail);
+        assert_eq!(judged.verdict, State::Critical);
         let reason = judged.judgements[0].reason.as_deref().unwrap();
         assert_eq!(
             reason,
@@ -282,7 +433,7 @@ mod tests {
         run.resources.fds_before = Some(3);
         run.resources.fds_after = Some(4);
         let leak = judge(&budget(Metric::LeakedFds, Limit::AtMost(0.0), None), &run);
-        assert_eq!(leak.verdict, State::Fail);
+        assert_eq!(leak.verdict, State::Critical);
         let held = judge(&budget(Metric::LatencyP95Us, Limit::Below(1e9), None), &run);
         assert_eq!(held.verdict, State::Pass, "what holds in spite of it holds");
     }

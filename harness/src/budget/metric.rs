@@ -1,19 +1,19 @@
 //! What a target can be set on.
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::attribution::Phase;
-use crate::report::model::{Percentiles, RunResult, TimeAt, WorkloadResult};
+use super::Direction;
 
 /// A metric's name carries its unit. Those of a workload are judged once for each workload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
     /// Successful operations per second over the measured time.
     ThroughputMeanOpsPerS,
     /// Successful operations in the worst whole second.
     ThroughputWorstSecondOpsPerS,
-    /// Median latency over all operations, µs.
+    /// Median latency, µs.
     LatencyP50Us,
     /// 90th percentile, µs.
     LatencyP90Us,
@@ -40,9 +40,43 @@ pub enum Metric {
     LeakedSockets,
     /// File descriptors open after the run that were not before.
     LeakedFds,
+    /// The whole machine's CPU time in use, percent of all cores.
+    MachineCpuPercent,
+    /// The whole machine's memory in use, percent.
+    MachineMemoryPercent,
+    /// How fast the process's memory grows, 10⁶ bytes an hour.
+    MemoryGrowthMbPerHour,
+    /// How fast its descriptors become more, an hour.
+    FdsGrowthPerHour,
+    /// How fast its sockets become more, an hour.
+    SocketsGrowthPerHour,
+    /// How fast the kernel's slab memory of qdiscs grows, 10⁶ bytes an hour.
+    SlabGrowthMbPerHour,
+    /// No counterpart in traffic control.
+    CacheHitRatePercent,
+    /// No counterpart in traffic control.
+    NodeAvailabilityPercent,
+    /// No counterpart in traffic control.
+    ServiceAvailabilityPercent,
+}
+
+/// Where a metric has its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In each workload.
+    Workload,
+    /// Once in the run.
+    Run,
+    /// Nowhere: it is known from other budgets, and traffic control has nothing like it.
+    Nowhere,
 }
 
 impl Metric {
+    /// All of them.
+    pub fn all() -> &'static [Self] {
+        Self::value_variants()
+    }
+
     /// The name used in budget files and results.
     pub fn name(self) -> String {
         match serde_json::to_value(self) {
@@ -51,21 +85,62 @@ impl Metric {
         }
     }
 
-    /// Whether it is measured once for the run rather than in each workload.
-    pub fn is_of_the_run(self) -> bool {
-        matches!(self, Self::LeakedSockets | Self::LeakedFds)
+    /// Where it has its values.
+    pub fn place(self) -> Place {
+        match self {
+            Self::LeakedSockets
+            | Self::LeakedFds
+            | Self::MachineCpuPercent
+            | Self::MachineMemoryPercent
+            | Self::MemoryGrowthMbPerHour
+            | Self::FdsGrowthPerHour
+            | Self::SocketsGrowthPerHour
+            | Self::SlabGrowthMbPerHour => Place::Run,
+            Self::CacheHitRatePercent | Self::NodeAvailabilityPercent | Self::ServiceAvailabilityPercent => {
+                Place::Nowhere
+            }
+            _ => Place::Workload,
+        }
+    }
+
+    /// Which way it gets better.
+    pub fn direction(self) -> Direction {
+        match self {
+            Self::ThroughputMeanOpsPerS
+            | Self::ThroughputWorstSecondOpsPerS
+            | Self::OfferedRateHeldPercent
+            | Self::CacheHitRatePercent
+            | Self::NodeAvailabilityPercent
+            | Self::ServiceAvailabilityPercent => Direction::Higher,
+            _ => Direction::Lower,
+        }
+    }
+
+    /// What it is counted in.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::ThroughputMeanOpsPerS | Self::ThroughputWorstSecondOpsPerS => "ops/s",
+            Self::ErrorRatePercent
+            | Self::OfferedRateHeldPercent
+            | Self::CpuPercentOfOneCore
+            | Self::MachineCpuPercent
+            | Self::MachineMemoryPercent
+            | Self::CacheHitRatePercent
+            | Self::NodeAvailabilityPercent
+            | Self::ServiceAvailabilityPercent => "%",
+            Self::PeakRssBytes => "bytes",
+            Self::MemoryGrowthMbPerHour | Self::SlabGrowthMbPerHour => "MB/h",
+            Self::FdsGrowthPerHour | Self::SocketsGrowthPerHour => "per hour",
+            Self::ClassesLeftAfterTeardown | Self::LeakedSockets | Self::LeakedFds => "",
+            _ => "µs",
+        }
     }
 
     /// Whether a busy machine can only have made the value worse, so that exceeding a limit proves little.
     pub fn suffers_from_noise(self) -> bool {
-        !matches!(
-            self,
-            Self::ErrorRatePercent
-                | Self::PeakRssBytes
-                | Self::ClassesLeftAfterTeardown
-                | Self::LeakedSockets
-                | Self::LeakedFds
-        )
+        self.is_latency()
+            || self.is_throughput()
+            || matches!(self, Self::OfferedRateHeldPercent | Self::CpuPercentOfOneCore)
     }
 
     /// Whether requests that were never sent could only have raised the value.
@@ -73,20 +148,28 @@ impl Metric {
         self.percentile().is_some()
     }
 
-    /// Its value in a distribution, if it is a percentile of latencies.
-    fn of_latency(self, latency: &Percentiles) -> Option<f64> {
-        match self {
-            Self::LatencyP50Us => Some(latency.p50),
-            Self::LatencyP90Us => Some(latency.p90),
-            Self::LatencyP95Us => Some(latency.p95),
-            Self::LatencyP99Us => Some(latency.p99),
-            Self::LatencyP999Us => Some(latency.p99_9),
-            Self::LatencyMaxUs => Some(latency.max),
-            _ => None,
-        }
+    /// Whether an open loop bounds it by what it offers.
+    pub fn is_throughput(self) -> bool {
+        matches!(self, Self::ThroughputMeanOpsPerS | Self::ThroughputWorstSecondOpsPerS)
     }
 
-    /// The percentile's name in [`WorkloadResult::time_at`].
+    /// Whether it is an estimate with an interval.
+    pub fn is_growth(self) -> bool {
+        matches!(
+            self,
+            Self::MemoryGrowthMbPerHour
+                | Self::FdsGrowthPerHour
+                | Self::SocketsGrowthPerHour
+                | Self::SlabGrowthMbPerHour
+        )
+    }
+
+    /// Whether it is kept for each operation, too.
+    pub fn is_by_operation(self) -> bool {
+        self.is_latency() || self == Self::ThroughputMeanOpsPerS
+    }
+
+    /// The percentile's name in `time_at` of a workload.
     pub fn percentile(self) -> Option<&'static str> {
         match self {
             Self::LatencyP50Us => Some("p50"),
@@ -99,109 +182,39 @@ impl Metric {
         }
     }
 
-    /// The value in one workload.
-    pub fn of_workload(self, workload: &WorkloadResult) -> Option<f64> {
+    /// The percentile as a share: 0.95 for the 95th.
+    pub fn share(self) -> Option<f64> {
         match self {
-            Self::ThroughputMeanOpsPerS => workload.throughput_ops_per_s.mean,
-            Self::ThroughputWorstSecondOpsPerS => workload.throughput_ops_per_s.worst_second,
-            Self::LatencyP50Us
-            | Self::LatencyP90Us
-            | Self::LatencyP95Us
-            | Self::LatencyP99Us
-            | Self::LatencyP999Us
-            | Self::LatencyMaxUs => self.of_latency(workload.latency_all_us.as_ref()?),
-            Self::ErrorRatePercent => {
-                let errors: u64 = workload.errors.iter().map(|error| error.count).sum();
-                percent(errors, workload.operations)
-            }
-            Self::OfferedRateHeldPercent => {
-                workload.rate?;
-                percent(workload.operations, workload.operations + workload.unsent)
-            }
-            Self::PeakRssBytes => workload.resources.peak_rss_bytes.map(|bytes| bytes as f64),
-            Self::CpuPercentOfOneCore => workload.resources.cpu_percent_of_one_core,
-            Self::ClassesLeftAfterTeardown => workload.left_after_teardown.map(|count| count as f64),
-            Self::LeakedSockets | Self::LeakedFds => None,
-        }
-    }
-
-    /// The value over the run, for metrics of the run.
-    pub fn of_run(self, run: &RunResult) -> Option<f64> {
-        let grown = |before: Option<u64>, after: Option<u64>| Some(after?.saturating_sub(before?) as f64);
-        match self {
-            Self::LeakedSockets => grown(run.resources.sockets_before, run.resources.sockets_after),
-            Self::LeakedFds => grown(run.resources.fds_before, run.resources.fds_after),
+            Self::LatencyP50Us => Some(0.5),
+            Self::LatencyP90Us => Some(0.9),
+            Self::LatencyP95Us => Some(0.95),
+            Self::LatencyP99Us => Some(0.99),
+            Self::LatencyP999Us => Some(0.999),
+            Self::LatencyMaxUs => Some(1.0),
             _ => None,
         }
     }
 }
 
-/// A metric, or a percentile of one phase of the requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Quantity {
-    /// The metric. With a phase, the percentile.
-    pub metric: Metric,
-    /// The phase; `None`: the whole request, or what is no time at all.
-    pub phase: Option<Phase>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl From<Metric> for Quantity {
-    fn from(metric: Metric) -> Self {
-        Self { metric, phase: None }
-    }
-}
-
-/// A name that is none of a metric.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "unknown metric `{0}`: see README for the metrics, and `<phase>_<p50|p90|p95|p99|p99_9|max>_us` for those of a phase, such as `rtnl_wait_p95_us`"
-)]
-pub struct UnknownQuantity(String);
-
-impl TryFrom<String> for Quantity {
-    type Error = UnknownQuantity;
-
-    fn try_from(name: String) -> Result<Self, UnknownQuantity> {
-        let metric = |name: &str| serde_json::from_value::<Metric>(name.into()).ok();
-        if let Some(metric) = metric(&name) {
-            return Ok(metric.into());
-        }
-        Phase::ALL
-            .into_iter()
-            .find_map(|phase| {
-                let percentile = name.strip_prefix(phase.name())?.strip_prefix('_')?;
-                let metric = metric(&format!("latency_{percentile}")).filter(|metric| metric.is_latency())?;
-                Some(Self { metric, phase: Some(phase) })
-            })
-            .ok_or(UnknownQuantity(name))
-    }
-}
-
-impl Quantity {
-    /// The name used in budget files and results.
-    pub fn name(self) -> String {
-        let name = self.metric.name();
-        match (self.phase, name.strip_prefix("latency_")) {
-            (Some(phase), Some(percentile)) => format!("{}_{percentile}", phase.name()),
-            _ => name,
+    #[test]
+    fn units_are_those_of_the_names() {
+        for metric in Metric::all() {
+            let name = metric.name();
+            let suffix = match metric.unit() {
+                "ops/s" => "_ops_per_s",
+                "%" if name == "cpu_percent_of_one_core" => "_percent_of_one_core",
+                "%" => "_percent",
+                "bytes" => "_bytes",
+                "MB/h" => "_mb_per_hour",
+                "per hour" => "_growth_per_hour",
+                "µs" => "_us",
+                _ => "",
+            };
+            assert!(name.ends_with(suffix), "{name}: {}", metric.unit());
         }
     }
-
-    /// The value in one workload.
-    pub fn of_workload(self, workload: &WorkloadResult) -> Option<f64> {
-        match self.phase {
-            Some(phase) => self.metric.of_latency(workload.phases_all_us.as_ref()?.phase(phase)?),
-            None => self.metric.of_workload(workload),
-        }
-    }
-
-    /// What the requests are made of that take about as long as this latency.
-    pub fn time_at(self, workload: &WorkloadResult) -> Option<&TimeAt> {
-        self.phase.is_none().then(|| workload.time_at.as_ref()?.get(self.metric.percentile()?))?
-    }
-}
-
-fn percent(part: u64, whole: u64) -> Option<f64> {
-    (whole > 0).then(|| part as f64 / whole as f64 * 100.0)
 }

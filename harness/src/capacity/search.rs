@@ -34,7 +34,7 @@ impl Search {
     }
 
     /// The next rate to try; `None`: it is over.
-    pub fn next(&mut self) -> Option<f64> {
+    pub fn next_rate(&mut self) -> Option<f64> {
         let Some((held, times)) = self.held else {
             return match self.broke {
                 None => Some(self.least),
@@ -93,7 +93,7 @@ mod tests {
 
     fn run(mut search: Search, holds: impl Fn(f64, usize) -> bool) -> (Search, Vec<f64>) {
         let mut tried = Vec::new();
-        while let Some(rate) = search.next() {
+        while let Some(rate) = search.next_rate() {
             assert!(tried.len() < 200, "it does not end: {tried:?}");
             let answer = if holds(rate, tried.len()) { Answer::Held } else { Answer::Broke };
             search.told(rate, answer);
@@ -133,7 +133,7 @@ mod tests {
         fn it_ends_whatever_it_is_told(answers in proptest::collection::vec(any::<bool>(), 200), confirmations in 1_u32..5) {
             let mut search = Search::new(10.0, 1e5, 1.1, confirmations);
             let mut steps = 0;
-            while let Some(rate) = search.next() {
+            while let Some(rate) = search.next_rate() {
                 prop_assert!((10.0..=1e5).contains(&rate), "{rate}");
                 let answer = if answers[steps] { Answer::Held } else { Answer::Broke };
                 search.told(rate, answer);

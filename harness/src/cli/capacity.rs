@@ -149,14 +149,14 @@ async fn search(arguments: &Arguments, budget: &Budget, before: &Before) -> Resu
     let precision = 1.0 + f64::from(arguments.precision) / 100.0;
     let mut search = Search::new(arguments.least, arguments.most, precision, arguments.confirmations);
     let mut trials: Vec<Trial> = Vec::new();
-    while let Some(rate) = search.next() {
+    while let Some(rate) = search.next_rate() {
         let profile = arguments.profile(rate)?;
         let (measured, _) = session.run_stages(&profile, &Silent).await?;
         if stop.is_set() {
             break;
         }
         let trial = judged(rate, budget, before, measured.workloads, measured.resources);
-        let answer = if trial.state == State::Pass { Answer::Held } else { Answer::Broke };
+        let answer = if holds(trial.state) { Answer::Held } else { Answer::Broke };
         let _ = writeln!(std::io::stderr(), "{}", line(&trial));
         search.told(rate, answer);
         trials.push(trial);
@@ -177,6 +177,11 @@ async fn search(arguments: &Arguments, budget: &Budget, before: &Before) -> Resu
         (false, Some(_)) => Limit::Budget,
     };
     Ok(Capacity { rate: search.found(), broke_at, limit, trials })
+}
+
+/// A warning is told, and breaks nothing.
+fn holds(state: State) -> bool {
+    matches!(state, State::Pass | State::Warning)
 }
 
 fn judged(
@@ -205,7 +210,7 @@ fn judged(
     };
     let judged = judge(budget, &run);
     let first = judged.judgements.iter().find(|judgement| judgement.state == judged.verdict);
-    let reason = first.filter(|judgement| judgement.state != State::Pass).map(|judgement| {
+    let reason = first.filter(|judgement| !holds(judgement.state)).map(|judgement| {
         let value = judgement.value.map_or_else(|| "not measured".into(), |value| format!("{value:.0}"));
         let told =
             format!("{} is {value}, not {} {}", judgement.metric, judgement.comparison, judgement.limit);

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 mod bench;
+mod budget;
 mod capacity;
 mod doctor;
 mod followed;
@@ -30,11 +31,11 @@ use crate::load::Stop;
 use crate::spans::SpanRecorder;
 
 const EXIT_CODES: &str = "Exit codes:
-    0  every target holds
+    0  every target holds, or warns at most
     1  internal error
     2  usage: the command line or a file given on it is wrong
     3  this environment cannot run it
-    4  a target is violated
+    4  a target is violated: critical
     6  inconclusive: something that a target needs was not measured
   7-9  of `qdiscope tc` only: see its subcommands' help
   130  interrupted; what was measured until then is saved";
@@ -52,6 +53,9 @@ enum Command {
     /// Drive HTB under concurrent load in a network namespace of its own, and hold the result against a budget
     #[command(after_help = EXIT_CODES)]
     Bench(bench::Arguments),
+    /// Write a budget, say what it asks for, or hold a saved run against it; without root
+    #[command(subcommand)]
+    Budget(budget::Command),
     /// Look for the highest rate that holds the budget
     #[command(after_help = capacity::AFTER_HELP)]
     Capacity(capacity::Arguments),
@@ -134,6 +138,7 @@ pub fn main() -> ExitCode {
     tracing_subscriber::registry().with(said).with(steps).init();
     let outcome = catch_unwind(|| match cli.command {
         Command::Bench(arguments) => bench::run(arguments, &spans.unwrap_or_default()),
+        Command::Budget(command) => budget::run(&command),
         Command::Capacity(arguments) => capacity::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Investigate(arguments) => investigate::run(&arguments),

@@ -1,5 +1,6 @@
 //! `qdiscope profiles`: the load profiles that `bench --profile` runs.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -87,7 +88,7 @@ fn stages(profile: &LoadProfile) -> String {
     let mut text =
         format!("{name}: {purpose}\n{population} classes on {devices} devices; operations: {mix}\n{rows}\n");
     if let Some(abort) = profile.abort {
-        text.push_str(&format!("given up where a target is violated for {}\n", Span(abort.grace)));
+        let _ = writeln!(text, "given up where a target is violated for {}", Span(abort.grace));
     }
     text
 }

@@ -1,9 +1,10 @@
-//! `qdiscope schema`: the contracts of `result.json`, `scaling.json` and `profile.json`, for validators.
+//! `qdiscope schema`: the contracts of `result.json`, `scaling.json`, `profile.json` and `budget check --json`, for validators.
 
 use clap::{Args, ValueEnum};
 use schemars::{Schema, schema_for};
 
 use super::print;
+use crate::budget::Checked;
 use crate::exit::{Exit, Failure};
 use crate::observe::profile::model::Profile;
 use crate::report::model::RunResult;
@@ -18,6 +19,8 @@ enum Document {
     Scaling,
     /// What `profile` saves as profile.json
     Profile,
+    /// What `budget check --json` prints
+    BudgetCheck,
 }
 
 #[derive(Args)]
@@ -33,6 +36,7 @@ impl Document {
             Self::Result => schema_for!(RunResult),
             Self::Scaling => schema_for!(Scaling),
             Self::Profile => schema_for!(Profile),
+            Self::BudgetCheck => schema_for!(Checked),
         }
     }
 }
@@ -58,6 +62,7 @@ mod tests {
             (Document::Result, include_str!("../../schema/result.schema.json")),
             (Document::Scaling, include_str!("../../schema/scaling.schema.json")),
             (Document::Profile, include_str!("../../schema/profile.schema.json")),
+            (Document::BudgetCheck, include_str!("../../schema/budget-check.schema.json")),
         ];
         for (document, committed) in committed {
             let name = document.to_possible_value().unwrap().get_name().to_owned();

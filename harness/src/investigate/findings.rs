@@ -3,7 +3,7 @@
 use super::place;
 use crate::attribution::Phase;
 use crate::report::model::{Judgement, RunResult, State, TimeAt, WorkloadResult};
-use crate::report::words;
+use crate::report::{terminal, words};
 
 /// One thing to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,12 +35,15 @@ pub(super) fn findings(run: &RunResult) -> Vec<Finding> {
     findings.extend(contended.into_iter().filter_map(culprit));
     // Of one workload's failures the first percentile tells what the others tell, too.
     findings.extend(
-        run.budget.iter().filter(|judged| judged.state == State::Fail).map(|judged| of(judged, run, "fail")),
+        run.budget
+            .iter()
+            .filter(|judged| judged.state == State::Critical)
+            .map(|judged| of(judged, run, "fail")),
     );
     findings.extend(
         run.budget
             .iter()
-            .filter(|judged| judged.state == State::Inconclusive)
+            .filter(|judged| matches!(judged.state, State::Inconclusive | State::Warning))
             .map(|judged| of(judged, run, "open")),
     );
     findings.extend(run.workloads.iter().filter_map(long_tail));
@@ -106,7 +109,7 @@ fn culprit(workload: &WorkloadResult) -> Option<Finding> {
 fn of(judged: &Judgement, run: &RunResult, mark: &'static str) -> Finding {
     let value =
         judged.value.map_or_else(|| "not measured".to_owned(), |value| with_unit(&judged.metric, value));
-    let title = format!("{} in {}: {value}", judged.metric, judged.workload);
+    let title = format!("{} in {}: {value}", judged.metric, terminal::place(judged));
     let mut text = format!("Must be {} {}.", judged.comparison, with_unit(&judged.metric, judged.limit));
     if let Some(reason) = &judged.reason {
         text.push(' ');
@@ -187,13 +190,9 @@ mod tests {
             },
         )]));
         run.budget = vec![Judgement {
-            metric: "latency_p95_us".into(),
-            workload: "htb-class (closed)".into(),
-            comparison: "<".into(),
             limit: 10_000.0,
-            value: Some(14_200.0),
-            state: State::Fail,
             reason: Some("p95 class-create 14.2 ms: 11.9 ms RTNL wait".into()),
+            ..fixtures::judgement("latency_p95_us", "htb-class (closed)", Some(14_200.0), State::Critical)
         }];
         run
     }

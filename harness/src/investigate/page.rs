@@ -11,6 +11,7 @@ use crate::profile::Doing;
 use crate::report::model::{
     RtnlHolder, RtnlWaits, RunResult, SlowRequest, SlowStack, TimeAt, WorkloadResult,
 };
+use crate::report::terminal;
 use crate::report::words::duration;
 use crate::store::SavedRun;
 
@@ -35,7 +36,7 @@ struct Page<'a> {
 
 struct Target<'a> {
     metric: &'a str,
-    place: &'a str,
+    place: String,
     value: String,
     limit: String,
     state: String,
@@ -136,7 +137,7 @@ pub(super) fn render(
             .iter()
             .map(|judged| Target {
                 metric: &judged.metric,
-                place: &judged.workload,
+                place: terminal::place(judged),
                 value: judged
                     .value
                     .map_or_else(|| "not measured".into(), |value| with_unit(&judged.metric, value)),

@@ -264,11 +264,10 @@ fn executor(raw: &RawStage) -> Result<Executor, String> {
                 return Err("`users` must be above 0 at one end at least".into());
             }
             let think = match (raw.think_time.map(|time| time.0), raw.think) {
-                (None, None) => Think::None,
                 (None, Some(_)) => {
                     return Err("`think` says how `think_time` is distributed, which is missing".into());
                 }
-                (Some(Duration::ZERO), _) => Think::None,
+                (None, None) | (Some(Duration::ZERO), _) => Think::None,
                 (Some(time), Some(RawThink::Constant)) => Think::Constant(time),
                 (Some(mean), Some(RawThink::Exponential) | None) => Think::Exponential(mean),
             };

@@ -9,6 +9,8 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use procfs::process::{ClearRefs, FDTarget, Process};
 
+use crate::environment::{CpuTime, cpu_time as machine_cpu_time, memory_in_use};
+
 /// Reading /proc/self/fd costs some microseconds a descriptor: ten times a second is nothing.
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 
@@ -46,12 +48,24 @@ pub struct Usage {
     pub fds_max: Option<u64>,
     /// Most sockets seen.
     pub sockets_max: Option<u64>,
+    /// The whole machine's CPU time in use, and all of it; ticks.
+    pub machine_cpu: Option<(u64, u64)>,
+    /// The most of the machine's memory in use, percent.
+    pub machine_memory_percent: Option<f64>,
 }
 
 impl Usage {
     /// Where nothing but the time was measured.
     pub fn unknown(wall: Duration) -> Self {
-        Self { peak_rss_bytes: None, cpu: None, wall, fds_max: None, sockets_max: None }
+        Self {
+            peak_rss_bytes: None,
+            cpu: None,
+            machine_cpu: None,
+            machine_memory_percent: None,
+            wall,
+            fds_max: None,
+            sockets_max: None,
+        }
     }
 
     /// Both together: times add up, peaks do not.
@@ -64,7 +78,18 @@ impl Usage {
             wall: self.wall + other.wall,
             fds_max: peak(self.fds_max, other.fds_max),
             sockets_max: peak(self.sockets_max, other.sockets_max),
+            machine_cpu: self.machine_cpu.zip(other.machine_cpu).map(|(a, b)| (a.0 + b.0, a.1 + b.1)),
+            machine_memory_percent: self
+                .machine_memory_percent
+                .zip(other.machine_memory_percent)
+                .map(|(a, b)| a.max(b)),
         }
+    }
+
+    /// The machine's CPU time in use, percent of all cores.
+    pub fn machine_cpu_percent(&self) -> Option<f64> {
+        let (busy, total) = self.machine_cpu?;
+        (total > 0).then(|| busy as f64 / total as f64 * 100.0)
     }
 
     /// CPU time over wall time; 100 is one core kept busy.
@@ -78,6 +103,7 @@ impl Usage {
 pub struct ResourceMeter {
     began: Instant,
     cpu_before: Option<Duration>,
+    machine_before: Option<CpuTime>,
     hwm_reset: bool,
     shared: Arc<Shared>,
     thread: Option<thread::JoinHandle<()>>,
@@ -88,13 +114,23 @@ struct Shared {
     stop: AtomicBool,
     fds_max: AtomicU64,
     sockets_max: AtomicU64,
+    /// Millionths of the machine's memory, and one more: nothing was seen while it is 0.
+    memory_max: AtomicU64,
 }
+
+/// How finely the machine's memory is told.
+const MILLION: f64 = 1e6;
 
 impl Shared {
     fn sample(&self) {
         if let Some(descriptors) = Descriptors::now() {
             self.fds_max.fetch_max(descriptors.fds, Ordering::Relaxed);
             self.sockets_max.fetch_max(descriptors.sockets, Ordering::Relaxed);
+        }
+        if let Some(share) = memory_in_use() {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 1")]
+            let millionths = (share * MILLION) as u64;
+            self.memory_max.fetch_max(millionths + 1, Ordering::Relaxed);
         }
     }
 }
@@ -114,13 +150,23 @@ impl ResourceMeter {
                 }
             }
         })?;
-        Ok(Self { began: Instant::now(), cpu_before: cpu_time(), hwm_reset, shared, thread: Some(thread) })
+        Ok(Self {
+            began: Instant::now(),
+            cpu_before: cpu_time(),
+            machine_before: machine_cpu_time(),
+            hwm_reset,
+            shared,
+            thread: Some(thread),
+        })
     }
 
     /// The figures since the start.
     pub fn stop(mut self) -> Usage {
         let wall = self.began.elapsed();
         let cpu = cpu_time().zip(self.cpu_before).map(|(after, before)| after.saturating_sub(before));
+        let machine_cpu = machine_cpu_time().zip(self.machine_before).and_then(|(after, before)| {
+            Some((after.busy.checked_sub(before.busy)?, after.total.checked_sub(before.total)?))
+        });
         self.shared.sample();
         self.end_thread();
         let seen = |count: &AtomicU64| Some(count.load(Ordering::Relaxed)).filter(|&count| count > 0);
@@ -131,6 +177,9 @@ impl ResourceMeter {
             fds_max: seen(&self.shared.fds_max),
             // A run without any socket is possible; one without any descriptor is not.
             sockets_max: seen(&self.shared.fds_max).map(|_| self.shared.sockets_max.load(Ordering::Relaxed)),
+            machine_cpu,
+            machine_memory_percent: seen(&self.shared.memory_max)
+                .map(|millionths| (millionths - 1) as f64 / MILLION * 100.0),
         }
     }
 
@@ -178,5 +227,22 @@ mod tests {
         assert!(usage.peak_rss_bytes.unwrap() > 32 << 20);
         assert!(usage.fds_max.unwrap() >= 3);
         assert!(usage.cpu.unwrap() > Duration::ZERO);
+        assert!((1.0..=100.0).contains(&usage.machine_memory_percent.unwrap()), "{usage:?}");
+    }
+
+    #[test]
+    fn the_machine_is_as_busy_as_both_times_together() {
+        let meter = ResourceMeter::start().unwrap();
+        let spin = Instant::now();
+        // Some ticks of ten milliseconds.
+        while spin.elapsed() < Duration::from_millis(100) {
+            std::hint::black_box(&spin);
+        }
+        let usage = meter.stop();
+        assert!((0.0..=100.0).contains(&usage.machine_cpu_percent().unwrap()), "{usage:?}");
+        let of = |machine_cpu| Usage { machine_cpu, ..usage };
+        assert_eq!(of(Some((10, 100))).and(of(Some((30, 100)))).machine_cpu_percent(), Some(20.0));
+        assert_eq!(of(None).and(usage).machine_cpu_percent(), None, "half of it is not known");
+        assert_eq!(of(Some((0, 0))).machine_cpu_percent(), None);
     }
 }

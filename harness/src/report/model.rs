@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Action;
+
 mod attribution;
 mod profile;
 
@@ -364,16 +366,43 @@ pub struct RunResources {
     pub sockets_before: Option<u64>,
     /// Sockets open after the last one's teardown.
     pub sockets_after: Option<u64>,
+    /// The whole machine's CPU time in use, percent of all cores, over the workloads that `cpu_measured_at` names. Null where /proc
+    /// does not tell.
+    #[serde(default)]
+    pub machine_cpu_percent: Option<f64>,
+    /// The most of the machine's memory that was in use (what is not available to new processes without swapping) while a workload
+    /// was measured, percent, sampled. Null where /proc does not tell.
+    #[serde(default)]
+    pub machine_memory_percent: Option<f64>,
+    /// How fast what may leak grew: `rss_bytes`, `heap_bytes`, `fds`, `sockets`, `slab_bytes`. What was not estimated is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub growth: Option<BTreeMap<String, Growth>>,
+}
+
+/// A slope over time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Growth {
+    /// The estimate, in the unit of what grows, an hour.
+    pub per_hour: f64,
+    /// Its confidence interval, in the same unit.
+    pub interval: [f64; 2],
+    /// How many samples it comes from.
+    pub samples: u64,
+    /// Over how long; seconds.
+    pub seconds: f64,
 }
 
 /// What became of a target, or of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Measured, and within the limit.
+    /// Measured, and within every level.
     Pass,
-    /// Measured, and beyond the limit.
-    Fail,
+    /// Measured, and beyond the warning level only. A run with nothing worse ends with exit code 0.
+    Warning,
+    /// Measured, and beyond the critical level, which without factors is the limit: what budgets call critical.
+    #[serde(rename = "fail", alias = "critical")]
+    Critical,
     /// Not measured, or not measured well enough to say.
     Inconclusive,
 }
@@ -382,7 +411,8 @@ impl std::fmt::Display for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
             Self::Pass => "pass",
-            Self::Fail => "fail",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
             Self::Inconclusive => "inconclusive",
         })
     }
@@ -395,14 +425,29 @@ pub struct Judgement {
     pub metric: String,
     /// Workload and mode that it was measured in, or `run`.
     pub workload: String,
-    /// `>`, `<` or `<=`: how the value must stand to the limit.
+    /// The operation that it speaks of; absent: all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+    /// `>`, `>=`, `<` or `<=`: how the value must stand to the limit.
     pub comparison: String,
     /// The limit.
     pub limit: f64,
+    /// Beyond this value it warns. Absent where nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning_at: Option<f64>,
+    /// Beyond this value it is critical, where that is not the limit or not the only level. Absent with `warning_at`: it only warns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub critical_at: Option<f64>,
     /// The value, null when it was not measured.
     pub value: Option<f64>,
     /// Verdict.
     pub state: State,
+    /// An alert's name, or the path of a JSON budget. Absent for a target without a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// What is to be done where an alert fires, which is where the state is `warning` or `fail`. Absent for a target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
     /// Why, where the state alone does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -433,6 +478,23 @@ pub mod fixtures {
             max: p50 * 6.0,
             mean: p50,
             count,
+        }
+    }
+
+    pub fn judgement(metric: &str, workload: &str, value: Option<f64>, state: State) -> Judgement {
+        Judgement {
+            metric: metric.into(),
+            workload: workload.into(),
+            operation: None,
+            comparison: "<".into(),
+            limit: 1.0,
+            warning_at: None,
+            critical_at: None,
+            value,
+            state,
+            rule: None,
+            action: None,
+            reason: None,
         }
     }
 
@@ -534,6 +596,9 @@ pub mod fixtures {
                 fds_after: Some(20),
                 sockets_before: Some(1),
                 sockets_after: Some(1),
+                machine_cpu_percent: Some(60.0),
+                machine_memory_percent: Some(40.0),
+                growth: None,
             },
             budget: Vec::new(),
             not_judged: Vec::new(),

@@ -45,14 +45,24 @@ pub fn render(run: &RunResult, color: bool) -> String {
             phases(run)
         );
     }
-    let _ = writeln!(text, "\nTargets\n{}", targets(&run.budget, color));
-    for left_out in &run.not_judged {
-        let _ = writeln!(text, "not judged: {} ({})", left_out.metric, left_out.reason);
-    }
+    text += &judgements(run, color);
     for finding in &run.explanations {
         let _ = writeln!(text, "\n{finding}");
     }
     let _ = writeln!(text, "\nverdict: {}", run.verdict);
+    text
+}
+
+/// Only the targets, and the verdict.
+pub fn verdict(run: &RunResult, color: bool) -> String {
+    format!("{}\nverdict: {}\n", judgements(run, color), run.verdict)
+}
+
+fn judgements(run: &RunResult, color: bool) -> String {
+    let mut text = format!("\nTargets\n{}\n", targets(&run.budget, color));
+    for left_out in &run.not_judged {
+        let _ = writeln!(text, "not judged: {} ({})", left_out.metric, left_out.reason);
+    }
     text
 }
 
@@ -195,15 +205,15 @@ fn targets(judgements: &[Judgement], color: bool) -> Table {
         let state = Cell::new(judgement.state).set_alignment(CellAlignment::Right);
         let state = match (color, judgement.state) {
             (true, State::Pass) => state.fg(Color::Green),
-            (true, State::Fail) => state.fg(Color::Red),
-            (true, State::Inconclusive) => state.fg(Color::Yellow),
+            (true, State::Critical) => state.fg(Color::Red),
+            (true, State::Warning | State::Inconclusive) => state.fg(Color::Yellow),
             (false, _) => state,
         };
         table.add_row(vec![
             Cell::new(&judgement.metric),
             right(format!("{} {}", judgement.comparison, judgement.limit)),
             right(number(judgement.value)),
-            right(&judgement.workload),
+            right(place(judgement)),
             state,
         ]);
     }
@@ -212,21 +222,31 @@ fn targets(judgements: &[Judgement], color: bool) -> Table {
 
 fn worst_of_each(judgements: &[Judgement]) -> Vec<&Judgement> {
     let severity = |judgement: &Judgement| match judgement.state {
-        State::Fail => 2,
-        State::Inconclusive => 1,
+        State::Critical => 3,
+        State::Inconclusive => 2,
+        State::Warning => 1,
         State::Pass => 0,
     };
     let mut worst: Vec<&Judgement> = Vec::new();
     for judgement in judgements {
         let same = |other: &&mut &Judgement| {
-            (&other.metric, &other.comparison) == (&judgement.metric, &judgement.comparison)
-                && other.limit.total_cmp(&judgement.limit).is_eq()
+            let key = |of: &Judgement| {
+                let numbers = [of.limit].into_iter().chain(of.warning_at).chain(of.critical_at);
+                (
+                    of.metric.clone(),
+                    of.comparison.clone(),
+                    of.operation.clone(),
+                    of.rule.clone(),
+                    numbers.map(f64::to_bits).collect::<Vec<_>>(),
+                )
+            };
+            key(other) == key(judgement)
         };
         match worst.iter_mut().find(same) {
             None => worst.push(judgement),
             Some(other) => {
                 let closer = match (judgement.value, other.value) {
-                    (Some(value), Some(best)) if judgement.comparison == ">" => value < best,
+                    (Some(value), Some(best)) if judgement.comparison.starts_with('>') => value < best,
                     (Some(value), Some(best)) => value > best,
                     _ => false,
                 };
@@ -248,11 +268,37 @@ pub fn violations(run: &RunResult) -> Vec<String> {
             let value = number(judgement.value);
             let reason = judgement.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
             format!(
-                "{}: {} in {} is {value}, must be {} {}{reason}",
-                judgement.state, judgement.metric, judgement.workload, judgement.comparison, judgement.limit
+                "{}: {} in {} is {value}, must be {} {}{}{reason}",
+                judgement.state,
+                judgement.metric,
+                place(judgement),
+                judgement.comparison,
+                judgement.limit,
+                levels(judgement)
             )
         })
         .collect()
+}
+
+/// Where it was judged.
+pub(crate) fn place(judgement: &Judgement) -> String {
+    match &judgement.operation {
+        Some(operation) => format!("{}, {operation}", judgement.workload),
+        None => judgement.workload.clone(),
+    }
+}
+
+/// Where the levels lie that are not the limit, and whose alert it is.
+fn levels(judgement: &Judgement) -> String {
+    let side = if judgement.comparison.starts_with('>') { "below" } else { "above" };
+    let level = |name: &str, at: Option<f64>| at.map(|at| format!("{name} {side} {at}"));
+    let levels = [level("warning", judgement.warning_at), level("critical", judgement.critical_at)];
+    let mut text = levels.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    if let (Some(action), Some(rule)) = (judgement.action, &judgement.rule) {
+        // What an alert does says at which level it fires.
+        text = format!("alert \"{rule}\": {action}");
+    }
+    if text.is_empty() { text } else { format!(" [{text}]") }
 }
 
 fn number(value: Option<f64>) -> String {
@@ -279,35 +325,58 @@ pub(crate) fn micros(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Action;
     use crate::report::model::fixtures;
 
     #[test]
     fn a_violation_names_metric_limit_and_value() {
         let mut run = fixtures::run();
-        run.budget = vec![Judgement {
-            metric: "latency_p95_us".into(),
-            workload: "lifecycle (open)".into(),
-            comparison: "<".into(),
-            limit: 1.0,
-            value: Some(97.34),
-            state: State::Fail,
-            reason: None,
-        }];
-        let expected = "fail: latency_p95_us in lifecycle (open) is 97.3, must be < 1";
+        run.budget =
+            vec![fixtures::judgement("latency_p95_us", "lifecycle (open)", Some(97.34), State::Critical)];
+        let expected = "critical: latency_p95_us in lifecycle (open) is 97.3, must be < 1";
         assert_eq!(violations(&run), [expected]);
         assert!(render(&run, false).contains("97.3"));
     }
 
     #[test]
+    fn levels_and_alerts_are_named() {
+        let mut run = fixtures::run();
+        let judgement = Judgement {
+            comparison: ">=".into(),
+            limit: 1_000.0,
+            warning_at: Some(900.0),
+            critical_at: Some(800.0),
+            operation: Some("class-create".into()),
+            ..fixtures::judgement(
+                "throughput_mean_ops_per_s",
+                "lifecycle (closed)",
+                Some(850.0),
+                State::Warning,
+            )
+        };
+        let alert = Judgement {
+            rule: Some("p95 above 12 ms".into()),
+            action: Some(Action::Block),
+            limit: 12_000.0,
+            comparison: "<=".into(),
+            ..fixtures::judgement("latency_p95_us", "lifecycle (open)", Some(13_000.0), State::Critical)
+        };
+        run.budget = vec![judgement, alert];
+        assert_eq!(
+            violations(&run),
+            [
+                "warning: throughput_mean_ops_per_s in lifecycle (closed), class-create is 850, must be >= 1000 [warning below 900, critical below 800]",
+                "critical: latency_p95_us in lifecycle (open) is 13000, must be <= 12000 [alert \"p95 above 12 ms\": block]",
+            ]
+        );
+    }
+
+    #[test]
     fn of_several_workloads_the_worst_one_is_shown() {
         let judged = |workload: &str, value, state| Judgement {
-            metric: "throughput_mean_ops_per_s".into(),
-            workload: workload.into(),
             comparison: ">".into(),
             limit: 1_000.0,
-            value,
-            state,
-            reason: None,
+            ..fixtures::judgement("throughput_mean_ops_per_s", workload, value, state)
         };
         let judgements = [
             judged("a", Some(5_000.0), State::Pass),

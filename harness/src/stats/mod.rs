@@ -1,9 +1,11 @@
 //! Statistics. Pure: figures in, figures out, each method with where it comes from.
 //!
 //! [`order`] summarises a sample by its order statistics; [`growth`] fits how a figure grows with a size; [`choice`] chooses
-//! among the laws of growth by how well they foretell what they have not seen; [`judgement`] says how sure that is.
+//! among the laws of growth by how well they foretell what they have not seen; [`judgement`] says how sure that is; [`enough`] how many
+//! observations a figure needs.
 
 pub mod choice;
+pub mod enough;
 pub mod growth;
 pub mod judgement;
 mod least_squares;

@@ -234,7 +234,7 @@ mod tests {
     }
 
     /// Plays the kernel: every request must make sense for what stands.
-    fn play(weights: Weights, steps: usize) -> (usize, usize) {
+    fn play(weights: Mix, steps: usize) -> (usize, usize) {
         let mut scene = scene(&workload(weights), &[1, 2], 7);
         let mut kernel = HashSet::new();
         for request in scene.setup {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::budget::Budget;
+use crate::cli::budget;
 use crate::duration;
 use crate::exit::Failure;
 use crate::load_profile::{BUILT_IN, BuiltIn, LoadProfile};
@@ -26,7 +27,7 @@ const DEFAULT_HEAP: &str = "524288";
 /// A sample in a gibibyte is none.
 const MOST_HEAP: u64 = 1 << 30;
 
-/// Nobody writes a longer budget or profile.
+/// Nobody writes a longer profile.
 const FILE_BYTES: u64 = 1 << 20;
 
 const SEED: u64 = 1;
@@ -90,7 +91,7 @@ pub(in crate::cli) struct Arguments {
     /// 1 is every one [default if given without BYTES: 524288, as Go's heap profiles]
     #[arg(long, value_name = "BYTES", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_HEAP, value_parser = parse_heap)]
     pub(super) heap: Option<NonZeroU64>,
-    /// Targets, as a TOML file [default: built in, see README]
+    /// Targets, as a TOML or JSON file; see `qdiscope budget` [default: built in, see README]
     #[arg(long, value_name = "FILE")]
     budget: Option<PathBuf>,
     /// Folder for the saved run; an earlier run's files in it are replaced
@@ -132,7 +133,7 @@ pub(super) enum Order {
     /// Workloads, one after another.
     Workloads(Plan),
     /// A load profile, with what a result says of it.
-    Profile(LoadProfile, ProfileRun),
+    Profile(Box<LoadProfile>, ProfileRun),
 }
 
 impl Order {
@@ -165,7 +166,7 @@ impl Arguments {
             stages_planned: profile.stages.len(),
             aborted: None,
         };
-        Ok(Order::Profile(profile.scaled(time_scale), run))
+        Ok(Order::Profile(Box::new(profile.scaled(time_scale)), run))
     }
 
     fn plan(&self) -> Result<Plan, Failure> {
@@ -245,10 +246,7 @@ impl Arguments {
 /// The budget in that file; without one the built-in.
 pub(in crate::cli) fn read_budget(path: Option<&Path>) -> Result<Budget, Failure> {
     let Some(path) = path else { return Ok(Budget::built_in()) };
-    let refused =
-        |error: &dyn std::fmt::Display| Failure::usage(format!("--budget {}: {error}", path.display()));
-    let text = read(path).map_err(|error| refused(&error))?;
-    Budget::parse(&text).map_err(|error| refused(&error))
+    budget::read(path).map_err(|error| Failure::usage(format!("--budget {error}")))
 }
 
 /// The profile that is built in under that name, or that a file holds; and which of the two.

@@ -132,7 +132,7 @@ impl Watcher for Dashboard<'_> {
         };
         let elapsed = Duration::from_secs_f64((second.at_seconds - stage.start.as_secs_f64()).max(0.0));
         let broken: Vec<&Judgement> =
-            judgements.iter().filter(|judgement| judgement.state == State::Fail).collect();
+            judgements.iter().filter(|judgement| judgement.state == State::Critical).collect();
         if let Some(bar) = &self.bar {
             bar.set_position(elapsed.as_secs());
             bar.set_message(message(second, &judgements));

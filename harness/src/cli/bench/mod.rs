@@ -102,9 +102,7 @@ pub(super) fn run(arguments: Arguments, spans: &SpanRecorder) -> Result<Exit, Fa
 fn exit(run: &RunResult) -> Exit {
     match run.verdict {
         _ if run.interrupted => Exit::Interrupted,
-        State::Pass => Exit::Pass,
-        State::Fail => Exit::BudgetViolated,
-        State::Inconclusive => Exit::Inconclusive,
+        verdict => Exit::of(verdict),
     }
 }
 
