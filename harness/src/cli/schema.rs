@@ -1,10 +1,11 @@
-//! `qdiscope schema`: the contracts of `result.json`, `scaling.json` and `profile.json`, for validators.
+//! `qdiscope schema`: the contracts of `result.json`, `scaling.json`, `profile.json` and of what gates print, for validators.
 
 use clap::{Args, ValueEnum};
 use schemars::{Schema, schema_for};
 
 use super::print;
 use crate::exit::{Exit, Failure};
+use crate::gate::model::GateResult;
 use crate::observe::profile::model::Profile;
 use crate::report::model::RunResult;
 use crate::scaling::model::Scaling;
@@ -18,6 +19,8 @@ enum Document {
     Scaling,
     /// What `profile` saves as profile.json
     Profile,
+    /// What `gate … --json` prints
+    Gate,
 }
 
 #[derive(Args)]
@@ -33,6 +36,7 @@ impl Document {
             Self::Result => schema_for!(RunResult),
             Self::Scaling => schema_for!(Scaling),
             Self::Profile => schema_for!(Profile),
+            Self::Gate => schema_for!(GateResult),
         }
     }
 }
@@ -58,6 +62,7 @@ mod tests {
             (Document::Result, include_str!("../../schema/result.schema.json")),
             (Document::Scaling, include_str!("../../schema/scaling.schema.json")),
             (Document::Profile, include_str!("../../schema/profile.schema.json")),
+            (Document::Gate, include_str!("../../schema/gate.schema.json")),
         ];
         for (document, committed) in committed {
             let name = document.to_possible_value().unwrap().get_name().to_owned();

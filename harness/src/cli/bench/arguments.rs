@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::num::{NonZeroU16, NonZeroU64};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 
 use crate::budget::Budget;
+use crate::cli::outputs::Outputs;
 use crate::duration;
 use crate::exit::Failure;
 use crate::plan::{Load, Plan, Workload};
@@ -91,6 +92,8 @@ pub(in crate::cli) struct Arguments {
     /// Some 15 seconds instead of a minute: to see that everything works
     #[arg(long)]
     quick: bool,
+    #[command(flatten)]
+    pub(super) outputs: Outputs,
 }
 
 fn parse_heap(text: &str) -> Result<NonZeroU64, String> {
@@ -109,6 +112,20 @@ fn parse_rate(text: &str) -> Result<f64, String> {
         Ok(rate) if rate.is_finite() && rate > 0.0 && rate <= 1e7 => Ok(rate),
         _ => Err("give operations per second, a number above 0 and at most 10000000, as in 1000".into()),
     }
+}
+
+/// The budget in a file; the built-in one where none is named.
+pub(in crate::cli) fn read_budget(path: Option<&Path>) -> Result<Budget, Failure> {
+    let Some(path) = path else { return Ok(Budget::built_in()) };
+    let refused =
+        |error: &dyn std::fmt::Display| Failure::usage(format!("--budget {}: {error}", path.display()));
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| refused(&error))?;
+    let read = file.take(BUDGET_BYTES + 1).read_to_string(&mut text).map_err(|error| refused(&error))?;
+    if read as u64 > BUDGET_BYTES {
+        return Err(refused(&format!("larger than {BUDGET_BYTES} bytes")));
+    }
+    Budget::parse(&text).map_err(|error| refused(&error))
 }
 
 impl Arguments {
@@ -162,16 +179,7 @@ impl Arguments {
     }
 
     pub(super) fn budget(&self) -> Result<Budget, Failure> {
-        let Some(path) = &self.budget else { return Ok(Budget::built_in()) };
-        let refused =
-            |error: &dyn std::fmt::Display| Failure::usage(format!("--budget {}: {error}", path.display()));
-        let mut text = String::new();
-        let file = File::open(path).map_err(|error| refused(&error))?;
-        let read = file.take(BUDGET_BYTES + 1).read_to_string(&mut text).map_err(|error| refused(&error))?;
-        if read as u64 > BUDGET_BYTES {
-            return Err(refused(&format!("larger than {BUDGET_BYTES} bytes")));
-        }
-        Budget::parse(&text).map_err(|error| refused(&error))
+        read_budget(self.budget.as_deref())
     }
 
     pub(super) fn settings(&self) -> Settings {
