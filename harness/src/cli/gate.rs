@@ -75,7 +75,7 @@ pub(super) enum Command {
 #[derive(Args)]
 struct Common {
     /// Print the result as JSON (`qdiscope schema gate`) instead of lines
-    #[arg(long)]
+    #[arg(long, conflicts_with = "github")]
     json: bool,
     #[command(flatten)]
     outputs: Outputs,
@@ -289,7 +289,12 @@ fn after(arguments: &Post, spans: &SpanRecorder) -> Result<(GateResult, Exit), F
         })
         .transpose()?;
     let (run, saved) = bench::fresh(&arguments.fresh()?, spans)?;
-    let folder = saved?;
+    let folder = saved.or_else(|failure| {
+        // What was measured is shown, also where it could not be saved.
+        let seconds = Seconds::default();
+        print(&post::judge(Side { run: &run, seconds: &seconds }, String::new(), None).lines())?;
+        Err(failure)
+    })?;
     let seconds = seconds_of(&folder, &mut notes);
     let fresh = Side { run: &run, seconds: &seconds };
     let before_seconds = baseline.as_ref().map(|baseline| {

@@ -21,7 +21,7 @@ pub(super) struct Outputs {
     /// Write Markdown, for a pull request
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
-    /// Print GitHub's annotations (`::error …`), and append the Markdown to $GITHUB_STEP_SUMMARY where that is set
+    /// Print GitHub's annotations (`::error …`), and append the Markdown to `$GITHUB_STEP_SUMMARY` where that is set
     #[arg(long)]
     github: bool,
     /// Write the figures as benchmark-action/github-action-benchmark reads them: FILE for its tool customSmallerIsBetter, and

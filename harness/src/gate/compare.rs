@@ -4,6 +4,8 @@
 //! its threshold and the seconds of both runs are told apart by the rank-sum test (errors: by their counts); resources, of which a run has one
 //! figure, are never told apart. Regressions that are smaller than the machine's own moods need more runs.
 
+use std::fmt::Write as _;
+
 use super::change::{SIGNIFICANT, Thresholds, decline, growth, judge};
 use super::model::Check;
 use super::seconds::{Seconds, quantiles};
@@ -151,16 +153,16 @@ fn check(
     let verdict = judge(worse_by, thresholds, told.map(|p| p <= SIGNIFICANT));
     let mut detail = format!("{} → {} {unit}", number(old), number(new));
     if worse_by.is_finite() {
-        detail +=
-            &format!(", {:.1} % {}", worse_by.abs() * 100.0, if worse_by > 0.0 { "worse" } else { "better" });
+        let direction = if worse_by > 0.0 { "worse" } else { "better" };
+        let _ = write!(detail, ", {:.1} % {direction}", worse_by.abs() * 100.0);
     }
     match (verdict, told) {
         (Verdict::Pass, _) => {}
         (Verdict::Inconclusive, None) => detail += "; one run a side cannot tell that from chance",
         (Verdict::Inconclusive, Some(p)) => {
-            detail += &format!("; its seconds are not told apart from those before (p = {p:.2})");
+            let _ = write!(detail, "; its seconds are not told apart from those before (p = {p:.2})");
         }
-        (_, Some(p)) => detail += &format!("; no accident (p = {p:.4})"),
+        (_, Some(p)) => _ = write!(detail, "; no accident (p = {p:.4})"),
         (_, None) => {}
     }
     let mut check = Check::new(group, name, verdict, detail);

@@ -2,6 +2,8 @@
 //!
 //! What was not measured is `null` or absent, never zero. A breaking change raises [`SCHEMA_VERSION`].
 
+use std::fmt::Write as _;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -160,21 +162,17 @@ impl GateResult {
             self.checks.iter().map(|check| of(check).chars().count()).max().unwrap_or(0)
         };
         let (group, name) = (width(|check| &check.group), width(|check| &check.name));
-        let mut text: String = self
-            .checks
-            .iter()
-            .map(|check| {
-                format!(
-                    "{:12}  {:group$}  {:name$}  {}\n",
-                    check.verdict, check.group, check.name, check.detail
-                )
-            })
-            .collect();
+        let mut text = String::new();
+        for check in &self.checks {
+            let Check { verdict, detail, .. } = check;
+            let _ = writeln!(text, "{verdict:12}  {:group$}  {:name$}  {detail}", check.group, check.name);
+        }
         for note in &self.notes {
             text.push_str(note);
             text.push('\n');
         }
-        text + &format!("gate {}: {}\n", self.gate, self.verdict)
+        let _ = writeln!(text, "gate {}: {}", self.gate, self.verdict);
+        text
     }
 }
 

@@ -188,7 +188,7 @@ impl Traffic {
         // After the wait: mostly nothing.
         let queued = queued(self.device);
         let failed = sent.failed.as_deref().or(received.failed.as_deref());
-        let loss = report::loss(all, lost, queued, received.drops, failed);
+        let share = report::loss(all, lost, queued, received.drops, failed);
         let due = sent.seconds * self.rate * self.classids.len() as f64;
         TrafficReport {
             seconds: sent.seconds,
@@ -203,8 +203,8 @@ impl Traffic {
             duplicated: sum(|counts| counts.duplicated),
             too_late: sum(|counts| counts.too_late),
             receiver_drops: received.drops,
-            loss_percent: loss.as_ref().ok().copied(),
-            inconclusive_because: loss.err(),
+            loss_percent: share.as_ref().ok().copied(),
+            inconclusive_because: share.err(),
             latency_us: percentiles(&received.latency),
             streams: streams
                 .iter()

@@ -10,6 +10,10 @@ use super::frame::ETHER_TYPE;
 /// Room for what comes while the receiver is not scheduled: some 20,000 short frames.
 const RECEIVE_BUFFER: libc::c_int = 16 << 20;
 
+/// `AF_PACKET` as addresses have it.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "17")]
+const FAMILY: libc::sa_family_t = libc::AF_PACKET as libc::sa_family_t;
+
 /// A packet socket on one device, of the calling thread's network namespace.
 #[derive(Debug)]
 pub(super) struct PacketSocket(OwnedFd);
@@ -39,7 +43,7 @@ impl PacketSocket {
         };
         // SAFETY: all zeros is a valid sockaddr_ll.
         let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        address.sll_family = libc::AF_PACKET as libc::c_ushort;
+        address.sll_family = FAMILY;
         address.sll_protocol = protocol.to_be();
         address.sll_ifindex = device.cast_signed();
         // SAFETY: the address is of the length that is given.

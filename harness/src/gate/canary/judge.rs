@@ -37,6 +37,11 @@ pub(super) fn rollout(rollout: &Rollout) -> Vec<Check> {
     checks
 }
 
+/// The new tree was taken as a change of the old one, and not where there is nothing.
+pub(super) fn refused(why: &str) -> Check {
+    check("building it where there is nothing", Verdict::Critical, format!("refused: {why}"))
+}
+
 /// Packets in words.
 fn packets(flow: &Flow) -> String {
     let loss = match (flow.loss_percent, &flow.inconclusive_because) {

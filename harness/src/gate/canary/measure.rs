@@ -113,14 +113,15 @@ impl Bench<'_> {
         Ok(Rollout { apply_ms, steps, refused, canary, control })
     }
 
-    /// Builds a tree where there is nothing, then changes and reads its classes.
+    /// Builds a tree where there is nothing, then changes and reads its classes. The inner error: the kernel does not take the new tree that
+    /// way, though it took it as a change.
     pub(super) fn block(
         &mut self,
         side: Side,
         pair: u32,
         rng: &mut ChaCha8Rng,
         tally: &mut Tally,
-    ) -> Result<Block, CanaryError> {
+    ) -> Result<Result<Block, String>, CanaryError> {
         let (place, tree) = self.of(side);
         let (place, tree) = (place.clone(), tree.clone());
         let other = if side == Side::Old { self.sides.new } else { self.sides.old };
@@ -133,7 +134,12 @@ impl Bench<'_> {
         let flowing = self.traffic(&place, &tree, other)?;
         thread::sleep(SETTLE);
         let begun = Instant::now();
-        let applied = apply(&mut self.connection, &tree).map_err(failed)?;
+        let applied = match apply(&mut self.connection, &tree) {
+            Err(error @ (ApplyError::Step { .. } | ApplyError::Differs(_))) if side == Side::New => {
+                return Ok(Err(first_line(&error)));
+            }
+            outcome => outcome.map_err(failed)?,
+        };
         let apply_ms = millis(begun);
         thread::sleep(SETTLE);
         let building = flowing.stop()?.into();
@@ -163,7 +169,7 @@ impl Bench<'_> {
         if side == Side::New {
             tally.add(own);
         }
-        Ok(block)
+        Ok(Ok(block))
     }
 
     /// Changes classes, chosen at random, to what they are, and reads them.

@@ -110,7 +110,13 @@ pub fn run(
                 if stop.is_set() {
                     break 'pairs;
                 }
-                let block = bench.block(side, pair, &mut rng, &mut tally)?;
+                let block = match bench.block(side, pair, &mut rng, &mut tally)? {
+                    Ok(block) => block,
+                    Err(refused) => {
+                        gate.checks.push(judge::refused(&refused));
+                        break 'pairs;
+                    }
+                };
                 say(&format!(
                     "pair {} of {}, {side} tree: built in {:.0} ms, {} packets lost while it stood",
                     pair + 1,

@@ -62,6 +62,8 @@ pub(super) fn streams(own: &Tree, other: &Tree, most: usize) -> Vec<Handle> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use tc_adapter::tree::Rounding;
 
     use super::*;
@@ -70,7 +72,7 @@ mod tests {
         let mut text = "qdisc add dev eth0 root handle 1: htb\n".to_owned();
         for class in classes.split_whitespace() {
             let (parent, minor) = class.split_once('/').unwrap();
-            text += &format!("class add dev eth0 parent 1:{parent} classid 1:{minor} htb rate 1mbit\n");
+            let _ = writeln!(text, "class add dev eth0 parent 1:{parent} classid 1:{minor} htb rate 1mbit");
         }
         Tree::from_batch(&text, Rounding::Exact).unwrap()
     }
