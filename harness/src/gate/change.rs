@@ -85,8 +85,8 @@ mod tests {
 
     #[test]
     fn worse_has_a_direction() {
-        assert_eq!((growth(100.0, 120.0).unwrap() * 100.0).round(), 20.0);
-        assert_eq!((decline(100.0, 80.0).unwrap() * 100.0).round(), 20.0);
+        assert!((growth(100.0, 120.0).unwrap() - 0.2).abs() < 1e-9);
+        assert!((decline(100.0, 80.0).unwrap() - 0.2).abs() < 1e-9);
         assert!(growth(100.0, 80.0).unwrap() < 0.0 && decline(100.0, 120.0).unwrap() < 0.0);
         assert_eq!((growth(0.0, 0.0), growth(0.0, 1.0), decline(0.0, 1.0)), (Some(0.0), None, None));
         assert_eq!(growth(1.0, f64::NAN), None);

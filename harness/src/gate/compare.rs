@@ -254,16 +254,17 @@ mod tests {
     fn what_was_not_measured_or_measured_once_does_not_pass() {
         let (before, mut after) = (run(8_000.0, 100.0), run(8_000.0, 100.0));
         after.workloads[0].resources.peak_rss_bytes = Some(40_000_000);
-        let memory = ("peak memory, against baseline".to_owned(), Verdict::Inconclusive);
-        assert_eq!(verdicts((&before, &FAST), (&after, &FAST)), [memory.clone()]);
+        let memory = [("peak memory, against baseline".to_owned(), Verdict::Inconclusive)];
+        assert_eq!(verdicts((&before, &FAST), (&after, &FAST)), memory);
         after.workloads[0].resources.peak_rss_bytes = None;
-        assert_eq!(verdicts((&before, &FAST), (&after, &FAST)), [memory]);
+        assert_eq!(verdicts((&before, &FAST), (&after, &FAST)), memory);
     }
 
     #[test]
     fn other_environments_are_not_compared() {
         let before = run(8_000.0, 100.0);
-        let changes: [(&str, fn(&mut RunResult)); 6] = [
+        type Change = fn(&mut RunResult);
+        let changes: [(&str, Change); 6] = [
             ("kernel", |run| run.environment.kernel = "6.1.0".into()),
             ("cores", |run| run.environment.cores = 4),
             ("probes", |run| run.environment.probes.kind = "off".into()),

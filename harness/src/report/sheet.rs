@@ -192,7 +192,6 @@ pub(crate) fn number(value: f64) -> String {
 
 /// A sheet with each verdict, and with everything that a format might trip over.
 #[cfg(test)]
-#[expect(missing_docs, reason = "tests only")]
 pub(crate) mod fixtures {
     use super::*;
     use crate::report::model::{Judgement, NotJudged, fixtures};

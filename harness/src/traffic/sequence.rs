@@ -108,7 +108,9 @@ mod tests {
 
     fn of(numbers: &[u64], sent: u64) -> Counts {
         let mut sequence = Sequence::default();
-        numbers.iter().for_each(|number| sequence.arrived(*number));
+        for &number in numbers {
+            sequence.arrived(number);
+        }
         sequence.counts(sent)
     }
 
@@ -169,7 +171,9 @@ mod tests {
         #[test]
         fn every_packet_is_somewhere(numbers in prop::collection::vec(any::<u64>(), 0..200)) {
             let mut sequence = Sequence::default();
-            numbers.iter().for_each(|number| sequence.arrived(*number));
+            for &number in &numbers {
+                sequence.arrived(number);
+            }
             let counts = sequence.counts(sequence.seen());
             prop_assert_eq!(counts.received + counts.duplicated + counts.too_late, numbers.len() as u64);
         }

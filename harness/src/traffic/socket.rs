@@ -11,8 +11,14 @@ use super::frame::ETHER_TYPE;
 const RECEIVE_BUFFER: libc::c_int = 16 << 20;
 
 /// `AF_PACKET` as addresses have it.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "17")]
+#[expect(clippy::cast_possible_truncation, reason = "it is 17")]
 const FAMILY: libc::sa_family_t = libc::AF_PACKET as libc::sa_family_t;
+
+/// A structure's length, as the socket calls take it.
+#[expect(clippy::cast_possible_truncation, reason = "some bytes")]
+const fn length_of<T>() -> libc::socklen_t {
+    size_of::<T>() as libc::socklen_t
+}
 
 /// A packet socket on one device, of the calling thread's network namespace.
 #[derive(Debug)]
@@ -48,11 +54,7 @@ impl PacketSocket {
         address.sll_ifindex = device.cast_signed();
         // SAFETY: the address is of the length that is given.
         let outcome = unsafe {
-            libc::bind(
-                socket.0.as_raw_fd(),
-                (&raw const address).cast(),
-                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
-            )
+            libc::bind(socket.0.as_raw_fd(), (&raw const address).cast(), length_of::<libc::sockaddr_ll>())
         };
         if outcome < 0 { Err(io::Error::last_os_error()) } else { Ok(socket) }
     }
@@ -65,14 +67,14 @@ impl PacketSocket {
                 level,
                 name,
                 std::ptr::from_ref(value).cast(),
-                size_of::<T>() as libc::socklen_t,
+                length_of::<T>(),
             )
         };
         if outcome < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
     /// `skb->priority` of what is sent from here on. HTB takes one whose major is its own for the class
-    /// (`htb_classify`, net/sched/sch_htb.c). Above 6 it needs `CAP_NET_ADMIN` (socket(7), `SO_PRIORITY`).
+    /// (`htb_classify` in `net/sched/sch_htb.c`). Above 6 it needs `CAP_NET_ADMIN` (socket(7), `SO_PRIORITY`).
     pub(super) fn set_priority(&self, priority: u32) -> io::Result<()> {
         self.set(libc::SOL_SOCKET, libc::SO_PRIORITY, &priority)
     }
@@ -110,7 +112,7 @@ impl PacketSocket {
     /// Frames that came and found no room in the receive buffer, since the last time this was asked (`PACKET_STATISTICS`).
     pub(super) fn dropped(&self) -> io::Result<u64> {
         let mut statistics = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
-        let mut length = size_of::<libc::tpacket_stats>() as libc::socklen_t;
+        let mut length = length_of::<libc::tpacket_stats>();
         // SAFETY: there is room for the length that is given.
         let outcome = unsafe {
             libc::getsockopt(
