@@ -260,10 +260,11 @@ mod tests {
         assert_eq!(verdicts((&before, &FAST), (&after, &FAST)), memory);
     }
 
+    type Change = fn(&mut RunResult);
+
     #[test]
     fn other_environments_are_not_compared() {
         let before = run(8_000.0, 100.0);
-        type Change = fn(&mut RunResult);
         let changes: [(&str, Change); 6] = [
             ("kernel", |run| run.environment.kernel = "6.1.0".into()),
             ("cores", |run| run.environment.cores = 4),

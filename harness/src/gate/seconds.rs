@@ -67,12 +67,13 @@ mod tests {
     fn operations_of_a_second_are_added_up() {
         let mut log = HdrLog::new().unwrap();
         let recorder = Recorder::new(1, Instant::now());
-        for (second, length) in [(1, 1_000), (2, 1_000), (3, 100)] {
+        for (second, length) in [(1, 500), (2, 500), (3, 100)] {
+            // As long as the interval, so that each begins after the one before.
+            std::thread::sleep(Duration::from_millis(length + 20));
             for kind in [OperationKind::ClassRead, OperationKind::ClassChange] {
                 recorder.succeeded(0, kind, Duration::from_micros(100 * second), Instant::now());
             }
             log.push("lifecycle-open", Duration::from_millis(length), &recorder.take_interval()).unwrap();
-            std::thread::sleep(Duration::from_millis(5));
         }
         let seconds = read(log.bytes()).unwrap();
         let [first, second] = &seconds["lifecycle-open"][..] else {
