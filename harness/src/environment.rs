@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
 use procfs::{Current, CurrentSI};
@@ -55,6 +56,13 @@ impl Before {
             steal_percent: steal_percent(self.cpu, cpu_time()),
         }
     }
+}
+
+/// Share of CPU time that the hypervisor gives to others, over so long from now on, percent. Blocks meanwhile.
+pub fn steal_during(time: Duration) -> Option<f64> {
+    let before = cpu_time();
+    thread::sleep(time);
+    steal_percent(before, cpu_time())
 }
 
 fn steal_percent(before: Option<CpuTime>, after: Option<CpuTime>) -> Option<f64> {

@@ -22,9 +22,11 @@ pub enum Exit {
     Inconclusive = 6,
     /// The kernel differs from what it is to have (`tc diff`).
     Differs = 7,
-    /// The kernel refused a change, and what was before has been restored (`tc apply`).
+    /// The kernel refused a change, and what was before has been restored (`tc apply`); a new tree does not do, and the old one stands
+    /// again (`gate canary`).
     Refused = 8,
-    /// The kernel refused a change, and what stands is neither what was before nor what is to be (`tc apply`).
+    /// The kernel refused a change, and what stands is neither what was before nor what is to be (`tc apply`,
+    /// `gate canary`).
     HalfApplied = 9,
     /// The command that is to be observed is not executable (`trace`, `top`).
     NotExecutable = 126,

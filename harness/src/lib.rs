@@ -4,7 +4,7 @@
 //! A folder is a role: [`cli`] parses, [`session`] orchestrates, [`workload`] yields requests, [`load`]
 //! times them, [`record`] keeps figures, [`attribution`] says where time went, [`profile`] keeps stacks, [`spans`] what the harness was
 //! at, [`observe`] follows other programs, [`top`] shows which of them keep it busy,
-//! [`budget`] judges, [`report`] renders and
+//! [`budget`] judges, [`gate`] lets a change pass or not, with [`traffic`] flowing through classes meanwhile, [`report`] renders and
 //! [`store`] saves. Only `session` knows all of them.
 
 pub mod attribution;
@@ -14,6 +14,7 @@ pub mod cli;
 pub mod duration;
 pub mod environment;
 pub mod exit;
+pub mod gate;
 pub mod investigate;
 pub mod isolation;
 pub mod load;
@@ -32,4 +33,5 @@ pub mod spans;
 pub mod stats;
 pub mod store;
 pub mod top;
+pub mod traffic;
 pub mod workload;

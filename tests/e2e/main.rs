@@ -7,10 +7,12 @@ mod budget;
 mod disk;
 mod faults;
 mod figures;
+mod gate;
 mod host;
 mod investigate;
 mod load;
 mod mounts;
+mod outputs;
 mod overhead;
 mod profile;
 mod profiles;
@@ -141,6 +143,25 @@ fn anywhere() -> Vec<Trial> {
             "tc::bad_files_are_refused_before_anything_is_sent",
             tc::bad_files_are_refused_before_anything_is_sent,
         ),
+        ("gate::what_the_kernel_refuses_is_taken_back", gate::what_the_kernel_refuses_is_taken_back),
+        ("gate::what_loses_packets_is_rolled_back", gate::what_loses_packets_is_rolled_back),
+        (
+            "gate::what_is_critical_stays_unless_rollback_is_asked_for",
+            gate::what_is_critical_stays_unless_rollback_is_asked_for,
+        ),
+        ("gate::bad_candidates_are_told", gate::bad_candidates_are_told),
+        ("gate::interrupting_a_canary_leaves_nothing", gate::interrupting_a_canary_leaves_nothing),
+        (
+            "gate::before_a_deployment_the_device_is_compared",
+            gate::before_a_deployment_the_device_is_compared,
+        ),
+        (
+            "gate::after_a_deployment_a_fresh_run_is_compared",
+            gate::after_a_deployment_a_fresh_run_is_compared,
+        ),
+        ("outputs::a_saved_run_is_reported_again", outputs::a_saved_run_is_reported_again),
+        ("outputs::what_cannot_be_written_is_told", outputs::what_cannot_be_written_is_told),
+        ("outputs::a_workflow_is_written_once", outputs::a_workflow_is_written_once),
         ("overhead::a_ratio_is_printed", overhead::a_ratio_is_printed),
         (
             "overhead::a_contestant_is_measured_or_absent_with_a_reason",

@@ -13,6 +13,7 @@ const COMMITTED: &str = include_str!("../../harness/schema/result.schema.json");
 const SCALING: &str = include_str!("../../harness/schema/scaling.schema.json");
 const PROFILE: &str = include_str!("../../harness/schema/profile.schema.json");
 const BUDGET_CHECK: &str = include_str!("../../harness/schema/budget-check.schema.json");
+const GATE: &str = include_str!("../../harness/schema/gate.schema.json");
 
 fn validator(committed: &str) -> Result<Validator, String> {
     let schema = serde_json::from_str(committed).map_err(|error| error.to_string())?;
@@ -43,6 +44,12 @@ pub(crate) fn check_budget(document: &Value) -> Result<(), Failed> {
     hold(document, VALIDATOR.get_or_init(|| validator(BUDGET_CHECK)))
 }
 
+/// As [`check`], for what `gate --json` prints.
+pub(crate) fn check_gate(document: &Value) -> Result<(), Failed> {
+    static VALIDATOR: OnceLock<Result<Validator, String>> = OnceLock::new();
+    hold(document, VALIDATOR.get_or_init(|| validator(GATE)))
+}
+
 fn hold(document: &Value, validator: &Result<Validator, String>) -> Result<(), Failed> {
     let validator = validator.as_ref().map_err(|error| format!("the committed schema: {error}"))?;
     let faults: Vec<String> =
@@ -51,9 +58,13 @@ fn hold(document: &Value, validator: &Result<Validator, String>) -> Result<(), F
 }
 
 pub(crate) fn the_committed_schema_is_the_binarys() -> Result<(), Failed> {
-    for (document, committed) in
-        [("result", COMMITTED), ("scaling", SCALING), ("profile", PROFILE), ("budget-check", BUDGET_CHECK)]
-    {
+    for (document, committed) in [
+        ("result", COMMITTED),
+        ("scaling", SCALING),
+        ("profile", PROFILE),
+        ("budget-check", BUDGET_CHECK),
+        ("gate", GATE),
+    ] {
         let printed = Finished::of(&mut qdiscope(&format!("schema {document}"))?)?.expect(0)?.stdout;
         assert!(
             printed == committed,

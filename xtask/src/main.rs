@@ -77,4 +77,26 @@ mod tests {
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
     }
+
+    /// `qdiscope generate github-workflow` writes command lines of ours, with `{{ … }}` for the whole of one.
+    #[test]
+    fn generated_workflows_run_what_is_there() {
+        let source = include_str!("../../harness/src/cli/generate.rs");
+        let series = source.split("const SERIES: &str = \"").nth(1).and_then(|rest| rest.split('"').next());
+        let series = series.expect("the guest's kernel");
+        assert!(include_str!("../kernels.toml").contains(&format!("\"{series}\"")), "no kernel {series}");
+        let commands: Vec<_> = source
+            .split("format!(\"cargo xtask ")
+            .skip(1)
+            .map(|rest| rest.split('"').next().unwrap_or_default())
+            .map(|line| line.replace("{SERIES}", series).replace("{budget}", " --budget ci/budget.toml"))
+            .collect();
+        assert_eq!(commands.len(), 2, "{commands:?}");
+        for command in commands {
+            let words = std::iter::once("xtask").chain(command.split_whitespace());
+            if let Err(error) = Cli::try_parse_from(words) {
+                panic!("{command}: {error}");
+            }
+        }
+    }
 }

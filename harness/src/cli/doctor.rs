@@ -75,7 +75,8 @@ impl From<Capability> for Check {
     }
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+/// Tries everything, and ends in namespaces of its own where these can be had. Says whether `bench` can run here, too.
+fn examine() -> Result<(Vec<Check>, bool), Failure> {
     let mut checks = host_checks();
     let isolated = isolation::enter();
     let entered = isolated.is_ok();
@@ -99,6 +100,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         "run as root, and without another profiler in this process (ITIMER_PROF)",
     ));
     let able = checks.iter().all(|check| !check.required || check.state == SUPPORTED);
+    Ok((checks, able))
+}
+
+/// For a gate: what is required, whether it is there, and what was found.
+pub(super) fn required() -> Result<Vec<(String, bool, String)>, Failure> {
+    let (checks, _) = examine()?;
+    let required = checks.into_iter().filter(|check| check.required);
+    Ok(required
+        .map(|check| {
+            let advice = check.advice.iter().map(|advice| format!("; {advice}"));
+            let detail = std::iter::once(check.detail.clone()).chain(advice).collect();
+            (check.name, check.state == SUPPORTED, detail)
+        })
+        .collect())
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let (checks, able) = examine()?;
     if arguments.json {
         let document = serde_json::to_string_pretty(&checks)
             .map_err(|error| Failure::internal(format!("encode the checks: {error}")))?;

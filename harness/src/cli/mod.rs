@@ -5,11 +5,15 @@ mod budget;
 mod capacity;
 mod doctor;
 mod followed;
+mod gate;
+mod generate;
 mod investigate;
+mod outputs;
 mod overhead;
 mod profile;
 mod profiles;
 mod progress;
+mod report;
 mod scaling;
 mod schema;
 mod tc;
@@ -62,6 +66,12 @@ enum Command {
     /// Say what this machine can measure, and what to do about the rest
     #[command(after_help = "Exit codes:\n    0  `bench` can run here\n    3  it cannot, see the arrows")]
     Doctor(doctor::Arguments),
+    /// Let a deployment go on or not: checks before it, a fresh run after it, a new tree on trial
+    #[command(subcommand)]
+    Gate(gate::Command),
+    /// Write what runs qdiscope elsewhere
+    #[command(subcommand)]
+    Generate(generate::Command),
     /// Say why a saved run was slow: a folder with a page that leads from the verdict to the phase to the stack
     #[command(
         after_help = "Exit codes:\n    0  written\n    1  internal error\n    2  usage: no such run\n    3  the folder cannot be written"
@@ -89,6 +99,11 @@ enum Command {
     /// List, show and write the load profiles of `bench --profile`
     #[command(subcommand, after_help = profiles::AFTER_HELP)]
     Profiles(profiles::Command),
+    /// Show a saved run again, and write it for CI: JUnit, Markdown, GitHub annotations, github-action-benchmark
+    #[command(
+        after_help = "Exit codes:\n    0  shown, whatever the run's verdict\n    1  internal error\n    2  usage: no such run\n    3  a file cannot be written"
+    )]
+    Report(report::Arguments),
     /// Say how latency grows with the number of classes or of callers, by which law, and which kernel function it is
     #[command(
         after_help = "Exit codes:\n    0  measured, and each law found\n    1  internal error\n    2  usage\n    \
@@ -130,8 +145,9 @@ pub fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_filter(EnvFilter::try_from_env("RUST_LOG").unwrap_or_else(|_| EnvFilter::new("warn")));
-    // Only `bench` has somewhere to save them.
-    let spans = matches!(cli.command, Command::Bench(_)).then(SpanRecorder::default);
+    // Only a run has somewhere to save them.
+    let saves = matches!(cli.command, Command::Bench(_) | Command::Gate(gate::Command::Post(_)));
+    let spans = saves.then(SpanRecorder::default);
     let steps = spans.clone().map(|spans| {
         spans.with_filter(filter_fn(SpanRecorder::wants).with_max_level_hint(LevelFilter::INFO))
     });
@@ -141,11 +157,14 @@ pub fn main() -> ExitCode {
         Command::Budget(command) => budget::run(&command),
         Command::Capacity(arguments) => capacity::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Gate(command) => gate::run(&command, &spans.unwrap_or_default()),
+        Command::Generate(command) => generate::run(&command),
         Command::Investigate(arguments) => investigate::run(&arguments),
         Command::Overhead(arguments) => overhead::run(&arguments),
         Command::OverheadLoad(arguments) => overhead::serve(&arguments),
         Command::Profile(arguments) => profile::run(&arguments),
         Command::Profiles(command) => profiles::run(&command),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Scaling(arguments) => scaling::run(&arguments),
         Command::Tc(command) => tc::run(&command),
         Command::Top(arguments) => top::run(&arguments),

@@ -1,4 +1,4 @@
-//! `qdiscope schema`: the contracts of `result.json`, `scaling.json`, `profile.json` and `budget check --json`, for validators.
+//! `qdiscope schema`: the contracts of `result.json`, `scaling.json`, `profile.json` and of what `budget check` and `gate` print, for validators.
 
 use clap::{Args, ValueEnum};
 use schemars::{Schema, schema_for};
@@ -6,6 +6,7 @@ use schemars::{Schema, schema_for};
 use super::print;
 use crate::budget::Checked;
 use crate::exit::{Exit, Failure};
+use crate::gate::model::GateResult;
 use crate::observe::profile::model::Profile;
 use crate::report::model::RunResult;
 use crate::scaling::model::Scaling;
@@ -21,6 +22,8 @@ enum Document {
     Profile,
     /// What `budget check --json` prints
     BudgetCheck,
+    /// What `gate … --json` prints
+    Gate,
 }
 
 #[derive(Args)]
@@ -37,6 +40,7 @@ impl Document {
             Self::Scaling => schema_for!(Scaling),
             Self::Profile => schema_for!(Profile),
             Self::BudgetCheck => schema_for!(Checked),
+            Self::Gate => schema_for!(GateResult),
         }
     }
 }
@@ -63,6 +67,7 @@ mod tests {
             (Document::Scaling, include_str!("../../schema/scaling.schema.json")),
             (Document::Profile, include_str!("../../schema/profile.schema.json")),
             (Document::BudgetCheck, include_str!("../../schema/budget-check.schema.json")),
+            (Document::Gate, include_str!("../../schema/gate.schema.json")),
         ];
         for (document, committed) in committed {
             let name = document.to_possible_value().unwrap().get_name().to_owned();

@@ -117,6 +117,11 @@ pub(super) fn run(command: &Command) -> Result<Exit, Failure> {
     }
 }
 
+/// The tree in a file, whose name says what it is: as [`Command::Apply`] reads it.
+pub(super) fn read_tree(file: &Path) -> Result<Tree, Failure> {
+    Source { file: file.to_owned(), format: None }.tree()
+}
+
 /// Held by whoever applies: two at a time would undo each other. A name of abstract sockets belongs to the network namespace, and is
 /// free again as soon as the process has ended, however it ended.
 fn lock() -> Result<UnixDatagram, Failure> {
@@ -217,7 +222,8 @@ fn rounding_of_tc() -> Rounding {
     if version.is_some_and(|version| version < (6, 15)) { Rounding::Microseconds } else { Rounding::Exact }
 }
 
-fn plan(tree: &Tree) -> Result<Plan, Failure> {
+/// What would have to change in this network namespace.
+pub(super) fn plan(tree: &Tree) -> Result<Plan, Failure> {
     let mut connection = Connection::connect().map_err(|error| environment(&error))?;
     let state = State::read(&mut connection, tree).map_err(|error| environment(&error))?;
     let index_of = |name: &str| Device::by_name(name).map(|device| device.index);

@@ -2,7 +2,7 @@
 //!
 //! [`order`] summarises a sample by its order statistics; [`growth`] fits how a figure grows with a size; [`choice`] chooses
 //! among the laws of growth by how well they foretell what they have not seen; [`judgement`] says how sure that is; [`enough`] how many
-//! observations a figure needs.
+//! observations a figure needs. [`rank_sum`] and [`rates`] tell two samples, and two counts, apart.
 
 pub mod choice;
 pub mod enough;
@@ -10,5 +10,7 @@ pub mod growth;
 pub mod judgement;
 mod least_squares;
 pub mod order;
+pub mod rank_sum;
+pub mod rates;
 pub mod runs;
 mod unbounded;

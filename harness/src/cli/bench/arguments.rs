@@ -10,6 +10,7 @@ use clap::Args;
 
 use crate::budget::Budget;
 use crate::cli::budget;
+use crate::cli::outputs::Outputs;
 use crate::duration;
 use crate::exit::Failure;
 use crate::load_profile::{BUILT_IN, BuiltIn, LoadProfile};
@@ -101,6 +102,8 @@ pub(in crate::cli) struct Arguments {
     /// Some 15 seconds instead of a minute: to see that everything works
     #[arg(long)]
     quick: bool,
+    #[command(flatten)]
+    pub(super) outputs: Outputs,
 }
 
 fn parse_heap(text: &str) -> Result<NonZeroU64, String> {

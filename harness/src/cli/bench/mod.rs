@@ -7,7 +7,7 @@ mod stacks;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -33,6 +33,7 @@ use crate::profile::{ProfileError, ReadyProfiler, Symbols, UserProfile, UserProf
 use crate::record::Stacks;
 use crate::report::explain::explain;
 use crate::report::model::{RunResources, RunResult, SCHEMA_VERSION, SlowRequest, State};
+use crate::report::sheet::Sheet;
 use crate::report::{terminal, timeline};
 use crate::session::{Kept, Measured, Session, check_htb};
 use crate::spans::{STEP, SpanRecorder};
@@ -41,6 +42,19 @@ use crate::store::RunDir;
 /// Measures, judges, saves, reports.
 #[expect(clippy::needless_pass_by_value, reason = "the command line is used up here")]
 pub(super) fn run(arguments: Arguments, spans: &SpanRecorder) -> Result<Exit, Failure> {
+    arguments.outputs.check()?;
+    let (run, saved) = fresh(&arguments, spans)?;
+    // What was measured is shown, also where it could not be saved.
+    report(&run, saved.as_deref().ok())?;
+    arguments.outputs.write(&Sheet::of_run(&run))?;
+    saved.map(|_| exit(&run))
+}
+
+/// Measures, judges, and saves: the run, and its folder or why it could not be saved. Ends in namespaces of its own.
+pub(super) fn fresh(
+    arguments: &Arguments,
+    spans: &SpanRecorder,
+) -> Result<(RunResult, Result<PathBuf, Failure>), Failure> {
     let order = arguments.order()?;
     let budget = arguments.budget()?;
     check_out(arguments.out.as_deref())?;
@@ -73,7 +87,7 @@ pub(super) fn run(arguments: Arguments, spans: &SpanRecorder) -> Result<Exit, Fa
     if let Order::Profile(_, profile) = &order {
         run.profile = Some(profile.clone());
     }
-    let work = Work { order: &order, arguments: &arguments, budget: &budget, before: &before };
+    let work = Work { order: &order, arguments, budget: &budget, before: &before };
     let Outcome { mut measured, attached, symbols, profiles, interrupted, aborted } =
         runtime.block_on(measure(&work, &mut dir, &run, sampled, profiler))?;
     let mut slowest = measured.kept.slowest();
@@ -94,9 +108,7 @@ pub(super) fn run(arguments: Arguments, spans: &SpanRecorder) -> Result<Exit, Fa
     run.explanations = explain(&run);
     let finished = Finished { kept: measured.kept, slowest: &slowest, symbols: &symbols, profiles, named };
     let saved = save(&mut dir, &mut run, finished, spans);
-    // What was measured is shown, also where it could not be saved.
-    report(&run, saved.is_ok().then(|| dir.path()))?;
-    saved.map(|()| exit(&run))
+    Ok((run, saved.map(|()| dir.path().to_owned())))
 }
 
 fn exit(run: &RunResult) -> Exit {
