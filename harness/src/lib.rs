@@ -3,13 +3,14 @@
 //!
 //! A folder is a role: [`cli`] parses, [`session`] orchestrates, [`workload`] yields requests, [`load`]
 //! times them, [`record`] keeps figures, [`attribution`] says where time went, [`profile`] keeps stacks, [`spans`] what the harness was
-//! at, [`observe`] follows other programs, [`top`] shows which of them keep it busy,
+//! at, [`observe`] follows other programs, [`top`] shows which of them keep it busy, [`disturb`] stands in a run's way on purpose,
 //! [`budget`] judges, [`report`] renders and
 //! [`store`] saves. Only `session` knows all of them.
 
 pub mod attribution;
 pub mod budget;
 pub mod cli;
+pub mod disturb;
 pub mod duration;
 pub mod environment;
 pub mod exit;

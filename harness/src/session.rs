@@ -15,8 +15,8 @@ use crate::load::{Crew, Driven, Schedule, Stop, Until, closed, open};
 use crate::plan::{Load, Plan, Workload};
 use crate::profile::{Frames, Gathered, KernelProfile};
 use crate::record::{
-    Descriptors, HdrLog, Interval, KernelCollector, KernelFigures, Recorder, ResourceMeter, Totals, Usage,
-    Window,
+    Descriptors, GrowthMeter, HdrLog, Interval, KernelCollector, KernelFigures, Recorder, ResourceMeter,
+    Totals, Usage, Window,
 };
 use crate::report::model::{
     Mode, Percentiles, RunResources, SlowRequest, TimeAt, WorkloadResources, WorkloadResult,
@@ -102,6 +102,8 @@ impl Session<'_> {
     /// Runs the plan to its end, or until it is stopped.
     pub async fn run(&self, plan: &Plan) -> Result<Measured, Failure> {
         let before = Descriptors::now();
+        let growth =
+            GrowthMeter::start().map_err(|error| Failure::internal(format!("start the meter: {error}")))?;
         let mut kept = Kept {
             hdr: HdrLog::new().map_err(|error| Failure::internal(error.to_string()))?,
             kernel_profile: KernelProfile::default(),
@@ -127,7 +129,8 @@ impl Session<'_> {
         if let Some(collector) = self.collector {
             kept.frames = collector.frames(kept.gathered.iter().map(|(_, gathered)| gathered));
         }
-        let resources = run_resources(&usages, before, Descriptors::now());
+        let resources =
+            RunResources { growth: growth.stop(), ..run_resources(&usages, before, Descriptors::now()) };
         Ok(Measured { workloads, resources, kept })
     }
 
@@ -450,5 +453,6 @@ fn run_resources(
         fds_after: after.map(|open| open.fds),
         sockets_before: before.map(|open| open.sockets),
         sockets_after: after.map(|open| open.sockets),
+        growth: None,
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 mod bench;
+mod disturb;
 mod doctor;
 mod followed;
 mod investigate;
@@ -50,6 +51,15 @@ enum Command {
     /// Drive HTB under concurrent load in a network namespace of its own, and hold the result against a budget
     #[command(after_help = EXIT_CODES)]
     Bench(bench::Arguments),
+    /// Run a command while something stands in its way: another process that holds RTNL
+    #[command(subcommand)]
+    Disturb(disturb::Command),
+    /// Hold RTNL, for `disturb` and profiles
+    #[command(hide = true)]
+    RtnlHolder(disturb::HolderArguments),
+    /// Make a cgroup and remove it, for profiles
+    #[command(hide = true)]
+    CgroupKeeper(disturb::KeeperArguments),
     /// Say what this machine can measure, and what to do about the rest
     #[command(after_help = "Exit codes:\n    0  `bench` can run here\n    3  it cannot, see the arrows")]
     Doctor(doctor::Arguments),
@@ -126,6 +136,9 @@ pub fn main() -> ExitCode {
     tracing_subscriber::registry().with(said).with(steps).init();
     let outcome = catch_unwind(|| match cli.command {
         Command::Bench(arguments) => bench::run(arguments, &spans.unwrap_or_default()),
+        Command::Disturb(command) => disturb::run(command),
+        Command::RtnlHolder(arguments) => disturb::hold(&arguments),
+        Command::CgroupKeeper(arguments) => Ok(disturb::keep(&arguments)),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Investigate(arguments) => investigate::run(&arguments),
         Command::Overhead(arguments) => overhead::run(&arguments),

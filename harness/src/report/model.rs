@@ -326,6 +326,23 @@ pub struct RunResources {
     pub sockets_before: Option<u64>,
     /// Sockets open after the last one's teardown.
     pub sockets_after: Option<u64>,
+    /// How fast what is kept grew over the run: `rss_bytes`, `heap_bytes`, `fds`, `sockets` of the process, and `slab_bytes` of the kernel, on
+    /// the whole machine. Absent where the run was too short, or had too few samples, to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub growth: Option<BTreeMap<String, Growth>>,
+}
+
+/// How fast a figure grew.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Growth {
+    /// Units an hour; the first fifth of the time is left out.
+    pub per_hour: f64,
+    /// Where that lies with 95 % confidence. Above zero only if the figure grew in each part of the run, and did not slow down.
+    pub interval: [f64; 2],
+    /// How often it was read.
+    pub samples: u64,
+    /// From the first to the last time, seconds.
+    pub seconds: f64,
 }
 
 /// What became of a target, or of the run.
@@ -492,6 +509,7 @@ pub mod fixtures {
                 fds_after: Some(20),
                 sockets_before: Some(1),
                 sockets_after: Some(1),
+                growth: None,
             },
             budget: Vec::new(),
             not_judged: Vec::new(),

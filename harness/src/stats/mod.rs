@@ -1,7 +1,8 @@
 //! Statistics. Pure: figures in, figures out, each method with where it comes from.
 //!
 //! [`order`] summarises a sample by its order statistics; [`growth`] fits how a figure grows with a size; [`choice`] chooses
-//! among the laws of growth by how well they foretell what they have not seen; [`judgement`] says how sure that is.
+//! among the laws of growth by how well they foretell what they have not seen; [`judgement`] says how sure that is; [`slope`] is how fast
+//! a figure grows with time.
 
 pub mod choice;
 pub mod growth;
@@ -9,4 +10,5 @@ pub mod judgement;
 mod least_squares;
 pub mod order;
 pub mod runs;
+pub mod slope;
 mod unbounded;
