@@ -15,6 +15,7 @@ use tc_adapter::{Connection, Handle, Request};
 
 use super::page::{Page, Woken};
 use super::share::Share;
+use super::watchdog::Watchdog;
 use super::{Held, Pattern, Word};
 use crate::disturb::DisturbError;
 
@@ -26,6 +27,12 @@ const REHEARSED: Duration = Duration::from_millis(10);
 
 /// Timers come as exactly as the kernel can: by itself it lets them be 50 µs late.
 const SLACK_NS: u64 = 1;
+
+/// How much longer than meant RTNL is held at most, whatever goes wrong.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The same before it is known to be held: others may have it for so long.
+const BESIDE: Duration = Duration::from_secs(10);
 
 /// A device that cannot exist: interface indices are positive numbers of 31 bits, given out from 1.
 const NO_DEVICE: u32 = i32::MAX.cast_unsigned();
@@ -61,7 +68,8 @@ fn hold_on_demand(pattern: Pattern) -> Result<Held, DisturbError> {
         "userfaultfd",
         "holding RTNL needs a kernel with CONFIG_USERFAULTFD, and root (CAP_SYS_PTRACE) or /dev/userfaultfd",
     ))?);
-    rehearse(&page)?;
+    let watchdog = Arc::new(Watchdog::new().map_err(DisturbError::failed("timer_create"))?);
+    rehearse(&page, &watchdog)?;
     let talk = |error| DisturbError::failed("talk to qdiscope")(error);
     say(&Word::Ready).map_err(talk)?;
     // Nothing is read ahead: the end is waited for by the descriptor.
@@ -72,15 +80,15 @@ fn hold_on_demand(pattern: Pattern) -> Result<Held, DisturbError> {
     thread::Builder::new()
         .name("rtnl-timekeeper".into())
         .spawn({
-            let (page, shared) = (Arc::clone(&page), Arc::clone(&shared));
-            move || or_end(keep_time(&page, pattern.hold, &shared))
+            let (page, shared, watchdog) = (Arc::clone(&page), Arc::clone(&shared), Arc::clone(&watchdog));
+            move || or_end(keep_time(&page, pattern.hold, &shared, &watchdog))
         })
         .map_err(DisturbError::failed("start a thread"))?;
-    hold(&page, pattern, &shared)
+    hold(&page, pattern, &shared, &watchdog)
 }
 
 /// Holds RTNL once and has another thread ask for it: whether it is held is tried, not known by the kernel's version.
-fn rehearse(page: &Page) -> Result<(), DisturbError> {
+fn rehearse(page: &Page, watchdog: &Watchdog) -> Result<(), DisturbError> {
     let failed = |error| DisturbError::failed("rehearse")(error);
     let mut connection = Connection::connect().map_err(io::Error::other).map_err(failed)?;
     let [asked, missed, came_in, too_early] = [const { AtomicBool::new(false) }; 4];
@@ -102,7 +110,8 @@ fn rehearse(page: &Page) -> Result<(), DisturbError> {
             too_early.store(came_in.load(Ordering::Relaxed), Ordering::Relaxed);
             or_end(page.appear());
         });
-        let answer = page.ask();
+        let answer = watchdog.watch(REHEARSED + BESIDE).and_then(|()| page.ask());
+        watchdog.rest();
         asked.store(true, Ordering::Relaxed);
         answer.map_err(failed)?;
         let held = missed.load(Ordering::Relaxed) && !too_early.load(Ordering::Relaxed);
@@ -160,7 +169,7 @@ impl Shared {
 }
 
 /// Lets RTNL be held as long as it is to be, each time; at the end no longer at all.
-fn keep_time(page: &Page, hold: Duration, shared: &Shared) -> io::Result<Infallible> {
+fn keep_time(page: &Page, hold: Duration, shared: &Shared, watchdog: &Watchdog) -> io::Result<Infallible> {
     let _ = prctl::set_timerslack(SLACK_NS);
     let stdin = io::stdin();
     let mut ended = false;
@@ -175,6 +184,7 @@ fn keep_time(page: &Page, hold: Duration, shared: &Shared) -> io::Result<Infalli
             Woken::ByTime => continue,
         }
         let since = Instant::now();
+        watchdog.watch(hold + GRACE)?;
         shared.held_since.store(shared.now().max(1), Ordering::Relaxed);
         while !ended {
             let left = hold.saturating_sub(since.elapsed());
@@ -191,14 +201,16 @@ fn keep_time(page: &Page, hold: Duration, shared: &Shared) -> io::Result<Infalli
 }
 
 /// Asks for RTNL as often as it is to be held.
-fn hold(page: &Page, pattern: Pattern, shared: &Shared) -> Result<Held, DisturbError> {
+fn hold(page: &Page, pattern: Pattern, shared: &Shared, watchdog: &Watchdog) -> Result<Held, DisturbError> {
     let mut share = pattern.percent.map(Share::new);
     let mut held = Held::default();
     let mut first = None;
     let mut free_since = shared.now();
     while shared.pause(Duration::ZERO) {
         shared.held_since.store(0, Ordering::Relaxed);
-        page.ask().map_err(DisturbError::failed("ioctl SIOCETHTOOL (ETHTOOL_GSTRINGS)"))?;
+        let answer = watchdog.watch(pattern.hold + BESIDE).and_then(|()| page.ask());
+        watchdog.rest();
+        answer.map_err(DisturbError::failed("ioctl SIOCETHTOOL (ETHTOOL_GSTRINGS)"))?;
         let now = shared.now();
         let since = match shared.held_since.load(Ordering::Relaxed) {
             0 => return Err(DisturbError::NotHeld),

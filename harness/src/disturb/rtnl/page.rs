@@ -21,6 +21,8 @@ const UFFDIO_REGISTER: libc::c_ulong = 0xC020_AA00;
 const UFFDIO_ZEROPAGE: libc::c_ulong = 0xC020_AA04;
 /// `_IO(0xAA, 0x00)`, of /dev/userfaultfd.
 const USERFAULTFD_IOC_NEW: libc::c_ulong = 0xAA00;
+/// Only one that does not block can be waited for by poll(2) (`userfaultfd_poll()`).
+const FLAGS: libc::c_int = libc::O_CLOEXEC | libc::O_NONBLOCK;
 /// A message is as long as that, whatever it says.
 const MESSAGE_BYTES: usize = 32;
 
@@ -164,7 +166,8 @@ impl Page {
         let ready = unsafe { libc::ppoll(fds.as_mut_ptr(), 2, longest, ptr::null()) };
         match ready {
             0 => Ok(Woken::ByTime),
-            1.. if fds[0].revents != 0 => self.read(),
+            1.. if fds[0].revents & libc::POLLIN != 0 => self.read(),
+            1.. if fds[0].revents != 0 => Err(io::Error::other("the userfaultfd is in error")),
             1.. => Ok(Woken::ByEnd),
             _ => match io::Error::last_os_error() {
                 error if error.kind() == io::ErrorKind::Interrupted => Ok(Woken::ByTime),
@@ -179,7 +182,10 @@ impl Page {
         let read = unsafe { libc::read(self.faults.as_raw_fd(), message.as_mut_ptr().cast(), MESSAGE_BYTES) };
         match read {
             0.. => Ok(Woken::ByQuestion),
-            _ => Err(io::Error::last_os_error()),
+            _ => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::WouldBlock => Ok(Woken::ByTime),
+                error => Err(error),
+            },
         }
     }
 
@@ -212,7 +218,7 @@ pub(super) enum Woken {
 /// By the system call, which for pages that the kernel misses takes `CAP_SYS_PTRACE`; else by the device, which takes its permissions.
 fn open() -> io::Result<OwnedFd> {
     // SAFETY: creates a descriptor that is nobody else's.
-    let opened = unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) };
+    let opened = unsafe { libc::syscall(libc::SYS_userfaultfd, FLAGS) };
     let opened = libc::c_int::try_from(opened).map_err(io::Error::other)?;
     if opened >= 0 {
         // SAFETY: just created.
@@ -221,7 +227,7 @@ fn open() -> io::Result<OwnedFd> {
     let refused = io::Error::last_os_error();
     let Ok(device) = std::fs::File::open("/dev/userfaultfd") else { return Err(refused) };
     // SAFETY: creates a descriptor that is nobody else's; the argument is its flags.
-    let opened = unsafe { libc::ioctl(device.as_raw_fd(), USERFAULTFD_IOC_NEW, libc::O_CLOEXEC) };
+    let opened = unsafe { libc::ioctl(device.as_raw_fd(), USERFAULTFD_IOC_NEW, FLAGS) };
     checked(opened).map_err(|_| refused)?;
     // SAFETY: just created.
     Ok(unsafe { OwnedFd::from_raw_fd(opened) })
