@@ -4,6 +4,7 @@
 //! for the host's: a run must leave it as it is.
 
 mod disk;
+mod disturb;
 mod faults;
 mod figures;
 mod host;
@@ -136,6 +137,12 @@ fn anywhere() -> Vec<Trial> {
         ("overhead::what_does_not_exist_is_refused", overhead::what_does_not_exist_is_refused),
         ("overhead::killing_it_ends_what_it_started", overhead::killing_it_ends_what_it_started),
         ("overhead::interrupting_ends_it", overhead::interrupting_ends_it),
+        ("disturb::who_changes_something_waits_behind_it", disturb::who_changes_something_waits_behind_it),
+        ("disturb::a_share_is_held_and_told", disturb::a_share_is_held_and_told),
+        ("disturb::how_the_command_ends_is_passed_on", disturb::how_the_command_ends_is_passed_on),
+        ("disturb::nonsense_is_refused", disturb::nonsense_is_refused),
+        ("disturb::killing_the_holder_frees_rtnl", disturb::killing_the_holder_frees_rtnl),
+        ("disturb::killing_qdiscope_frees_rtnl", disturb::killing_qdiscope_frees_rtnl),
         ("scaling::adds_are_linear_and_changes_constant", scaling::adds_are_linear_and_changes_constant),
         ("scaling::the_document_is_as_its_schema_says", scaling::the_document_is_as_its_schema_says),
         ("scaling::the_picture_shows_every_series", scaling::the_picture_shows_every_series),

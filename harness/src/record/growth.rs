@@ -167,6 +167,24 @@ mod tests {
         assert_eq!(samples.iter().map(|sample| sample.at.as_secs()).collect::<Vec<_>>(), [0, 2, 4]);
     }
 
+    /// Alone in its process: `cargo test -p qdiscope --lib a_leak_in_this_process -- --ignored`.
+    #[test]
+    #[ignore = "takes three minutes, and no other test may allocate meanwhile"]
+    fn a_leak_in_this_process_is_found_and_none_where_there_is_none() {
+        const RUN: Duration = Duration::from_secs(90);
+        for rate in [None, Some(12.0)] {
+            let meter = GrowthMeter::start().unwrap();
+            let leak = rate.map(|rate| crate::disturb::leak::Leak::start(rate).unwrap());
+            thread::sleep(RUN);
+            let growth = meter.stop().unwrap();
+            println!("{rate:?} MB/h: {growth:#?}");
+            drop(leak);
+            let heap = growth["heap_bytes"];
+            let found = heap.per_hour > 10e6 && heap.interval[0] > 0.0;
+            assert_eq!(found, rate.is_some(), "{heap:?}");
+        }
+    }
+
     #[test]
     fn everything_can_be_read_here() {
         assert!(Sample::now(Duration::ZERO).values.iter().all(Option::is_some));
