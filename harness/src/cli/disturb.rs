@@ -86,10 +86,10 @@ pub(super) fn run(command: Command) -> Result<Exit, Failure> {
     let mut holder = Some(Holder::prepare(Pattern { hold: arguments.hold, percent: arguments.percent })?);
     let signals = Signals::block().map_err(|error| Failure::internal(format!("take signals: {error}")))?;
     let mut running = observed.start(signals.before(), Streams::Ours)?;
-    let begin = Instant::now() + arguments.at.unwrap_or_default();
+    let due = Instant::now() + arguments.at.unwrap_or_default();
     let mut begun = false;
     let code = loop {
-        if !begun && Instant::now() >= begin {
+        if !begun && Instant::now() >= due {
             holder.as_mut().map_or(Ok(()), Holder::begin)?;
             begun = true;
         }

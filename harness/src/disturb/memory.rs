@@ -1,6 +1,6 @@
 //! Little memory: a cgroup of the run's own, with a limit, for a time.
 //!
-//! Allocating does not fail then: the kernel kills who wants more (proc_pid_oom_score(5)), which is what a container's limit does, and
+//! Allocating does not fail then: the kernel kills who wants more (`proc_pid_oom_score(5)`), which is what a container's limit does, and
 //! the run ends by signal 9. Memory of before stays charged where it was charged, and does not count.
 //!
 //! A cgroup outlives its processes. So it is made and removed by a child (`qdiscope cgroup-keeper`, hidden), which ends after us, also

@@ -1,10 +1,10 @@
-//! What the kernel keeps for qdiscs and classes: `htb_change_class()` takes each class by `kzalloc()` (net/sched/sch_htb.c), which ends
+//! What the kernel keeps for qdiscs and classes: `htb_change_class()` takes each class by `kzalloc()` (`net/sched/sch_htb.c`), which ends
 //! in the `kmalloc-*` caches. They are the whole machine's, so others' memory is in it, too.
 
 use std::fs;
 
 /// Bytes of objects in use in the kernel's general caches (/proc/slabinfo, slabinfo(5)), which root may read; elsewhere all of what
-/// cannot be reclaimed (`SUnreclaim` of /proc/meminfo, proc_meminfo(5)), which changes by pages. `None` where neither is told.
+/// cannot be reclaimed (`SUnreclaim` of /proc/meminfo, `proc_meminfo(5)`), which changes by pages. `None` where neither is told.
 pub(super) fn bytes_in_use() -> Option<u64> {
     let read = |path: &str, parse: fn(&str) -> Option<u64>| parse(&fs::read_to_string(path).ok()?);
     read("/proc/slabinfo", in_caches).or_else(|| read("/proc/meminfo", unreclaimable))

@@ -94,7 +94,7 @@ fn rehearse(page: &Page, watchdog: &Watchdog) -> Result<(), DisturbError> {
     let [asked, missed, came_in, too_early] = [const { AtomicBool::new(false) }; 4];
     thread::scope(|scope| {
         scope.spawn(|| {
-            while or_end(page.wait(None, Some(REHEARSED))) != Woken::ByQuestion {
+            while or_end(page.wait(None, Some(REHEARSED))) != Woken::Question {
                 if asked.load(Ordering::Relaxed) {
                     return;
                 }
@@ -175,13 +175,13 @@ fn keep_time(page: &Page, hold: Duration, shared: &Shared, watchdog: &Watchdog) 
     let mut ended = false;
     loop {
         match page.wait((!ended).then(|| stdin.as_fd()), None)? {
-            Woken::ByQuestion => {}
-            Woken::ByEnd => {
+            Woken::Question => {}
+            Woken::End => {
                 ended = true;
                 shared.end();
                 continue;
             }
-            Woken::ByTime => continue,
+            Woken::Time => continue,
         }
         let since = Instant::now();
         watchdog.watch(hold + GRACE)?;
@@ -191,7 +191,7 @@ fn keep_time(page: &Page, hold: Duration, shared: &Shared, watchdog: &Watchdog) 
             if left.is_zero() {
                 break;
             }
-            if page.wait(Some(stdin.as_fd()), Some(left))? == Woken::ByEnd {
+            if page.wait(Some(stdin.as_fd()), Some(left))? == Woken::End {
                 ended = true;
                 shared.end();
             }

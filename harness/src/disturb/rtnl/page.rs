@@ -69,7 +69,8 @@ struct EthtoolGstrings {
 /// Two pages, of which the second is missing.
 pub(super) struct Page {
     memory: *mut libc::c_void,
-    page: usize,
+    /// Bytes of one.
+    size: usize,
     faults: OwnedFd,
     socket: OwnedFd,
 }
@@ -112,7 +113,7 @@ impl Page {
         }
         // SAFETY: just created.
         let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-        let pages = Self { memory, page, faults, socket };
+        let pages = Self { memory, size: page, faults, socket };
         let mut register =
             UffdioRegister { range: pages.missing(), mode: UFFDIO_REGISTER_MODE_MISSING, ioctls: 0 };
         // SAFETY: the structure is the one that the request is for; the range is ours.
@@ -121,7 +122,7 @@ impl Page {
     }
 
     fn missing(&self) -> UffdioRange {
-        UffdioRange { start: (self.memory.addr() + self.page) as u64, len: self.page as u64 }
+        UffdioRange { start: (self.memory.addr() + self.size) as u64, len: self.size as u64 }
     }
 
     /// Asks for the strings, and returns when somebody else has called [`Page::appear`], and RTNL has been given back. For one thread only.
@@ -129,7 +130,7 @@ impl Page {
         // SAFETY: at the end of the first page, which is mapped and writable; page ends are aligned for these three words.
         let question = unsafe {
             let question =
-                self.memory.byte_add(self.page - size_of::<EthtoolGstrings>()).cast::<EthtoolGstrings>();
+                self.memory.byte_add(self.size - size_of::<EthtoolGstrings>()).cast::<EthtoolGstrings>();
             question.write(EthtoolGstrings {
                 command: ETHTOOL_GSTRINGS,
                 string_set: ETH_SS_FEATURES,
@@ -146,7 +147,7 @@ impl Page {
         let asked = checked(unsafe { libc::ioctl(self.socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) });
         // SAFETY: the second page is ours and holds nothing that is needed; it is missing again afterwards.
         let emptied = checked(unsafe {
-            libc::madvise(self.memory.byte_add(self.page), self.page, libc::MADV_DONTNEED)
+            libc::madvise(self.memory.byte_add(self.size), self.size, libc::MADV_DONTNEED)
         });
         asked.and(emptied)
     }
@@ -165,12 +166,12 @@ impl Page {
         // SAFETY: the list and the time are valid for as long as the call takes; no signal mask is changed.
         let ready = unsafe { libc::ppoll(fds.as_mut_ptr(), 2, longest, ptr::null()) };
         match ready {
-            0 => Ok(Woken::ByTime),
+            0 => Ok(Woken::Time),
             1.. if fds[0].revents & libc::POLLIN != 0 => self.read(),
             1.. if fds[0].revents != 0 => Err(io::Error::other("the userfaultfd is in error")),
-            1.. => Ok(Woken::ByEnd),
+            1.. => Ok(Woken::End),
             _ => match io::Error::last_os_error() {
-                error if error.kind() == io::ErrorKind::Interrupted => Ok(Woken::ByTime),
+                error if error.kind() == io::ErrorKind::Interrupted => Ok(Woken::Time),
                 error => Err(error),
             },
         }
@@ -181,9 +182,9 @@ impl Page {
         // SAFETY: the buffer has room for as many bytes as are asked for.
         let read = unsafe { libc::read(self.faults.as_raw_fd(), message.as_mut_ptr().cast(), MESSAGE_BYTES) };
         match read {
-            0.. => Ok(Woken::ByQuestion),
+            0.. => Ok(Woken::Question),
             _ => match io::Error::last_os_error() {
-                error if error.kind() == io::ErrorKind::WouldBlock => Ok(Woken::ByTime),
+                error if error.kind() == io::ErrorKind::WouldBlock => Ok(Woken::Time),
                 error => Err(error),
             },
         }
@@ -200,7 +201,7 @@ impl Page {
 impl Drop for Page {
     fn drop(&mut self) {
         // SAFETY: mapped by `new`; nobody is in `ask`, for that borrows this.
-        unsafe { libc::munmap(self.memory, 2 * self.page) };
+        unsafe { libc::munmap(self.memory, 2 * self.size) };
     }
 }
 
@@ -208,11 +209,11 @@ impl Drop for Page {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Woken {
     /// The page is missed.
-    ByQuestion,
+    Question,
     /// The other descriptor is ready.
-    ByEnd,
+    End,
     /// The time is over, or a signal came.
-    ByTime,
+    Time,
 }
 
 /// By the system call, which for pages that the kernel misses takes `CAP_SYS_PTRACE`; else by the device, which takes its permissions.

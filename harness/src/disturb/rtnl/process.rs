@@ -48,13 +48,11 @@ impl Holder {
     /// Ends it, in the middle of holding RTNL too, and says what was held.
     pub fn end(mut self) -> Result<Held, DisturbError> {
         self.process.stop();
-        match self.over.take() {
-            Some(over) => over,
-            None => {
-                let word = self.process.word();
-                self.held(word)
-            }
+        if let Some(over) = self.over.take() {
+            return over;
         }
+        let word = self.process.word();
+        self.held(word)
     }
 
     fn held(&self, word: Result<Word, DisturbError>) -> Result<Held, DisturbError> {
