@@ -207,3 +207,36 @@ fn finish(active: Active) -> Result<Option<Effect>, DisturbError> {
         Active::Over => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::duration::Span;
+
+    #[test]
+    fn each_comes_at_its_time_and_what_it_did_is_told() {
+        let leak = Disturbance::Leak {
+            megabytes_per_hour: 36_000.0,
+            at: Span(Duration::from_millis(50)),
+            length: Some(Span(Duration::from_millis(300))),
+        };
+        let late =
+            Disturbance::Leak { megabytes_per_hour: 1.0, at: Span(Duration::from_secs(60)), length: None };
+        let gone = Disturbance::DeviceGone { device: 3, at: Span::default() };
+        let mut course = Course::prepare(&[leak, late, gone]).unwrap();
+        course.begin(&[]).unwrap();
+        thread::sleep(Duration::from_millis(500));
+        let outcomes = course.end();
+        let [leak, late, gone] = outcomes.as_slice() else { panic!("{outcomes:?}") };
+        assert!(matches!(leak.effect, Some(Effect::KeptBytes(1..))), "{leak:?}");
+        assert!(leak.began_seconds.unwrap() >= 0.05 && leak.ended_seconds > leak.began_seconds, "{leak:?}");
+        assert_eq!((late.began_seconds, &late.error), (None, &None));
+        assert!(gone.error.as_ref().unwrap().contains("the run has 0 devices"), "{gone:?}");
+    }
+
+    #[test]
+    fn nonsense_is_refused_before_anything_begins() {
+        let nonsense = Disturbance::ReceiveBuffer { bytes: 1 };
+        assert!(matches!(Course::prepare(&[nonsense]), Err(DisturbError::Invalid { .. })));
+    }
+}
