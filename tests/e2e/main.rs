@@ -44,7 +44,13 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // What they measure, and the host that they compare, is the same for all of them.
     arguments.test_threads = Some(1);
-    let trials = anywhere().into_iter().chain(watched()).chain(traced()).chain(profiled()).collect();
+    let trials = anywhere()
+        .into_iter()
+        .chain(disturbed())
+        .chain(watched())
+        .chain(traced())
+        .chain(profiled())
+        .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -137,12 +143,6 @@ fn anywhere() -> Vec<Trial> {
         ("overhead::what_does_not_exist_is_refused", overhead::what_does_not_exist_is_refused),
         ("overhead::killing_it_ends_what_it_started", overhead::killing_it_ends_what_it_started),
         ("overhead::interrupting_ends_it", overhead::interrupting_ends_it),
-        ("disturb::who_changes_something_waits_behind_it", disturb::who_changes_something_waits_behind_it),
-        ("disturb::a_share_is_held_and_told", disturb::a_share_is_held_and_told),
-        ("disturb::how_the_command_ends_is_passed_on", disturb::how_the_command_ends_is_passed_on),
-        ("disturb::nonsense_is_refused", disturb::nonsense_is_refused),
-        ("disturb::killing_the_holder_frees_rtnl", disturb::killing_the_holder_frees_rtnl),
-        ("disturb::killing_qdiscope_frees_rtnl", disturb::killing_qdiscope_frees_rtnl),
         ("scaling::adds_are_linear_and_changes_constant", scaling::adds_are_linear_and_changes_constant),
         ("scaling::the_document_is_as_its_schema_says", scaling::the_document_is_as_its_schema_says),
         ("scaling::the_picture_shows_every_series", scaling::the_picture_shows_every_series),
@@ -154,6 +154,19 @@ fn anywhere() -> Vec<Trial> {
         ("scaling::the_time_limit_is_told", scaling::the_time_limit_is_told),
         ("scaling::a_full_disk_is_told_before_the_work", scaling::a_full_disk_is_told_before_the_work),
         ("scaling::a_reader_that_leaves_is_no_error", scaling::a_reader_that_leaves_is_no_error),
+    ];
+    tests.iter().map(|&(name, test)| support::trial(name, &NEEDS, test)).collect()
+}
+
+/// Tests of `qdiscope disturb`.
+fn disturbed() -> Vec<Trial> {
+    let tests: &[(&str, Test)] = &[
+        ("disturb::who_changes_something_waits_behind_it", disturb::who_changes_something_waits_behind_it),
+        ("disturb::a_share_is_held_and_told", disturb::a_share_is_held_and_told),
+        ("disturb::how_the_command_ends_is_passed_on", disturb::how_the_command_ends_is_passed_on),
+        ("disturb::nonsense_is_refused", disturb::nonsense_is_refused),
+        ("disturb::killing_the_holder_frees_rtnl", disturb::killing_the_holder_frees_rtnl),
+        ("disturb::killing_qdiscope_frees_rtnl", disturb::killing_qdiscope_frees_rtnl),
     ];
     tests.iter().map(|&(name, test)| support::trial(name, &NEEDS, test)).collect()
 }
