@@ -3,7 +3,7 @@
 //!
 //! A folder is a role: [`cli`] parses, [`session`] orchestrates, [`workload`] yields requests, [`load`]
 //! times them, [`record`] keeps figures, [`attribution`] says where time went, [`profile`] keeps stacks, [`spans`] what the harness was
-//! at, [`observe`] follows other programs, [`top`] shows which of them keep it busy,
+//! at, [`observe`] follows other programs, [`top`] shows which of them keep it busy, [`disturb`] stands in a run's way on purpose,
 //! [`budget`] judges, [`gate`] lets a change pass or not, with [`traffic`] flowing through classes meanwhile, [`report`] renders and
 //! [`store`] saves. Only `session` knows all of them.
 
@@ -11,6 +11,7 @@ pub mod attribution;
 pub mod budget;
 pub mod capacity;
 pub mod cli;
+pub mod disturb;
 pub mod duration;
 pub mod environment;
 pub mod exit;

@@ -12,13 +12,14 @@ use tokio::time::{MissedTickBehavior, interval_at};
 use tracing::{Instrument as _, info_span};
 
 use crate::attribution::{Anatomy, Calls, Slowest};
+use crate::disturb::Outcome;
 use crate::exit::Failure;
 use crate::load::{Crew, Driven, Schedule, Stop, Until, closed, open};
 use crate::plan::{Load, Plan, Workload};
 use crate::profile::{Frames, Gathered, KernelProfile};
 use crate::record::{
-    Descriptors, HdrLog, Interval, KernelCollector, KernelFigures, Recorder, ResourceMeter, Totals, Usage,
-    Window,
+    Descriptors, GrowthMeter, HdrLog, Interval, KernelCollector, KernelFigures, Recorder, ResourceMeter,
+    Totals, Usage, Window,
 };
 use crate::report::model::{
     Mode, Percentiles, RunResources, SlowRequest, TimeAt, WorkloadResources, WorkloadResult,
@@ -85,6 +86,8 @@ pub struct Kept {
     pub this_process: u32,
     /// Of a load profile: what each second was like.
     pub timeline: Vec<Second>,
+    /// Of a load profile: what stood in its way.
+    pub disturbances: Vec<Outcome>,
 }
 
 impl Kept {
@@ -98,6 +101,7 @@ impl Kept {
             sampled: false,
             this_process: collector.map_or(0, KernelCollector::this_process),
             timeline: Vec::new(),
+            disturbances: Vec::new(),
         })
     }
 
@@ -131,6 +135,8 @@ impl Session<'_> {
     pub async fn run(&self, plan: &Plan) -> Result<Measured, Failure> {
         let before = Descriptors::now();
         let mut kept = Kept::new(self.collector)?;
+        let growth =
+            GrowthMeter::start().map_err(|error| Failure::internal(format!("start the meter: {error}")))?;
         let mut workloads = Vec::new();
         let mut usages = Vec::new();
         for workload in &plan.workloads {
@@ -147,7 +153,8 @@ impl Session<'_> {
         if let Some(collector) = self.collector {
             kept.frames = collector.frames(kept.gathered.iter().map(|(_, gathered)| gathered));
         }
-        let resources = run_resources(&usages, before, Descriptors::now());
+        let resources =
+            RunResources { growth: growth.stop(), ..run_resources(&usages, before, Descriptors::now()) };
         Ok(Measured { workloads, resources, kept })
     }
 
@@ -355,8 +362,14 @@ fn tag(workload: &Workload) -> String {
 }
 
 fn connect(messages_per_packet: NonZeroU16, timed: bool) -> Result<Client, Failure> {
-    let messages_per_packet = Some(messages_per_packet);
-    let options = SocketOptions { messages_per_packet, timed, ..SocketOptions::default() };
+    connect_with(options(messages_per_packet, timed))
+}
+
+fn options(messages_per_packet: NonZeroU16, timed: bool) -> SocketOptions {
+    SocketOptions { messages_per_packet: Some(messages_per_packet), timed, ..SocketOptions::default() }
+}
+
+fn connect_with(options: SocketOptions) -> Result<Client, Failure> {
     Client::connect_with(options).map_err(|error| Failure::environment(error.to_string()))
 }
 

@@ -290,3 +290,51 @@ pub(crate) fn capacity_is_found_between_its_bounds() -> Result<(), Failed> {
     Finished::of(&mut qdiscope("capacity --least 20 --most 10")?)?.expect(2)?.one_line()?;
     Ok(())
 }
+
+/// RTNL is held for two seconds. An open loop charges that to each request that was due meanwhile; a closed one to the few that were on
+/// their way.
+pub(crate) fn a_stall_is_charged_to_whom_it_held_back() -> Result<(), Failed> {
+    let stall = "[[disturbance]]\nkind = \"rtnl-hold\"\nat = \"2s\"\nfor = \"2s\"\n";
+    let p99 = |stage: &str| -> Result<(f64, Saved), Failed> {
+        let saved = File::new(&format!("{stall}[[stage]]\nduration = \"10s\"\n{stage}"))?.run()?;
+        assert!([0, 4, 6].contains(&saved.finished.code), "{}", saved.finished.said());
+        let held = &saved.result["profile"]["disturbances"][0];
+        let longest = number(held, "/effect/held/longest_ns")?;
+        assert!((2e9..3e9).contains(&longest), "{held}");
+        Ok((number(&saved.result, "/workloads/0/latency_all_us/p99")?, saved))
+    };
+    let (open, saved) = p99("executor = \"open\"\nrate = 200\nusers = 16")?;
+    assert!(open >= 1e6, "a fifth of all requests was due while nobody could be served: p99 {open} µs");
+    let (closed, _) = p99("executor = \"closed\"\nusers = 4\nthink_time = \"2ms\"")?;
+    assert!(closed < 1e6, "four of thousands waited: p99 {closed} µs");
+    if let Some(waits) = saved.result["workloads"][0]["rtnl_waits"]["holders"].as_array() {
+        assert!(waits.iter().any(|holder| holder["comm"] == "rtnl-holder"), "{waits:?}");
+    }
+    Ok(())
+}
+
+/// Devices that go, descriptors that run out, a receive buffer without room: errors that are counted, and an end.
+pub(crate) fn what_exhausts_a_run_is_told_and_ends() -> Result<(), Failed> {
+    let stage = "[[stage]]\nduration = \"2s\"\nexecutor = \"closed\"\nusers = 4\nthink_time = \"5ms\"";
+    for (disturbance, errors) in [
+        ("kind = \"device-gone\"\ndevice = 0\nat = \"1s\"", true),
+        ("kind = \"descriptors\"\nlimit = 16\nat = \"500ms\"\nfor = \"1s\"", false),
+        ("kind = \"receive-buffer\"\nbytes = 2304", false),
+    ] {
+        let saved = File::new(&format!("[[disturbance]]\n{disturbance}\n{stage}"))?.run()?;
+        assert!([0, 4, 6].contains(&saved.finished.code), "{disturbance}: {}", saved.finished.said());
+        let [workload] = saved.workloads()? else { return Err("one stage".into()) };
+        assert!(count(workload, "/operations")? > 50, "{disturbance}: it went on");
+        let told = workload["errors"].as_array().is_some_and(|errors| !errors.is_empty());
+        assert_eq!(told, errors, "{disturbance}: {}", workload["errors"]);
+        if errors {
+            assert!(
+                workload["errors"].to_string().contains(&format!("{}", nix::libc::ENODEV)),
+                "{}",
+                workload["errors"]
+            );
+            assert_ne!(saved.result["verdict"], "pass");
+        }
+    }
+    Ok(())
+}

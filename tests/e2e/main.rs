@@ -5,6 +5,7 @@
 
 mod budget;
 mod disk;
+mod disturb;
 mod faults;
 mod figures;
 mod gate;
@@ -47,8 +48,15 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // What they measure, and the host that they compare, is the same for all of them.
     arguments.test_threads = Some(1);
-    let trials =
-        anywhere().into_iter().chain(budgets()).chain(watched()).chain(traced()).chain(profiled()).collect();
+    let trials = anywhere()
+        .into_iter()
+        .chain(loads())
+        .chain(budgets())
+        .chain(disturbed())
+        .chain(watched())
+        .chain(traced())
+        .chain(profiled())
+        .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -119,18 +127,6 @@ fn anywhere() -> Vec<Trial> {
         ("streams::closed_streams_are_no_error", streams::closed_streams_are_no_error),
         ("host::a_run_changes_nothing", host::a_run_changes_nothing),
         ("host::kill_leaves_nothing", host::kill_leaves_nothing),
-        ("load::each_profile_runs_shortened", load::each_profile_runs_shortened),
-        ("load::users_come_think_and_go", load::users_come_think_and_go),
-        ("load::an_open_stage_offers_its_rate", load::an_open_stage_offers_its_rate),
-        ("load::refusals_that_are_asked_for_are_no_errors", load::refusals_that_are_asked_for_are_no_errors),
-        ("load::a_violation_that_lasts_ends_it", load::a_violation_that_lasts_ends_it),
-        ("load::bad_profiles_are_refused", load::bad_profiles_are_refused),
-        ("load::built_in_profiles_are_files", load::built_in_profiles_are_files),
-        (
-            "load::killed_at_any_moment_it_leaves_whole_files",
-            load::killed_at_any_moment_it_leaves_whole_files,
-        ),
-        ("load::capacity_is_found_between_its_bounds", load::capacity_is_found_between_its_bounds),
         ("tc::a_shapers_file_is_what_tc_makes_of_it", tc::a_shapers_file_is_what_tc_makes_of_it),
         ("tc::only_what_differs_is_changed", tc::only_what_differs_is_changed),
         ("tc::what_is_not_named_is_not_touched", tc::what_is_not_named_is_not_touched),
@@ -187,6 +183,27 @@ fn anywhere() -> Vec<Trial> {
     tests.iter().map(|&(name, test)| support::trial(name, &NEEDS, test)).collect()
 }
 
+/// Tests of load profiles.
+fn loads() -> Vec<Trial> {
+    let tests: &[(&str, Test)] = &[
+        ("load::each_profile_runs_shortened", load::each_profile_runs_shortened),
+        ("load::users_come_think_and_go", load::users_come_think_and_go),
+        ("load::an_open_stage_offers_its_rate", load::an_open_stage_offers_its_rate),
+        ("load::refusals_that_are_asked_for_are_no_errors", load::refusals_that_are_asked_for_are_no_errors),
+        ("load::a_violation_that_lasts_ends_it", load::a_violation_that_lasts_ends_it),
+        ("load::bad_profiles_are_refused", load::bad_profiles_are_refused),
+        ("load::built_in_profiles_are_files", load::built_in_profiles_are_files),
+        (
+            "load::killed_at_any_moment_it_leaves_whole_files",
+            load::killed_at_any_moment_it_leaves_whole_files,
+        ),
+        ("load::capacity_is_found_between_its_bounds", load::capacity_is_found_between_its_bounds),
+        ("load::a_stall_is_charged_to_whom_it_held_back", load::a_stall_is_charged_to_whom_it_held_back),
+        ("load::what_exhausts_a_run_is_told_and_ends", load::what_exhausts_a_run_is_told_and_ends),
+    ];
+    tests.iter().map(|&(name, test)| support::trial(name, &NEEDS, test)).collect()
+}
+
 /// Tests of `qdiscope budget`.
 fn budgets() -> Vec<Trial> {
     let tests: &[(&str, Test)] = &[
@@ -198,6 +215,19 @@ fn budgets() -> Vec<Trial> {
             budget::a_run_is_held_against_the_printed_budgets,
         ),
         ("budget::bad_budgets_are_refused_in_one_line", budget::bad_budgets_are_refused_in_one_line),
+    ];
+    tests.iter().map(|&(name, test)| support::trial(name, &NEEDS, test)).collect()
+}
+
+/// Tests of `qdiscope disturb`.
+fn disturbed() -> Vec<Trial> {
+    let tests: &[(&str, Test)] = &[
+        ("disturb::who_changes_something_waits_behind_it", disturb::who_changes_something_waits_behind_it),
+        ("disturb::a_share_is_held_and_told", disturb::a_share_is_held_and_told),
+        ("disturb::how_the_command_ends_is_passed_on", disturb::how_the_command_ends_is_passed_on),
+        ("disturb::nonsense_is_refused", disturb::nonsense_is_refused),
+        ("disturb::killing_the_holder_frees_rtnl", disturb::killing_the_holder_frees_rtnl),
+        ("disturb::killing_qdiscope_frees_rtnl", disturb::killing_qdiscope_frees_rtnl),
     ];
     tests.iter().map(|&(name, test)| support::trial(name, &NEEDS, test)).collect()
 }

@@ -132,6 +132,7 @@ impl Arguments {
             mix: self.weights,
             stages: vec![stage],
             abort: None,
+            disturbances: Vec::new(),
         };
         profile.check().map_err(Failure::usage)?;
         Ok(profile)

@@ -3,6 +3,7 @@
 mod bench;
 mod budget;
 mod capacity;
+mod disturb;
 mod doctor;
 mod followed;
 mod gate;
@@ -63,6 +64,15 @@ enum Command {
     /// Look for the highest rate that holds the budget
     #[command(after_help = capacity::AFTER_HELP)]
     Capacity(capacity::Arguments),
+    /// Run a command while something stands in its way: another process that holds RTNL
+    #[command(subcommand)]
+    Disturb(disturb::Command),
+    /// Hold RTNL, for `disturb` and profiles
+    #[command(hide = true)]
+    RtnlHolder(disturb::HolderArguments),
+    /// Make a cgroup and remove it, for profiles
+    #[command(hide = true)]
+    CgroupKeeper(disturb::KeeperArguments),
     /// Say what this machine can measure, and what to do about the rest
     #[command(after_help = "Exit codes:\n    0  `bench` can run here\n    3  it cannot, see the arrows")]
     Doctor(doctor::Arguments),
@@ -156,6 +166,9 @@ pub fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(arguments, &spans.unwrap_or_default()),
         Command::Budget(command) => budget::run(&command),
         Command::Capacity(arguments) => capacity::run(&arguments),
+        Command::Disturb(command) => disturb::run(command),
+        Command::RtnlHolder(arguments) => disturb::hold(&arguments),
+        Command::CgroupKeeper(arguments) => Ok(disturb::keep(&arguments)),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Gate(command) => gate::run(&command, &spans.unwrap_or_default()),
         Command::Generate(command) => generate::run(&command),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{Abort, Executor, LoadProfile, Stage};
+use crate::disturb::Disturbance;
 use crate::duration::Span;
 use crate::load::{Arrivals, Ramp, Think};
 use crate::workload::Mix;
@@ -67,6 +68,8 @@ struct File {
     population: u64,
     mix: Option<BTreeMap<String, u32>>,
     abort: Option<RawAbort>,
+    #[serde(default)]
+    disturbance: Vec<Disturbance>,
     #[serde(default)]
     stage: Vec<RawStage>,
 }
@@ -194,6 +197,7 @@ impl LoadProfile {
             mix,
             stages,
             abort: file.abort.map(|abort| Abort { grace: abort.grace.0 }),
+            disturbances: file.disturbance,
         };
         profile.check().map_err(value)?;
         Ok(profile)

@@ -8,6 +8,7 @@ use std::time::Duration;
 pub use built_in::{BUILT_IN, BuiltIn};
 pub use file::ParseError;
 
+use crate::disturb::Disturbance;
 use crate::load::{Arrivals, Ramp, Schedule, Think};
 use crate::plan::{Load, MOST_CLASSES_A_DEVICE, Workload};
 use crate::report::model::StageSettings;
@@ -34,6 +35,8 @@ pub struct LoadProfile {
     pub stages: Vec<Stage>,
     /// When it is given up.
     pub abort: Option<Abort>,
+    /// What stands in its way, on purpose.
+    pub disturbances: Vec<Disturbance>,
 }
 
 /// A part of a profile.
@@ -91,6 +94,17 @@ impl LoadProfile {
                 self.population, self.devices
             ));
         }
+        for disturbance in &self.disturbances {
+            disturbance.check().map_err(|error| error.to_string())?;
+            if let Disturbance::DeviceGone { device, .. } = disturbance
+                && *device >= self.devices as usize
+            {
+                return Err(format!(
+                    "disturbance device-gone: device = {device}: they are 0 to {}",
+                    self.devices - 1
+                ));
+            }
+        }
         Ok(())
     }
 
@@ -104,6 +118,8 @@ impl LoadProfile {
         if let Some(abort) = &mut self.abort {
             abort.grace = abort.grace.mul_f64(factor);
         }
+        self.disturbances =
+            self.disturbances.into_iter().map(|disturbance| disturbance.scaled(factor)).collect();
         self
     }
 

@@ -73,7 +73,7 @@ impl Command {
     }
 
     /// Starts it with these signals blocked.
-    pub(super) fn start(&self, blocked: SigSet, streams: Streams) -> Result<Running, Failure> {
+    pub(crate) fn start(&self, blocked: SigSet, streams: Streams) -> Result<Running, Failure> {
         let mut command = process::Command::new(&self.words[0]);
         command.args(&self.words[1..]);
         streams
@@ -97,14 +97,14 @@ impl Command {
 }
 
 /// The command while it runs. Dropping this leaves it alone.
-pub(super) struct Running {
+pub(crate) struct Running {
     child: Child,
     ended: Option<ExitStatus>,
 }
 
 impl Running {
     /// How it ended, once it has.
-    pub(super) fn ended(&mut self) -> Option<u8> {
+    pub(crate) fn ended(&mut self) -> Option<u8> {
         if self.ended.is_none() {
             self.ended = self.child.try_wait().ok().flatten();
         }
@@ -112,7 +112,7 @@ impl Running {
     }
 
     /// Passes a signal on.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         // Once it has been waited for, its id may be another's.
         if self.ended.is_none()
             && let Ok(id) = i32::try_from(self.child.id())

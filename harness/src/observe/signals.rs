@@ -12,28 +12,28 @@ const TAKEN: [Signal; 6] =
 
 /// A signal that has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Taken {
-    pub(super) signal: Signal,
+pub(crate) struct Taken {
+    pub(crate) signal: Signal,
     /// By the terminal, and so to every process of the group: whoever else is in it has had it.
-    pub(super) to_the_group: bool,
+    pub(crate) to_the_group: bool,
 }
 
 impl Taken {
     /// Whether it asks to end.
-    pub(super) fn asks_to_end(self) -> bool {
+    pub(crate) fn asks_to_end(self) -> bool {
         matches!(self.signal, Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT)
     }
 }
 
 /// Blocks the signals; this thread, and those that it starts, take them here.
-pub(super) struct Signals {
+pub(crate) struct Signals {
     taken: SigSet,
     before: SigSet,
 }
 
 impl Signals {
     /// Begins. A signal that is ignored already, as under nohup(1), stays so.
-    pub(super) fn block() -> io::Result<Self> {
+    pub(crate) fn block() -> io::Result<Self> {
         let mut taken = SigSet::empty();
         for signal in TAKEN.into_iter().filter(|signal| !is_ignored(*signal)) {
             taken.add(signal);
@@ -44,12 +44,12 @@ impl Signals {
     }
 
     /// What was blocked before, for the command.
-    pub(super) fn before(&self) -> SigSet {
+    pub(crate) fn before(&self) -> SigSet {
         self.before
     }
 
     /// Waits for a signal, but not longer than this.
-    pub(super) fn wait(&self, longest: Duration) -> Option<Taken> {
+    pub(crate) fn wait(&self, longest: Duration) -> Option<Taken> {
         let longest = libc::timespec {
             tv_sec: libc::time_t::try_from(longest.as_secs()).unwrap_or(1),
             tv_nsec: longest.subsec_nanos().into(),

@@ -1,11 +1,15 @@
-//! Records: latency as callers see it, phases as the kernel's probes see them, and what the process used.
+//! Records: latency as callers see it, phases as the kernel's probes see them, what the process used, and
+//! what of it grows.
 
+mod growth;
 mod hdr_log;
 mod kernel;
 mod phases;
 mod recorder;
 mod resources;
+mod slab;
 
+pub use growth::GrowthMeter;
 pub use hdr_log::HdrLog;
 pub use kernel::{KernelCollector, KernelFigures, Stacks, Window};
 pub use phases::Phases;

@@ -374,21 +374,22 @@ pub struct RunResources {
     /// was measured, percent, sampled. Null where /proc does not tell.
     #[serde(default)]
     pub machine_memory_percent: Option<f64>,
-    /// How fast what may leak grew: `rss_bytes`, `heap_bytes`, `fds`, `sockets`, `slab_bytes`. What was not estimated is absent.
+    /// How fast what is kept grew over the run: `rss_bytes`, `heap_bytes`, `fds`, `sockets` of the process, and `slab_bytes` of the kernel, on
+    /// the whole machine. Absent where the run was too short, or had too few samples, to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub growth: Option<BTreeMap<String, Growth>>,
 }
 
-/// A slope over time.
+/// How fast a figure grew.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Growth {
-    /// The estimate, in the unit of what grows, an hour.
+    /// Units an hour; the first fifth of the time is left out.
     pub per_hour: f64,
-    /// Its confidence interval, in the same unit.
+    /// Where that lies with 95 % confidence. Above zero only if the figure grew in each part of the run, and did not slow down.
     pub interval: [f64; 2],
-    /// How many samples it comes from.
+    /// How often it was read.
     pub samples: u64,
-    /// Over how long; seconds.
+    /// From the first to the last time, seconds.
     pub seconds: f64,
 }
 

@@ -9,14 +9,20 @@ use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval_at};
 use tracing::{Instrument as _, info_span};
 
-use super::{Kept, Measured, Session, TICK, connect, left, probes_failed, result, run_resources, unprepared};
+use super::{
+    Kept, Measured, Session, TICK, connect, connect_with, left, options, probes_failed, result,
+    run_resources, unprepared,
+};
 use crate::attribution::Calls;
+use crate::disturb::{Course as Disturbances, receive_buffer};
 use crate::exit::Failure;
 use crate::load::{Alarm, Crew, Driven, Until, Users, closed, open, users};
 use crate::load_profile::{Executor, LoadProfile, Stage};
 use crate::plan::Workload;
-use crate::record::{Descriptors, Interval, Recorder, ResourceMeter, Usage, Window, percentiles};
-use crate::report::model::{Percentiles, WorkloadResult};
+use crate::record::{
+    Descriptors, GrowthMeter, Interval, Recorder, ResourceMeter, Usage, Window, percentiles,
+};
+use crate::report::model::{Percentiles, RunResources, WorkloadResult};
 use crate::spans::STEP;
 use crate::workload::{Source, scene};
 
@@ -85,6 +91,7 @@ impl Session<'_> {
         profile: &LoadProfile,
         watcher: &dyn Watcher,
     ) -> Result<(Measured, Option<String>), Failure> {
+        let mut course = Disturbances::prepare(&profile.disturbances)?;
         let before = Descriptors::now();
         let mut kept = Kept::new(self.collector)?;
         let setup = connect(NonZeroU16::MIN, false)?;
@@ -99,13 +106,17 @@ impl Session<'_> {
             Ok::<_, Failure>(())
         };
         prepared.instrument(info_span!(target: STEP, "set up")).await?;
-        let client = connect(ONE_MESSAGE, self.collector.is_some())?;
+        let socket = options(ONE_MESSAGE, self.collector.is_some());
+        let client = connect_with(receive_buffer(&profile.disturbances, socket))?;
         let crew = Crew { client, recorder: None, calls: None, stop: self.stop.clone() };
         let warm = closed(&crew, scene.sources, Until::Operations(profile.warmup))
             .instrument(info_span!(target: STEP, "warm up"))
             .await;
         let alarm = Alarm::start(self.stop.clone())
             .map_err(|error| Failure::environment(format!("start the alarm clock: {error}")))?;
+        let growth =
+            GrowthMeter::start().map_err(|error| Failure::internal(format!("start the meter: {error}")))?;
+        course.begin(self.devices)?;
         let stages = Stages { session: self, profile, watcher, crew, alarm, began: Instant::now() };
 
         let mut sources = warm.sources;
@@ -129,6 +140,8 @@ impl Session<'_> {
                 break;
             }
         }
+        let growth = growth.stop();
+        kept.disturbances = course.end();
         // The socket, before descriptors are counted.
         drop(stages);
         self.tear_down(&setup).instrument(info_span!(target: STEP, "tear down")).await?;
@@ -141,7 +154,7 @@ impl Session<'_> {
         if let Some(collector) = self.collector {
             kept.frames = collector.frames(kept.gathered.iter().map(|(_, gathered)| gathered));
         }
-        let resources = run_resources(&usages, before, Descriptors::now());
+        let resources = RunResources { growth, ..run_resources(&usages, before, Descriptors::now()) };
         Ok((Measured { workloads: results, resources, kept }, given_up))
     }
 }

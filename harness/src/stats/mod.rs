@@ -3,6 +3,7 @@
 //! [`order`] summarises a sample by its order statistics; [`growth`] fits how a figure grows with a size; [`choice`] chooses
 //! among the laws of growth by how well they foretell what they have not seen; [`judgement`] says how sure that is; [`enough`] how many
 //! observations a figure needs. [`rank_sum`] and [`rates`] tell two samples, and two counts, apart.
+//! [`slope`] is how fast a figure grows with time.
 
 pub mod choice;
 pub mod enough;
@@ -13,4 +14,5 @@ pub mod order;
 pub mod rank_sum;
 pub mod rates;
 pub mod runs;
+pub mod slope;
 mod unbounded;

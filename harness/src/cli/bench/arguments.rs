@@ -168,6 +168,7 @@ impl Arguments {
             shortened: time_scale < 1.0,
             stages_planned: profile.stages.len(),
             aborted: None,
+            disturbances: Vec::new(),
         };
         Ok(Order::Profile(Box::new(profile.scaled(time_scale)), run))
     }

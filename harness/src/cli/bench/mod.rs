@@ -102,6 +102,7 @@ pub(super) fn fresh(
     run.resources = measured.resources;
     if let Some(profile) = &mut run.profile {
         profile.aborted = aborted;
+        profile.disturbances = std::mem::take(&mut measured.kept.disturbances);
     }
     let judged = judge(&budget, &run);
     (run.budget, run.not_judged, run.verdict) = (judged.judgements, judged.not_judged, judged.verdict);

@@ -2,11 +2,13 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
+use super::live;
 use super::table::{self, DEPTH};
 use super::thread::Thread;
 
-/// The system's allocator. While a [`HeapProfiler`](super::HeapProfiler) runs, a part of the allocations is recorded; else each
-/// costs one relaxed load more than without.
+/// The system's allocator, which counts the bytes in use ([`live_bytes`](super::live_bytes)). While a
+/// [`HeapProfiler`](super::HeapProfiler) runs, a part of the allocations is recorded; else each costs one relaxed load, and an addition
+/// to a word that is the thread's own, more than without.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SampledAllocator;
 
@@ -33,6 +35,7 @@ unsafe impl GlobalAlloc for SampledAllocator {
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         // Before another thread can be given the same address.
         let _ = freed(memory);
+        live::add(-bytes(layout.size()));
         // SAFETY: as above.
         unsafe { System.dealloc(memory, layout) }
     }
@@ -46,17 +49,26 @@ unsafe impl GlobalAlloc for SampledAllocator {
                 THREAD.with(|thread| thread.unless_busy(|| table::not_freed(memory.addr(), site)));
             }
         } else {
+            live::add(-bytes(layout.size()));
             allocated(moved, size);
         }
         moved
     }
 }
 
+/// The size of a layout, which is at most `isize::MAX`.
+#[inline]
+fn bytes(size: usize) -> i64 {
+    size.cast_signed() as i64
+}
+
 #[inline]
 fn allocated(memory: *mut u8, size: usize) {
-    if let Some(profile) = table::profile()
-        && !memory.is_null()
-    {
+    if memory.is_null() {
+        return;
+    }
+    live::add(bytes(size));
+    if let Some(profile) = table::profile() {
         sample(profile, memory.addr(), size);
     }
 }

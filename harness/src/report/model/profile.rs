@@ -3,8 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::disturb::Outcome;
+
 /// A load profile, as it was run.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProfileRun {
     /// Its name.
     pub name: String,
@@ -18,6 +20,9 @@ pub struct ProfileRun {
     pub stages_planned: usize,
     /// Why it was ended before its end, where the profile says when (`[abort]`). Null otherwise.
     pub aborted: Option<String>,
+    /// What stood in its way, on purpose, and what came of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disturbances: Vec<Outcome>,
 }
 
 /// A stage, as it was run.
