@@ -4,10 +4,10 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use qdiscope::load::Schedule;
+use qdiscope::load::{Arrivals, Ramp, Schedule};
 use qdiscope::plan::{Load, Workload};
 use qdiscope::record::Recorder;
-use qdiscope::workload::{Kind, OperationKind, Weights, scene};
+use qdiscope::workload::{Kind, Mix, OperationKind, scene};
 
 fn choose(criterion: &mut Criterion) {
     let workload = Workload {
@@ -15,7 +15,7 @@ fn choose(criterion: &mut Criterion) {
         load: Load::Closed { duration: Duration::ZERO },
         workers: 1,
         classes: 1_000,
-        weights: Weights::default(),
+        weights: Mix::default(),
     };
     let mut source = scene(&workload, &[1, 2, 3], 1, 0).sources.remove(0);
     let mut group = criterion.benchmark_group("workload");
@@ -31,14 +31,20 @@ fn choose(criterion: &mut Criterion) {
 }
 
 fn time(criterion: &mut Criterion) {
-    let schedule = Schedule::new(1_000.0, Duration::from_secs(3_600));
-    let mut index = 0;
-    criterion.bench_function("schedule/due", |bencher| {
-        bencher.iter(|| {
-            index = (index + 1) % schedule.count();
-            schedule.due(black_box(index))
+    let hour = Duration::from_secs(3_600);
+    let constant = Schedule::new(1_000.0, hour);
+    let poisson = Schedule::staged(Ramp { from: 0.0, to: 2_000.0 }, Arrivals::Poisson, 1, hour);
+    for (name, schedule) in [("schedule/due", constant), ("schedule/due, Poisson, ramp", poisson)] {
+        let mut dues = schedule.dues();
+        criterion.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                black_box(dues.next()).or_else(|| {
+                    dues = schedule.dues();
+                    dues.next()
+                })
+            });
         });
-    });
+    }
 }
 
 fn record(criterion: &mut Criterion) {

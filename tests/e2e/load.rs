@@ -159,19 +159,24 @@ pub(crate) fn refusals_that_are_asked_for_are_no_errors() -> Result<(), Failed> 
 }
 
 pub(crate) fn a_violation_that_lasts_ends_it() -> Result<(), Failed> {
+    // Half of the requests fail, which no noise excuses.
     let file = File::new(
-        "[abort]\ngrace = \"1s\"\n[[stage]]\nname = \"slow\"\nduration = \"20s\"\nexecutor = \"closed\"\nusers = 1\nthink_time = \"50ms\"\n\
+        "[abort]\ngrace = \"1s\"\n[[disturbance]]\nkind = \"device-gone\"\ndevice = 0\nat = \"0s\"\n\
+         [[stage]]\nname = \"broken\"\nduration = \"20s\"\nexecutor = \"closed\"\nusers = 2\nthink_time = \"5ms\"\n\
          [[stage]]\nname = \"never\"\nduration = \"20s\"\nexecutor = \"closed\"\nusers = 1",
     )?;
     let began = Instant::now();
-    // One user who thinks for 50 ms sends some 20 a second; the built-in budget asks for 1,000.
     let saved = file.run()?;
-    saved.finished.expect(4)?;
+    let saved = Saved { finished: saved.finished.expect(4)?, ..saved };
     assert!(began.elapsed() < Duration::from_secs(20));
     let why = saved.result["profile"]["aborted"].as_str().ok_or("it was not given up")?;
-    assert!(why.contains("slow") && why.contains("throughput"), "{why}");
+    assert!(why.contains("broken") && why.contains("is"), "{why}");
     assert_eq!(saved.result["interrupted"], false);
     assert_eq!(saved.result["workloads"].as_array().map(Vec::len), Some(1));
+    let judged = saved.result["budget"].as_array().ok_or("no budget")?;
+    assert!(
+        judged.iter().any(|target| target["metric"] == "error_rate_percent" && target["state"] == "fail")
+    );
     Ok(())
 }
 
@@ -264,7 +269,7 @@ fn whole(out: &Path) -> Result<u64, Failed> {
                 assert_ne!(result["verdict"], "pass");
                 stages = result["workloads"].as_array().map_or(0, Vec::len) as u64;
             }
-            name if name.ends_with(".json") => {
+            _ if path.extension().is_some_and(|extension| extension == "json") => {
                 serde_json::from_slice::<Value>(&bytes).map_err(|error| format!("{name}: {error}"))?;
             }
             _ => {}

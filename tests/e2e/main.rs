@@ -50,6 +50,7 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let trials = anywhere()
         .into_iter()
+        .chain(deployments())
         .chain(loads())
         .chain(budgets())
         .chain(disturbed())
@@ -139,25 +140,6 @@ fn anywhere() -> Vec<Trial> {
             "tc::bad_files_are_refused_before_anything_is_sent",
             tc::bad_files_are_refused_before_anything_is_sent,
         ),
-        ("gate::what_the_kernel_refuses_is_taken_back", gate::what_the_kernel_refuses_is_taken_back),
-        ("gate::what_loses_packets_is_rolled_back", gate::what_loses_packets_is_rolled_back),
-        (
-            "gate::what_is_critical_stays_unless_rollback_is_asked_for",
-            gate::what_is_critical_stays_unless_rollback_is_asked_for,
-        ),
-        ("gate::bad_candidates_are_told", gate::bad_candidates_are_told),
-        ("gate::interrupting_a_canary_leaves_nothing", gate::interrupting_a_canary_leaves_nothing),
-        (
-            "gate::before_a_deployment_the_device_is_compared",
-            gate::before_a_deployment_the_device_is_compared,
-        ),
-        (
-            "gate::after_a_deployment_a_fresh_run_is_compared",
-            gate::after_a_deployment_a_fresh_run_is_compared,
-        ),
-        ("outputs::a_saved_run_is_reported_again", outputs::a_saved_run_is_reported_again),
-        ("outputs::what_cannot_be_written_is_told", outputs::what_cannot_be_written_is_told),
-        ("outputs::a_workflow_is_written_once", outputs::a_workflow_is_written_once),
         ("overhead::a_ratio_is_printed", overhead::a_ratio_is_printed),
         (
             "overhead::a_contestant_is_measured_or_absent_with_a_reason",
@@ -179,6 +161,32 @@ fn anywhere() -> Vec<Trial> {
         ("scaling::the_time_limit_is_told", scaling::the_time_limit_is_told),
         ("scaling::a_full_disk_is_told_before_the_work", scaling::a_full_disk_is_told_before_the_work),
         ("scaling::a_reader_that_leaves_is_no_error", scaling::a_reader_that_leaves_is_no_error),
+    ];
+    tests.iter().map(|&(name, test)| support::trial(name, &NEEDS, test)).collect()
+}
+
+/// Tests of gates, and of what CI reads.
+fn deployments() -> Vec<Trial> {
+    let tests: &[(&str, Test)] = &[
+        ("gate::what_the_kernel_refuses_is_taken_back", gate::what_the_kernel_refuses_is_taken_back),
+        ("gate::what_loses_packets_is_rolled_back", gate::what_loses_packets_is_rolled_back),
+        (
+            "gate::what_is_critical_stays_unless_rollback_is_asked_for",
+            gate::what_is_critical_stays_unless_rollback_is_asked_for,
+        ),
+        ("gate::bad_candidates_are_told", gate::bad_candidates_are_told),
+        ("gate::interrupting_a_canary_leaves_nothing", gate::interrupting_a_canary_leaves_nothing),
+        (
+            "gate::before_a_deployment_the_device_is_compared",
+            gate::before_a_deployment_the_device_is_compared,
+        ),
+        (
+            "gate::after_a_deployment_a_fresh_run_is_compared",
+            gate::after_a_deployment_a_fresh_run_is_compared,
+        ),
+        ("outputs::a_saved_run_is_reported_again", outputs::a_saved_run_is_reported_again),
+        ("outputs::what_cannot_be_written_is_told", outputs::what_cannot_be_written_is_told),
+        ("outputs::a_workflow_is_written_once", outputs::a_workflow_is_written_once),
     ];
     tests.iter().map(|&(name, test)| support::trial(name, &NEEDS, test)).collect()
 }

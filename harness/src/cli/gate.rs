@@ -388,7 +388,7 @@ mod tests {
 
     #[test]
     fn the_fresh_run_is_a_command_line_of_bench() {
-        for line in ["post", "post --budget b.toml --baseline run --duration 1.5s --out o"] {
+        for line in ["post", "post --budget b.toml --baseline run --time-scale 0.5 --profile spike --out o"] {
             let Ok(Command::Post(post)) = parsed(line) else { panic!("{line}") };
             post.fresh().unwrap();
         }
@@ -402,7 +402,7 @@ mod tests {
             "canary --old a.tc",
             "canary --old a.tc --new b.tc --pairs 0",
             "canary --old a.tc --new b.tc --packets nan",
-            "post --duration 0",
+            "post --duration 3",
         ] {
             assert!(parsed(line).is_err(), "{line}");
         }

@@ -75,7 +75,7 @@ mod tests {
             }
             log.push("lifecycle-open", Duration::from_millis(length), &recorder.take_interval()).unwrap();
         }
-        let seconds = read(log.bytes()).unwrap();
+        let seconds = read(&log.bytes().unwrap()).unwrap();
         let [first, second] = &seconds["lifecycle-open"][..] else {
             panic!("{}", seconds["lifecycle-open"].len())
         };

@@ -14,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Stop;
+use super::punctual::be_punctual;
 
 /// The longest nap: how late a stop may be noticed.
 const NAP: Duration = Duration::from_millis(50);
@@ -113,8 +114,7 @@ impl Alarm {
 }
 
 fn ring(queue: &Mutex<Queue>, stop: &Stop) {
-    // The default slack of 50 µs would be added to every wait. Failing leaves only that.
-    let _ = nix::sys::prctl::set_timerslack(1);
+    be_punctual();
     let mut due = Vec::new();
     loop {
         let nap = {

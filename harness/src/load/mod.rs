@@ -4,6 +4,7 @@ mod alarm;
 mod closed;
 mod open;
 mod pacer;
+mod punctual;
 mod ramp;
 mod schedule;
 mod users;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::punctual::be_punctual;
 use super::{Schedule, Stop};
 
 /// The longest nap: how late a stop may be noticed at low rates.
@@ -28,8 +29,7 @@ pub(super) fn start(
     stop: Stop,
 ) -> std::io::Result<thread::JoinHandle<u64>> {
     thread::Builder::new().name("qdiscope-pacer".into()).spawn(move || {
-        // The default slack of 50 µs would be added to every latency. Failing leaves only that.
-        let _ = nix::sys::prctl::set_timerslack(1);
+        be_punctual();
         let mut dropped = 0;
         for (due, worker) in schedule.dues().zip((0..workers.len()).cycle()) {
             let due = start + due;

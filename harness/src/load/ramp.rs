@@ -54,6 +54,9 @@ impl Ramp {
 
     /// When so much has come, seconds: the inverse of [`Self::integral`]. Beyond the stage's end it is no number, or a later time.
     pub fn when(self, amount: f64, length: f64) -> f64 {
+        if amount <= 0.0 {
+            return 0.0;
+        }
         let slope = (self.to - self.from) / length;
         // The usual formula divides by the slope, which may be none; this form of it does not (Higham, Accuracy and Stability of
         // Numerical Algorithms, 2nd ed., 1.8).

@@ -134,7 +134,8 @@ mod tests {
         let dues: Vec<_> = schedule.dues().collect();
         // Within four standard deviations of 60,000.
         assert!(dues.len().abs_diff(60_000) < 980, "{}", dues.len());
-        let gaps: Vec<f64> = dues.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
+        let gaps: Vec<f64> =
+            dues.windows(2).map(|pair| pair[1].as_secs_f64() - pair[0].as_secs_f64()).collect();
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
         let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
         let variation = variance.sqrt() / mean;

@@ -352,7 +352,7 @@ mod tests {
     fn bad_profiles_are_refused_in_one_line() {
         let closed = "duration = \"1s\"\nexecutor = \"closed\"\nusers = 1";
         for (text, word) in [
-            (format!("{HEAD}"), "no [[stage]]"),
+            (HEAD.to_owned(), "no [[stage]]"),
             ("schema_version = 2\nname = \"x\"".into(), "schema_version 2"),
             (format!("{HEAD}[[stage]]\n{closed}\nuser = 1"), "line 7"),
             (format!("{HEAD}devices = 0\n[[stage]]\n{closed}"), "devices"),

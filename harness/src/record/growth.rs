@@ -23,6 +23,13 @@ const MOST: usize = 512;
 /// Of a shorter run nothing is said: a page a second is 15 MB an hour.
 const SHORTEST: Duration = Duration::from_secs(20);
 
+/// Samples of which the least counts: memory that is taken and given back within a second, such as the histograms of that second, lies on top
+/// of what is kept, and a leak raises what lies below.
+const OF_A_FLOOR: usize = 4;
+
+/// Fewer say less than the samples themselves.
+const FEWEST_FLOORS: usize = 60;
+
 /// Figures, in the order of a sample's values.
 const NAMES: [&str; 5] = ["rss_bytes", "heap_bytes", "fds", "sockets", "slab_bytes"];
 
@@ -63,6 +70,7 @@ impl GrowthMeter {
     pub fn start() -> io::Result<Self> {
         let (end, ended) = channel();
         let thread = thread::Builder::new().name("qdiscope-growth".into()).spawn(move || {
+            super::give_way();
             let began = Instant::now();
             let mut samples = Vec::with_capacity(MOST);
             let mut interval = FIRST_INTERVAL;
@@ -112,7 +120,7 @@ fn growth(samples: &[Sample]) -> BTreeMap<String, Growth> {
         if seconds < SHORTEST.as_secs_f64() {
             continue;
         }
-        if let Some(slope) = slope(&series) {
+        if let Some(slope) = slope(&floors(&series)) {
             let growth = Growth {
                 per_hour: slope.per_second * HOUR,
                 interval: slope.interval.map(|end| end * HOUR),
@@ -123,6 +131,12 @@ fn growth(samples: &[Sample]) -> BTreeMap<String, Growth> {
         }
     }
     growths
+}
+
+/// The least of each few samples, where enough are left for a slope.
+fn floors(series: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let of = if series.len() / OF_A_FLOOR >= FEWEST_FLOORS { OF_A_FLOOR } else { 1 };
+    series.chunks(of).filter_map(|few| few.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1))).collect()
 }
 
 #[cfg(test)]

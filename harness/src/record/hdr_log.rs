@@ -2,30 +2,42 @@
 //!
 //! Read by `HistogramLogAnalyzer`, `HistogramLogProcessor` and the HdrHistogram libraries.
 
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::time::{Duration, SystemTime};
 
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
 use super::Interval;
 
-/// A log in the making. Intervals are compressed as they come: a whole histogram takes some 100 KB.
+/// A log in the making. Intervals are compressed as they come, and put into a file without a name: some kilobytes a second in our own memory
+/// would be a leak of megabytes an hour, in a run that looks for leaks.
 pub struct HdrLog {
     started: SystemTime,
-    bytes: Vec<u8>,
+    file: File,
+    /// What was written so far, and why it ended there: a full disk does not cost the run.
+    broken: Option<io::Error>,
     serializer: V2DeflateSerializer,
 }
 
-/// An interval could not be encoded.
+/// The log could not be written, or an interval not be encoded.
 #[derive(Debug, thiserror::Error)]
-#[error("encode an interval of the HDR log: {0}")]
+#[error("HDR log: {0}")]
 pub struct HdrLogError(String);
 
 impl HdrLog {
     /// An empty log that starts now.
     pub fn new() -> Result<Self, HdrLogError> {
-        let mut log =
-            Self { started: SystemTime::now(), bytes: Vec::new(), serializer: V2DeflateSerializer::new() };
+        // Where there is no folder for it: the kernel's memory, which is not ours either.
+        let file = tempfile::tempfile()
+            .or_else(|_| Ok(memfd_create(c"latency.hdr", MFdFlags::MFD_CLOEXEC)?.into()))
+            .map_err(|error: io::Error| HdrLogError(error.to_string()))?;
+        let serializer = V2DeflateSerializer::new();
+        let mut log = Self { started: SystemTime::now(), file, broken: None, serializer };
+        let mut head = Vec::new();
         IntervalLogWriterBuilder::new()
             .add_comment("[Histogram log format version 1.3]")
             .add_comment(
@@ -33,8 +45,9 @@ impl HdrLog {
             )
             .with_start_time(log.started)
             .with_base_time(log.started)
-            .begin_log_with(&mut log.bytes, &mut log.serializer)
+            .begin_log_with(&mut head, &mut log.serializer)
             .map_err(|error| HdrLogError(error.to_string()))?;
+        log.append(&head);
         Ok(log)
     }
 
@@ -42,21 +55,42 @@ impl HdrLog {
     pub fn push(&mut self, workload: &str, length: Duration, interval: &Interval) -> Result<(), HdrLogError> {
         let failed = |error: &dyn std::fmt::Display| HdrLogError(error.to_string());
         let begin = self.started.elapsed().unwrap_or_default().saturating_sub(length);
+        let mut lines = Vec::new();
         // A builder without headers goes on where the last writer stopped.
         let mut writer = IntervalLogWriterBuilder::new()
-            .begin_log_with(&mut self.bytes, &mut self.serializer)
+            .begin_log_with(&mut lines, &mut self.serializer)
             .map_err(|error| failed(&error))?;
         for (kind, histogram) in interval.by_operation() {
             let tag = format!("{workload}:{}", kind.name());
             let tag = Tag::new(&tag).ok_or_else(|| failed(&format!("`{tag}` is no tag")))?;
             writer.write_histogram(histogram, begin, length, Some(tag)).map_err(|error| failed(&error))?;
         }
+        drop(writer);
+        self.append(&lines);
         Ok(())
     }
 
-    /// The log's text so far.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    fn append(&mut self, bytes: &[u8]) {
+        if self.broken.is_none() {
+            self.broken = self.file.write_all(bytes).err();
+        }
+    }
+
+    /// The log's text.
+    ///
+    /// # Errors
+    ///
+    /// Where it could not be written whole, or cannot be read.
+    pub fn bytes(&mut self) -> Result<Vec<u8>, HdrLogError> {
+        if let Some(error) = &self.broken {
+            return Err(HdrLogError(error.to_string()));
+        }
+        let mut bytes = Vec::new();
+        self.file
+            .seek(SeekFrom::Start(0))
+            .and_then(|_| self.file.read_to_end(&mut bytes))
+            .map_err(|error| HdrLogError(error.to_string()))?;
+        Ok(bytes)
     }
 }
 
@@ -81,7 +115,8 @@ mod tests {
         }
         let mut log = HdrLog::new().unwrap();
         log.push("lifecycle-open", Duration::from_secs(1), &recorder.take_interval()).unwrap();
-        let intervals: Vec<_> = IntervalLogIterator::new(log.bytes())
+        let bytes = log.bytes().unwrap();
+        let intervals: Vec<_> = IntervalLogIterator::new(&bytes)
             .filter_map(|entry| match entry.unwrap() {
                 LogEntry::Interval(interval) => Some(interval),
                 _ => None,

@@ -20,6 +20,15 @@ use hdrhistogram::{Counter, Histogram};
 
 use crate::report::model::Percentiles;
 
+/// How far the threads that only look on stand back (nice(2)).
+const STANDS_BACK: i32 = 10;
+
+/// Lets whoever is measured have the CPU before the calling thread, which only looks on.
+pub(crate) fn give_way() {
+    // Of a thread: PRIO_PROCESS with 0 is the calling one's on Linux (setpriority(2)). Where it is refused, it stays as it is.
+    let _ = rustix::process::setpriority_process(None, STANDS_BACK);
+}
+
 /// Three significant digits: a tenth of a percent, far below what these machines repeat.
 const SIGNIFICANT_DIGITS: u8 = 3;
 

@@ -144,6 +144,7 @@ impl ResourceMeter {
         let thread = thread::Builder::new().name("qdiscope-meter".into()).spawn({
             let shared = Arc::clone(&shared);
             move || {
+                super::give_way();
                 while !shared.stop.load(Ordering::Relaxed) {
                     shared.sample();
                     thread::park_timeout(SAMPLE_EVERY);

@@ -2,6 +2,7 @@
 
 use super::model::{RunResult, WorkloadResult};
 use super::words;
+use crate::disturb::{Effect, Outcome};
 
 /// A second below this share of the first one is worth a word.
 const MARKED_DECLINE: f64 = 0.7;
@@ -17,6 +18,18 @@ pub fn explain(run: &RunResult) -> Vec<String> {
     let mut findings = Vec::new();
     if run.interrupted {
         findings.push("The run was interrupted: its figures are those of the part that ran.".into());
+    }
+    if let Some(profile) = &run.profile {
+        if profile.shortened {
+            findings.push(format!(
+                "The load profile {} ran at {} of its length: it says less than a full run, and is not to be compared with one.",
+                profile.name, profile.time_scale
+            ));
+        }
+        if let Some(reason) = &profile.aborted {
+            findings.push(format!("The load profile was given up: {reason}."));
+        }
+        findings.extend(profile.disturbances.iter().map(disturbance));
     }
     if run.environment.probes.kind == "off" {
         findings.push(format!("No kernel figures: {}.", run.environment.probes.reason.trim_end_matches('.')));
@@ -36,6 +49,28 @@ pub fn explain(run: &RunResult) -> Vec<String> {
         findings.push(format!("The hypervisor gave {steal:.1} % of the CPU time to other machines."));
     }
     findings
+}
+
+/// What stood in the way, on purpose, and what came of it.
+fn disturbance(outcome: &Outcome) -> String {
+    let kind = outcome.disturbance.kind();
+    let began = outcome.began_seconds.map(|seconds| format!(" after {seconds:.1} s")).unwrap_or_default();
+    match (&outcome.effect, &outcome.error) {
+        (_, Some(error)) => format!("The disturbance {kind} failed: {error}."),
+        (Some(Effect::Held(held)), None) => format!(
+            "The disturbance {kind}{began}: another process held RTNL {} times, {:.2} s in all, {:.2} s at the longest.",
+            held.count,
+            held.total_ns as f64 / 1e9,
+            held.longest_ns as f64 / 1e9
+        ),
+        (Some(Effect::KeptBytes(bytes)), None) => {
+            format!("The disturbance {kind}{began}: {bytes} bytes of memory were kept on purpose.")
+        }
+        (None, None) if outcome.began_seconds.is_none() => {
+            format!("The disturbance {kind} did not come: the run was over before.")
+        }
+        (None, None) => format!("The disturbance {kind} came{began}."),
+    }
 }
 
 /// Adding the N-th class to a qdisc costs time in proportion to N. Said where that explains the figures: in a single large

@@ -25,6 +25,11 @@ pub fn render(run: &RunResult, color: bool) -> String {
         },
         environment.probes.kind,
     );
+    if let Some(profile) = &run.profile {
+        let shortened =
+            if profile.shortened { format!(", × {} in time", profile.time_scale) } else { String::new() };
+        let _ = writeln!(text, "load profile: {}{shortened}", profile.name);
+    }
     let _ = writeln!(
         text,
         "\nWhat callers saw (latency in µs; a closed loop's is blind to the requests that a stall held back)\n{}",

@@ -20,7 +20,7 @@ use crate::load::{Alarm, Crew, Driven, Until, Users, closed, open, users};
 use crate::load_profile::{Executor, LoadProfile, Stage};
 use crate::plan::Workload;
 use crate::record::{
-    Descriptors, GrowthMeter, Interval, Recorder, ResourceMeter, Usage, Window, percentiles,
+    Descriptors, GrowthMeter, Interval, Recorder, ResourceMeter, Usage, Window, give_way, percentiles,
 };
 use crate::report::model::{Percentiles, RunResources, WorkloadResult};
 use crate::spans::STEP;
@@ -91,6 +91,8 @@ impl Session<'_> {
         profile: &LoadProfile,
         watcher: &dyn Watcher,
     ) -> Result<(Measured, Option<String>), Failure> {
+        // Once a second this thread adds up, compresses and judges, for some milliseconds.
+        give_way();
         let mut course = Disturbances::prepare(&profile.disturbances)?;
         let before = Descriptors::now();
         let mut kept = Kept::new(self.collector)?;

@@ -251,10 +251,10 @@ mod tests {
             let refused = operation.expects.is_some();
             match operation.ask {
                 Ask::One(Request::AddClass { device, classid, .. }) => {
-                    assert!(kernel.insert((device, classid)))
+                    assert!(kernel.insert((device, classid)));
                 }
                 Ask::One(Request::DeleteClass { device, classid }) => {
-                    assert!(kernel.remove(&(device, classid)))
+                    assert!(kernel.remove(&(device, classid)));
                 }
                 Ask::One(
                     Request::ChangeClass { device, classid, .. } | Request::GetClass { device, classid },

@@ -114,6 +114,8 @@ impl FromStr for Mix {
 
 #[cfg(test)]
 mod tests {
+    use OperationKind::{ClassChange, ClassDump, ErrorNoDevice};
+
     use super::*;
 
     #[test]
@@ -136,7 +138,6 @@ mod tests {
     fn each_operation_has_as_many_tickets_as_its_weight() {
         let mix: Mix = "change=1,dump=2,error-no-device=3".parse().unwrap();
         let drawn: Vec<_> = (0..mix.total()).map(|ticket| mix.drawn(ticket)).collect();
-        use OperationKind::{ClassChange, ClassDump, ErrorNoDevice};
         let expected = [ClassChange, ClassDump, ClassDump, ErrorNoDevice, ErrorNoDevice, ErrorNoDevice];
         assert_eq!(drawn, expected);
     }

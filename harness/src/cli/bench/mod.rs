@@ -250,8 +250,12 @@ fn save(
 type Files = Vec<(&'static str, &'static str, Vec<u8>)>;
 
 fn files(run: &mut RunResult, finished: Finished<'_>) -> Result<Files, Failure> {
-    let Finished { kept, slowest, symbols, profiles: Profiles { cpu, heap }, named } = finished;
-    let mut files: Files = vec![("latency", "latency.hdr", kept.hdr.bytes().to_vec())];
+    let Finished { mut kept, slowest, symbols, profiles: Profiles { cpu, heap }, named } = finished;
+    let mut files: Files = Vec::new();
+    match kept.hdr.bytes() {
+        Ok(log) => files.push(("latency", "latency.hdr", log)),
+        Err(error) => run.explanations.push(format!("No log of latencies: {error}.")),
+    }
     if !slowest.is_empty() {
         files.push(("slowest_requests", "slowest.json", json(slowest)?));
     }

@@ -147,7 +147,7 @@ mod tests {
         let mut tally = Tally::default();
         for operation in [CHANGE, READ] {
             let histogram = tally.latency.entry(operation).or_insert_with(nanoseconds);
-            (0..100).for_each(|_| record(histogram, micros * 1_000));
+            (0..1_000).for_each(|_| record(histogram, micros * 1_000));
         }
         if failed > 0 {
             tally.errors.insert((Some(2), "No such file or directory".into()), failed);
@@ -166,6 +166,6 @@ mod tests {
         assert_eq!(names, ["latency_p95_us", "latency_p99_us", "error_rate_percent"]);
         assert_eq!(verdicts(10, 0), [Verdict::Pass; 3]);
         assert_eq!(verdicts(50_000, 0), [Verdict::Critical, Verdict::Critical, Verdict::Pass]);
-        assert_eq!(verdicts(10, 50)[2], Verdict::Critical);
+        assert_eq!(verdicts(10, 500)[2], Verdict::Critical);
     }
 }
