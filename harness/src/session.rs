@@ -133,8 +133,8 @@ struct Course {
 impl Session<'_> {
     /// Runs the plan to its end, or until it is stopped.
     pub async fn run(&self, plan: &Plan) -> Result<Measured, Failure> {
-        let before = Descriptors::now();
         let mut kept = Kept::new(self.collector)?;
+        let before = Descriptors::now();
         let growth =
             GrowthMeter::start().map_err(|error| Failure::internal(format!("start the meter: {error}")))?;
         let mut workloads = Vec::new();

@@ -93,9 +93,9 @@ impl Session<'_> {
     ) -> Result<(Measured, Option<String>), Failure> {
         // Once a second this thread adds up, compresses and judges, for some milliseconds.
         give_way();
-        let mut course = Disturbances::prepare(&profile.disturbances)?;
-        let before = Descriptors::now();
         let mut kept = Kept::new(self.collector)?;
+        let before = Descriptors::now();
+        let mut course = Disturbances::prepare(&profile.disturbances)?;
         let setup = connect(NonZeroU16::MIN, false)?;
         let scene = scene(&profile.scene(), self.devices, profile.seed, profile.warmup);
         let prepared = async {
