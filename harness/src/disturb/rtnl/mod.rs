@@ -1,8 +1,8 @@
 //! Holding RTNL for an exact time, by a process of its own: whoever waits meanwhile waits behind somebody else, and is told so.
 //!
-//! The other process is this program anew (`qdiscope rtnl-holder`, hidden). It sleeps inside a system call that has RTNL ([`page`]), and is
+//! The other process is this program anew (`qdiscope rtnl-holder`, hidden). It sleeps inside a system call that has RTNL (`page`), and is
 //! woken by its second thread when the time is over. It ends when its standard input ends, and so with us, however we end; killed
-//! in the middle it leaves RTNL at once. And a timer of the kernel's kills it where it does not let go ([`watchdog`]).
+//! in the middle it leaves RTNL at once. And a timer of the kernel's kills it where it does not let go (`watchdog`).
 
 mod holding;
 mod page;
