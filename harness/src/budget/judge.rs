@@ -36,8 +36,7 @@ pub fn judge(budget: &Budget, run: &RunResult) -> Judged {
             judge_in_run(budget, target, run, &mut judged);
         }
     }
-    // What was given up early is no whole run either.
-    let partial = run.interrupted || run.profile.as_ref().is_some_and(|profile| profile.aborted.is_some());
+    let partial = run.interrupted || run.profile.as_ref().is_some_and(|profile| !profile.is_whole());
     judged.verdict = verdict(&judged.judgements, partial);
     judged
 }
@@ -301,7 +300,8 @@ mod tests {
     use super::*;
     use crate::attribution::Phase;
     use crate::budget::{Factors, Limit, Metric, Scope};
-    use crate::report::model::{Mode, RtnlHolder, RtnlWaits, TimeAt, fixtures};
+    use crate::disturb::{Disturbance, Outcome};
+    use crate::report::model::{Mode, ProfileRun, RtnlHolder, RtnlWaits, TimeAt, fixtures};
 
     fn budget(metric: Metric, limit: Limit, mode: Option<Mode>) -> Budget {
         let target = Target {
@@ -436,6 +436,37 @@ mod tests {
         assert_eq!(leak.verdict, State::Critical);
         let held = judge(&budget(Metric::LatencyP95Us, Limit::Below(1e9), None), &run);
         assert_eq!(held.verdict, State::Pass, "what holds in spite of it holds");
+    }
+
+    #[test]
+    fn a_profile_that_was_not_run_whole_never_passes() {
+        let mut run = fixtures::run();
+        let held = budget(Metric::LatencyP95Us, Limit::Below(1e9), None);
+        let disturbance = Disturbance::ReceiveBuffer { bytes: 4_096 };
+        let came =
+            Outcome { disturbance, began_seconds: Some(1.0), ended_seconds: None, effect: None, error: None };
+        let verdict = |run: &RunResult| judge(&held, run).verdict;
+        let mut profile = ProfileRun {
+            name: "x".into(),
+            file: "built in".into(),
+            time_scale: 1.0,
+            shortened: false,
+            stages_planned: 1,
+            aborted: None,
+            disturbances: vec![came.clone()],
+        };
+        run.profile = Some(profile.clone());
+        assert_eq!(verdict(&run), State::Pass);
+        for outcome in [
+            Outcome { error: Some("no userfaultfd".into()), ..came.clone() },
+            Outcome { began_seconds: None, ..came },
+        ] {
+            run.profile = Some(ProfileRun { disturbances: vec![outcome], ..profile.clone() });
+            assert_eq!(verdict(&run), State::Inconclusive);
+        }
+        profile.aborted = Some("too slow".into());
+        run.profile = Some(profile);
+        assert_eq!(verdict(&run), State::Inconclusive);
     }
 
     #[test]

@@ -229,13 +229,15 @@ fn stop_on_signal(stop: &Stop, promise: &'static str) -> Result<(), Failure> {
     let mut hang_up = signal(SignalKind::hangup()).map_err(failed)?;
     let stop = stop.clone();
     tokio::spawn(async move {
+        // Not whether it is stopping: a run may do that by itself, and be saved.
+        let mut asked = false;
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
                 _ = hang_up.recv() => {}
             }
-            if stop.is_set() {
+            if std::mem::replace(&mut asked, true) {
                 std::process::exit(i32::from(Exit::Interrupted as u8));
             }
             let _ = writeln!(std::io::stderr(), "qdiscope: stopping; {promise}");

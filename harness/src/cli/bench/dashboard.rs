@@ -145,10 +145,10 @@ impl Watcher for Dashboard<'_> {
         }
         *violated = broken.iter().map(|judgement| judgement.metric.clone()).collect();
         let abort = self.profile.abort?;
-        let first = broken.first()?;
-        patience
-            .is_over(elapsed, !broken.is_empty(), abort)
-            .then(|| format!("stage {}: {} for {} or longer", stage.name, told(first), Span(abort.grace)))
+        // Told of each second, of those without a violation, too: they end its patience's count.
+        let over = patience.is_over(elapsed, !broken.is_empty(), abort);
+        let first = broken.first().filter(|_| over)?;
+        Some(format!("stage {}: {} for {} or longer", stage.name, told(first), Span(abort.grace)))
     }
 
     fn ended(&self, stages: &[WorkloadResult]) -> Result<(), Failure> {

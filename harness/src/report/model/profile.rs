@@ -25,6 +25,14 @@ pub struct ProfileRun {
     pub disturbances: Vec<Outcome>,
 }
 
+impl ProfileRun {
+    /// Whether all of it was run: it was not given up, and what was to stand in its way did. Without that it was another load.
+    pub fn is_whole(&self) -> bool {
+        let came = |outcome: &Outcome| outcome.error.is_none() && outcome.began_seconds.is_some();
+        self.aborted.is_none() && self.disturbances.iter().all(came)
+    }
+}
+
 /// A stage, as it was run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StageSettings {
