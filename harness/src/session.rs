@@ -135,8 +135,7 @@ impl Session<'_> {
     pub async fn run(&self, plan: &Plan) -> Result<Measured, Failure> {
         let mut kept = Kept::new(self.collector)?;
         let before = Descriptors::now();
-        let growth =
-            GrowthMeter::start().map_err(|error| Failure::internal(format!("start the meter: {error}")))?;
+        let growth = GrowthMeter::start().map_err(|error| unmetered(&error))?;
         let mut workloads = Vec::new();
         let mut usages = Vec::new();
         for workload in &plan.workloads {
@@ -208,6 +207,20 @@ impl Session<'_> {
         Ok((result, usage))
     }
 
+    /// Sends what must stand before the first operation.
+    async fn prepare(&self, client: &Client, requests: &[Request]) -> Result<(), Failure> {
+        let sent = async {
+            for request in requests {
+                if self.stop.is_set() {
+                    break;
+                }
+                client.request(request).await.map_err(|error| unprepared(&error))?;
+            }
+            Ok(())
+        };
+        sent.instrument(info_span!(target: STEP, "set up")).await
+    }
+
     /// Sets the scene, warms up, measures.
     async fn round(
         &self,
@@ -220,33 +233,17 @@ impl Session<'_> {
     ) -> Result<(), Failure> {
         let seed = plan.seed.wrapping_add(round);
         let scene = scene(workload, self.devices_of(plan, workload), seed, plan.warmup);
-        let prepared = async {
-            for request in &scene.setup {
-                if self.stop.is_set() {
-                    break;
-                }
-                setup.request(request).await.map_err(|error| unprepared(&error))?;
-            }
-            Ok::<_, Failure>(())
-        };
-        prepared.instrument(info_span!(target: STEP, "set up")).await?;
+        self.prepare(setup, &scene.setup).await?;
         let client = connect(plan.messages_per_packet, self.collector.is_some())?;
-        let mut crew = Crew { client: client.clone(), recorder: None, calls: None, stop: self.stop.clone() };
+        let mut crew = Crew { client, recorder: None, calls: None, stop: self.stop.clone() };
         let warm = closed(&crew, scene.sources, Until::Operations(plan.warmup))
             .instrument(info_span!(target: STEP, "warm up"))
             .await;
 
         if let Some(collector) = self.collector {
-            let calls = Arc::new(Calls::new(warm.sources.len()));
-            let window = Window { port_id: client.port_id(), after_sequence: client.last_sequence() };
-            collector.watch(window, Some(Arc::clone(&calls)));
-            crew.calls = Some(calls);
-            info_span!(target: STEP, "start sampling")
-                .in_scope(|| collector.start_sampling())
-                .map_err(|error| probes_failed(&error))?;
+            watch(collector, &mut crew, warm.sources.len())?;
         }
-        let meter =
-            ResourceMeter::start().map_err(|error| Failure::internal(format!("start the meter: {error}")))?;
+        let meter = ResourceMeter::start().map_err(|error| unmetered(&error))?;
         let start = Instant::now();
         let course = match course {
             Some(course) => {
@@ -371,6 +368,21 @@ fn options(messages_per_packet: NonZeroU16, timed: bool) -> SocketOptions {
 
 fn connect_with(options: SocketOptions) -> Result<Client, Failure> {
     Client::connect_with(options).map_err(|error| Failure::environment(error.to_string()))
+}
+
+/// Has the kernel's side of the crew's requests counted from now on, and joined with that of so many workers.
+fn watch(collector: &KernelCollector, crew: &mut Crew, workers: usize) -> Result<(), Failure> {
+    let calls = Arc::new(Calls::new(workers));
+    let window = Window { port_id: crew.client.port_id(), after_sequence: crew.client.last_sequence() };
+    collector.watch(window, Some(Arc::clone(&calls)));
+    crew.calls = Some(calls);
+    info_span!(target: STEP, "start sampling")
+        .in_scope(|| collector.start_sampling())
+        .map_err(|error| probes_failed(&error))
+}
+
+fn unmetered(error: &std::io::Error) -> Failure {
+    Failure::internal(format!("start the meter: {error}"))
 }
 
 fn unprepared(error: &tc_adapter::Error) -> Failure {

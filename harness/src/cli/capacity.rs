@@ -21,6 +21,7 @@ use crate::memory;
 use crate::probes::{self, Choice};
 use crate::report::model::{RunResources, RunResult, SCHEMA_VERSION, State, WorkloadResult};
 use crate::report::terminal::{micros, right, table};
+use crate::report::words::told;
 use crate::session::{Second, Session, Watcher, check_htb};
 use crate::workload::Mix;
 
@@ -212,9 +213,7 @@ fn judged(
     let judged = judge(budget, &run);
     let first = judged.judgements.iter().find(|judgement| judgement.state == judged.verdict);
     let reason = first.filter(|judgement| !holds(judgement.state)).map(|judgement| {
-        let value = judgement.value.map_or_else(|| "not measured".into(), |value| format!("{value:.0}"));
-        let told =
-            format!("{} is {value}, not {} {}", judgement.metric, judgement.comparison, judgement.limit);
+        let told = told(judgement);
         judgement.reason.as_ref().map_or(told.clone(), |reason| format!("{told}: {reason}"))
     });
     let workload = run.workloads.into_iter().next();

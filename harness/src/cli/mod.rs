@@ -21,8 +21,10 @@ mod tc;
 mod top;
 mod trace;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::panic::catch_unwind;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -152,8 +154,8 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let said = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .with_filter(EnvFilter::try_from_env("RUST_LOG").unwrap_or_else(|_| EnvFilter::new("warn")));
     // Only a run has somewhere to save them.
     let saves = matches!(cli.command, Command::Bench(_) | Command::Gate(gate::Command::Post(_)));
@@ -189,17 +191,30 @@ pub fn main() -> ExitCode {
         Err(Failure::internal("this is a defect of qdiscope; please report the lines above"))
     });
     let exit = outcome.unwrap_or_else(|failure| {
-        let _ = writeln!(std::io::stderr(), "qdiscope: {failure}");
+        let _ = writeln!(io::stderr(), "qdiscope: {failure}");
         failure.exit
     });
     exit.into()
 }
 
+/// Nobody writes a longer budget or load profile.
+const FILE_BYTES: u64 = 1 << 20;
+
+/// The text of a file that a person wrote.
+fn read_file(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let read = File::open(path)?.take(FILE_BYTES + 1).read_to_string(&mut text)?;
+    if read as u64 > FILE_BYTES {
+        return Err(io::Error::other(format!("larger than {FILE_BYTES} bytes")));
+    }
+    Ok(text)
+}
+
 /// Prints to stdout; a reader that has gone (`| head`) is no error.
 fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout();
+    let mut stdout = io::stdout();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::environment(format!("cannot write to standard output: {error}")))
         }
         _ => Ok(()),
@@ -223,7 +238,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 /// The first SIGINT, SIGTERM or SIGHUP asks to stop in good order, which `promise` describes; the second ends the process at once.
 fn stop_on_signal(stop: &Stop, promise: &'static str) -> Result<(), Failure> {
     use tokio::signal::unix::{SignalKind, signal};
-    let failed = |error: std::io::Error| Failure::internal(format!("listen for signals: {error}"));
+    let failed = |error: io::Error| Failure::internal(format!("listen for signals: {error}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut hang_up = signal(SignalKind::hangup()).map_err(failed)?;
@@ -240,7 +255,7 @@ fn stop_on_signal(stop: &Stop, promise: &'static str) -> Result<(), Failure> {
             if std::mem::replace(&mut asked, true) {
                 std::process::exit(i32::from(Exit::Interrupted as u8));
             }
-            let _ = writeln!(std::io::stderr(), "qdiscope: stopping; {promise}");
+            let _ = writeln!(io::stderr(), "qdiscope: stopping; {promise}");
             stop.set();
         }
     });

@@ -12,7 +12,7 @@ use super::print;
 use crate::duration::Span;
 use crate::exit::{Exit, Failure};
 use crate::load_profile::{BUILT_IN, BuiltIn, Executor, LoadProfile, Stage};
-use crate::report::terminal::{right, table};
+use crate::report::terminal::{range, right, table};
 
 pub(super) const AFTER_HELP: &str = "Exit codes:\n    0  done\n    2  usage: no such profile, or one that cannot be\n    3  a file cannot be written";
 
@@ -95,9 +95,6 @@ fn stages(profile: &LoadProfile) -> String {
 
 fn load(stage: &Stage) -> String {
     let settings = stage.settings();
-    let range = |[from, to]: [f64; 2]| {
-        if from.total_cmp(&to).is_eq() { format!("{from}") } else { format!("{from} to {to}") }
-    };
     match stage.executor {
         Executor::Closed { .. } => {
             let think = settings.think_time_us.unwrap_or_default();

@@ -6,9 +6,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use procfs::process::Process;
-
-use super::resources::Descriptors;
+use super::resources::{Descriptors, resident_bytes};
 use super::slab;
 use crate::profile::heap::live_bytes;
 use crate::report::model::Growth;
@@ -52,11 +50,6 @@ impl Sample {
         ];
         Self { at, values }
     }
-}
-
-/// The resident set; `None` where /proc does not tell.
-fn resident_bytes() -> Option<u64> {
-    Some(Process::myself().ok()?.statm().ok()?.resident * procfs::page_size())
 }
 
 /// Samples until it is stopped.

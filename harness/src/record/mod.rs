@@ -14,7 +14,7 @@ pub use hdr_log::HdrLog;
 pub use kernel::{KernelCollector, KernelFigures, Stacks, Window};
 pub use phases::Phases;
 pub use recorder::{Interval, Recorder, Totals};
-pub use resources::{Descriptors, ResourceMeter, Usage};
+pub use resources::{Descriptors, ResourceMeter, Usage, resident_bytes};
 
 use hdrhistogram::{Counter, Histogram};
 

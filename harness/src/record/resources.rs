@@ -206,6 +206,11 @@ fn cpu_time() -> Option<Duration> {
     u64::try_from(micros).ok().map(Duration::from_micros)
 }
 
+/// The resident set now, bytes; `None` where /proc does not tell.
+pub fn resident_bytes() -> Option<u64> {
+    Some(Process::myself().ok()?.statm().ok()?.resident * procfs::page_size())
+}
+
 fn high_water_mark() -> Option<u64> {
     Some(Process::myself().ok()?.status().ok()?.vmhwm? * 1024)
 }

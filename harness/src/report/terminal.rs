@@ -122,10 +122,12 @@ fn callers(run: &RunResult) -> Table {
     table
 }
 
+/// From one value to another, or the one value.
+pub(crate) fn range([from, to]: [f64; 2]) -> String {
+    if from.total_cmp(&to).is_eq() { format!("{from}") } else { format!("{from} to {to}") }
+}
+
 fn stage_load(stage: &StageSettings) -> String {
-    let range = |[from, to]: [f64; 2]| {
-        if from.total_cmp(&to).is_eq() { format!("{from}") } else { format!("{from} to {to}") }
-    };
     match stage.rate {
         Some(rate) => format!("open, {}/s", range(rate)),
         None => format!("closed, {} users", range(stage.users)),

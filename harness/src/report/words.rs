@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::model::{RtnlHolder, RtnlWaits, TimeAt, WorkloadResult};
+use super::model::{Judgement, RtnlHolder, RtnlWaits, TimeAt, WorkloadResult};
 use crate::attribution::Phase;
 
 /// A violated percentile's guilty phase: "p95 class-create 14.2 ms: 11.9 ms RTNL wait, 83 % of all such waiting behind `tc`
@@ -91,6 +91,12 @@ pub(crate) fn duration(micros: f64) -> String {
     } else {
         format!("{value:.2} {unit}")
     }
+}
+
+/// A target that is not kept, as `latency_p95_us is 12034, not < 10000`.
+pub(crate) fn told(judgement: &Judgement) -> String {
+    let value = judgement.value.map_or_else(|| "not measured".into(), |value| format!("{value:.0}"));
+    format!("{} is {value}, not {} {}", judgement.metric, judgement.comparison, judgement.limit)
 }
 
 #[cfg(test)]

@@ -4,23 +4,21 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use procfs::process::Process;
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval_at};
 use tracing::{Instrument as _, info_span};
 
 use super::{
     Kept, Measured, Session, TICK, connect, connect_with, left, options, probes_failed, result,
-    run_resources, unprepared,
+    run_resources, unmetered, watch,
 };
-use crate::attribution::Calls;
 use crate::disturb::{Course as Disturbances, receive_buffer};
 use crate::exit::Failure;
 use crate::load::{Alarm, Crew, Driven, Until, Users, closed, open, users};
 use crate::load_profile::{Executor, LoadProfile, Stage};
 use crate::plan::Workload;
 use crate::record::{
-    Descriptors, GrowthMeter, Interval, Recorder, ResourceMeter, Usage, Window, give_way, percentiles,
+    Descriptors, GrowthMeter, Interval, Recorder, ResourceMeter, Usage, give_way, percentiles, resident_bytes,
 };
 use crate::report::model::{Percentiles, RunResources, WorkloadResult};
 use crate::spans::STEP;
@@ -98,16 +96,7 @@ impl Session<'_> {
         let mut course = Disturbances::prepare(&profile.disturbances)?;
         let setup = connect(NonZeroU16::MIN, false)?;
         let scene = scene(&profile.scene(), self.devices, profile.seed, profile.warmup);
-        let prepared = async {
-            for request in &scene.setup {
-                if self.stop.is_set() {
-                    break;
-                }
-                setup.request(request).await.map_err(|error| unprepared(&error))?;
-            }
-            Ok::<_, Failure>(())
-        };
-        prepared.instrument(info_span!(target: STEP, "set up")).await?;
+        self.prepare(&setup, &scene.setup).await?;
         let socket = options(ONE_MESSAGE, self.collector.is_some());
         let client = connect_with(receive_buffer(&profile.disturbances, socket))?;
         let crew = Crew { client, recorder: None, calls: None, stop: self.stop.clone() };
@@ -116,8 +105,7 @@ impl Session<'_> {
             .await;
         let alarm = Alarm::start(self.stop.clone())
             .map_err(|error| Failure::environment(format!("start the alarm clock: {error}")))?;
-        let growth =
-            GrowthMeter::start().map_err(|error| Failure::internal(format!("start the meter: {error}")))?;
+        let growth = GrowthMeter::start().map_err(|error| unmetered(&error))?;
         course.begin(self.devices)?;
         let stages = Stages { session: self, profile, watcher, crew, alarm, began: Instant::now() };
 
@@ -182,15 +170,9 @@ impl Stages<'_> {
         let collector = self.session.collector;
         if let Some(collector) = collector {
             collector.begin().map_err(|error| probes_failed(&error))?;
-            let calls = Arc::new(Calls::new(sources.len()));
-            let window =
-                Window { port_id: crew.client.port_id(), after_sequence: crew.client.last_sequence() };
-            collector.watch(window, Some(Arc::clone(&calls)));
-            crew.calls = Some(calls);
-            collector.start_sampling().map_err(|error| probes_failed(&error))?;
+            watch(collector, &mut crew, sources.len())?;
         }
-        let meter =
-            ResourceMeter::start().map_err(|error| Failure::internal(format!("start the meter: {error}")))?;
+        let meter = ResourceMeter::start().map_err(|error| unmetered(&error))?;
         let start = Instant::now();
         let recorder = Arc::new(Recorder::new(sources.len(), start));
         crew.recorder = Some(Arc::clone(&recorder));
@@ -316,12 +298,8 @@ impl Stages<'_> {
             errors: interval.failed,
             latency_us: percentiles(&latency),
             schedule_lag_us: percentiles(&interval.lag),
-            rss_bytes: resident(),
+            rss_bytes: resident_bytes(),
             fds: Descriptors::now().map(|open| open.fds),
         }
     }
-}
-
-fn resident() -> Option<u64> {
-    Some(Process::myself().ok()?.statm().ok()?.resident * procfs::page_size())
 }

@@ -1,7 +1,6 @@
 //! The command line of `qdiscope bench`, and the plan that it stands for.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::num::{NonZeroU16, NonZeroU64};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,8 +8,8 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::budget::Budget;
-use crate::cli::budget;
 use crate::cli::outputs::Outputs;
+use crate::cli::{budget, read_file};
 use crate::duration;
 use crate::exit::Failure;
 use crate::load_profile::{BUILT_IN, BuiltIn, LoadProfile};
@@ -27,9 +26,6 @@ const DEFAULT_HEAP: &str = "524288";
 
 /// A sample in a gibibyte is none.
 const MOST_HEAP: u64 = 1 << 30;
-
-/// Nobody writes a longer profile.
-const FILE_BYTES: u64 = 1 << 20;
 
 const SEED: u64 = 1;
 
@@ -249,8 +245,7 @@ impl Arguments {
 
 /// The budget in that file; without one the built-in.
 pub(in crate::cli) fn read_budget(path: Option<&Path>) -> Result<Budget, Failure> {
-    let Some(path) = path else { return Ok(Budget::built_in()) };
-    budget::read(path).map_err(|error| Failure::usage(format!("--budget {error}")))
+    budget::named(path).map(|(budget, _)| budget)
 }
 
 /// The profile that is built in under that name, or that a file holds; and which of the two.
@@ -260,7 +255,7 @@ pub(in crate::cli) fn load_profile(name: &str) -> Result<(LoadProfile, String), 
     }
     let path = Path::new(name);
     let refused = |error: &dyn std::fmt::Display| Failure::usage(format!("--profile {name}: {error}"));
-    let text = match read(path) {
+    let text = match read_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let names: Vec<_> = BUILT_IN.iter().map(|profile| profile.name).collect();
             return Err(refused(&format!("no such file, and none of {}", names.join(", "))));
@@ -269,15 +264,6 @@ pub(in crate::cli) fn load_profile(name: &str) -> Result<(LoadProfile, String), 
     };
     let profile = LoadProfile::parse(&text).map_err(|error| refused(&error))?;
     Ok((profile, name.to_owned()))
-}
-
-fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let read = File::open(path)?.take(FILE_BYTES + 1).read_to_string(&mut text)?;
-    if read as u64 > FILE_BYTES {
-        return Err(io::Error::other(format!("larger than {FILE_BYTES} bytes")));
-    }
-    Ok(text)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::exit::Failure;
 use crate::load_profile::{Abort, LoadProfile, Stage};
 use crate::report::explain::explain;
 use crate::report::model::{Judgement, RunResult, State, WorkloadResult};
+use crate::report::words::told;
 use crate::session::{Second, Watcher};
 use crate::store::RunDir;
 
@@ -176,11 +177,6 @@ fn seconds(elapsed: Duration) -> String {
     format!("{:.0} s", elapsed.as_secs_f64())
 }
 
-fn told(judgement: &Judgement) -> String {
-    let value = judgement.value.map_or_else(|| "–".into(), |value| format!("{value:.0}"));
-    format!("{} is {value}, not {} {}", judgement.metric, judgement.comparison, judgement.limit)
-}
-
 /// What is under the bar.
 fn message(second: &Second, judgements: &[Judgement]) -> String {
     let mut text = format!("  {:.0} users", second.users);
@@ -207,6 +203,42 @@ fn message(second: &Second, judgements: &[Judgement]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load_profile::BuiltIn;
+    use crate::report::model::{Throughput, fixtures};
+
+    /// Two violations with a second between them that holds are two, however far they are apart.
+    #[test]
+    fn a_violation_that_ends_is_forgotten() {
+        let mut profile = BuiltIn::find("smoke").unwrap().profile();
+        profile.abort = Some(Abort { grace: Duration::from_secs(3) });
+        let stage = Stage { start: Duration::ZERO, judged: true, ..profile.stages[1].clone() };
+        let folder = tempfile::tempdir().unwrap();
+        let mut dir = RunDir::create(Some(folder.path()), "id".into()).unwrap();
+        let budget = Budget::built_in();
+        let dashboard = Dashboard::new(&profile, &budget, fixtures::run(), &mut dir);
+        dashboard.begins(&stage);
+        let said = |at: f64, ops: f64| {
+            let second = Second {
+                at_seconds: at,
+                stage: stage.name.clone(),
+                users: 1.0,
+                rate: None,
+                seconds: 1.0,
+                operations: 1,
+                errors: 0,
+                latency_us: None,
+                schedule_lag_us: None,
+                rss_bytes: None,
+                fds: None,
+            };
+            let throughput_ops_per_s = Throughput { mean: Some(ops), worst_second: Some(ops) };
+            let workload = WorkloadResult { throughput_ops_per_s, ..fixtures::workload() };
+            dashboard.second(&second, &workload).is_some()
+        };
+        let (slow, fast) = (10.0, 5_000.0);
+        let seconds = [(1.0, slow), (2.0, fast), (9.0, slow), (11.0, slow), (12.0, slow)];
+        assert_eq!(seconds.map(|(at, ops)| said(at, ops)), [false, false, false, false, true]);
+    }
 
     #[test]
     fn patience_ends_where_a_violation_lasts() {

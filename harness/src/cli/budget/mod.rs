@@ -5,17 +5,13 @@ mod explain;
 mod init;
 mod validate;
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
 use clap::Subcommand;
 
+use super::read_file;
 use crate::budget::{Budget, Levels, Limit};
 use crate::exit::{Exit, Failure};
-
-/// Nobody writes a longer budget.
-const BUDGET_BYTES: u64 = 1 << 20;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -47,21 +43,16 @@ pub(super) fn run(command: &Command) -> Result<Exit, Failure> {
 }
 
 /// Reads a budget file: JSON where it is named `.json` or begins with a brace, else TOML. The error names the file.
-pub(in crate::cli) fn read(path: &Path) -> Result<Budget, String> {
+fn read(path: &Path) -> Result<Budget, String> {
     let refused = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let mut text = String::new();
-    let file = File::open(path).map_err(|error| refused(&error))?;
-    let read = file.take(BUDGET_BYTES + 1).read_to_string(&mut text).map_err(|error| refused(&error))?;
-    if read as u64 > BUDGET_BYTES {
-        return Err(refused(&format!("larger than {BUDGET_BYTES} bytes")));
-    }
+    let text = read_file(path).map_err(|error| refused(&error))?;
     let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     let budget = if json { Budget::parse_json(&text) } else { Budget::parse(&text) };
     budget.map_err(|error| refused(&error))
 }
 
 /// That of a file, or the built-in one.
-fn named(path: Option<&Path>) -> Result<(Budget, String), Failure> {
+pub(in crate::cli) fn named(path: Option<&Path>) -> Result<(Budget, String), Failure> {
     match path {
         None => Ok((Budget::built_in(), "default".into())),
         Some(path) => {
