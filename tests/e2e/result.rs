@@ -322,7 +322,16 @@ pub(crate) fn without_probes_nothing_is_claimed() -> Result<(), Failed> {
     let stdout = &run.finished.stdout;
     assert!(stdout.contains("No kernel figures: --probes off"), "{stdout}");
     assert!(!stdout.contains("RTNL wait"), "{stdout}");
-    assert!([0, 4].contains(&run.finished.code), "exit code {}\n{}", run.finished.code, run.finished.said());
+    // Nothing is open for want of probes; what a busy machine leaves open is.
+    let noise =
+        |line: &str| line.contains("the harness itself began") || line.contains("the hypervisor took");
+    assert!(stdout.lines().all(|line| !line.starts_with("inconclusive: ") || noise(line)), "{stdout}");
+    assert!(
+        [0, 4, 6].contains(&run.finished.code),
+        "exit code {}\n{}",
+        run.finished.code,
+        run.finished.said()
+    );
     Ok(())
 }
 

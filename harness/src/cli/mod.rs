@@ -34,7 +34,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::exit::{Exit, Failure};
-use crate::load::Stop;
+use crate::load::{Stop, be_prompt};
 use crate::spans::SpanRecorder;
 
 const EXIT_CODES: &str = "Exit codes:
@@ -230,6 +230,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         .thread_name("qdiscope-worker")
+        .on_thread_start(be_prompt)
         .enable_all()
         .build()
         .map_err(|error| Failure::environment(format!("start threads: {error}")))

@@ -18,6 +18,7 @@ use tc_adapter::{Answer, Checks, Client, Error};
 pub use alarm::Alarm;
 pub use closed::{Until, closed};
 pub use open::open;
+pub use punctual::be_prompt;
 pub use ramp::Ramp;
 pub use schedule::{Arrivals, Schedule};
 pub use users::{Think, Users, users};

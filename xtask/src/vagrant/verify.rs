@@ -61,18 +61,16 @@ pub(super) fn run(options: Options) -> Result<(), Error> {
     }
 }
 
-/// `qdiscope` for a machine whose libraries may be older: static. The command is that of `cargo xtask vm bench`, to the word, so
-/// that what one of them has built the other finds.
+/// `qdiscope` for a machine whose libraries may be older: static.
 fn build(workspace: &Workspace) -> Result<PathBuf, Error> {
     let host = format!("{}-unknown-linux-gnu", env::consts::ARCH);
     // Those of .cargo/config.toml, which these replace, and static linking.
     let flags = ["-C", "force-frame-pointers=yes", "-C", "target-feature=+crt-static"];
     let flags = format!("target.{host}.rustflags={flags:?}");
-    let folder = workspace.target_dir.join("vm/build").display().to_string();
+    let folder = workspace.target_dir.join("vagrant/build").display().to_string();
     let mut args =
         vec!["build", "--profile", "guest", "--target", &host, "--target-dir", &folder, "--config", &flags];
-    args.extend(["--package", "qdiscope", "--package", "xtask"]);
-    args.extend(["--bin", "qdiscope", "--bin", "qdiscope-guest"]);
+    args.extend(["--package", "qdiscope", "--bin", "qdiscope"]);
     Ok(workspace.build_one(&args, "qdiscope")?)
 }
 

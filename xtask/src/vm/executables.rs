@@ -1,8 +1,15 @@
-//! What runs in a guest, built statically: no library of the host has to be there.
+//! What runs in a guest: the release build, as it is measured here, too.
 
-use std::{env::consts::ARCH, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use super::error::Error;
+use super::{
+    error::{Error, file},
+    program,
+};
 use crate::{
     cargo::{Executable, Workspace},
     error::Error as TaskError,
@@ -18,22 +25,19 @@ pub(super) struct Executables {
     pub(super) tests: Vec<Executable>,
 }
 
-/// Those of `.cargo/config.toml`, which these replace, and static linking.
-const FLAGS: [&str; 4] = ["-C", "force-frame-pointers=yes", "-C", "target-feature=+crt-static"];
-
 /// Builds them, in one go, so that what several depend on is compiled once. Always the same ones: for others cargo would unite other
-/// features of the dependencies, and compile all of these again.
+/// features of the dependencies, and compile all of these again. In the release profile, because most of the dependencies were compiled
+/// in it before, for `cargo xtask test` or `bench`.
 pub(super) fn build(workspace: &Workspace) -> Result<Executables, Error> {
-    // With an explicit target the flags are not for build scripts and macros, which cannot be static.
-    let host = format!("{ARCH}-unknown-linux-gnu");
-    let flags = format!("target.{host}.rustflags={FLAGS:?}");
-    let folder = workspace.target_dir.join("vm/build").display().to_string();
-    let mut args =
-        vec!["build", "--profile", "guest", "--target", &host, "--target-dir", &folder, "--config", &flags];
-    args.extend(["--package", "qdiscope", "--package", "xtask"]);
+    let mut args = vec!["build", "--release", "--package", "qdiscope", "--package", "xtask"];
     args.extend(["--bin", "qdiscope", "--bin", "qdiscope-guest"]);
     args.extend(["--package", "qdiscope-tests", "--test", "*"]);
-    let executables = workspace.build(&args)?;
+    let mut executables = workspace.build(&args)?;
+    let stripped = workspace.target_dir.join("vm/executables");
+    fs::create_dir_all(&stripped).map_err(file(&stripped))?;
+    for executable in &mut executables {
+        executable.path = strip(&executable.path, &stripped.join(&executable.target))?;
+    }
     let program = |name: &str| {
         let is_it = |one: &&Executable| one.kind == "bin" && one.target == name && !one.test;
         let found = executables.iter().find(is_it).map(|one| one.path.clone());
@@ -41,4 +45,10 @@ pub(super) fn build(workspace: &Workspace) -> Result<Executables, Error> {
     };
     let (init, qdiscope) = (program("qdiscope-guest")?, program("qdiscope")?);
     Ok(Executables { init, qdiscope, tests: executables.into_iter().filter(|one| one.test).collect() })
+}
+
+/// What debuggers want of it is nine tenths of it, and a guest has all of its files in its memory. Symbols stay.
+fn strip(from: &Path, to: &Path) -> Result<PathBuf, Error> {
+    program::succeed(Command::new("strip").arg("--strip-debug").arg(from).arg("-o").arg(to))?;
+    Ok(to.to_owned())
 }

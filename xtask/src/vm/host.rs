@@ -73,7 +73,7 @@ impl Host {
         let workspace = Workspace::load()?;
         let executables = executables::build(&workspace)?;
         let mut tree = initramfs::base(&executables.init)?;
-        tree.copy(&executables.qdiscope, QDISCOPE, 0o755)?;
+        initramfs::add_program(&mut tree, &executables.qdiscope, "qdiscope")?;
         let dir = workspace.target_dir.join("vm");
         Ok(Self { options: options.clone(), workspace, executables, tree, stall: machine::STALL, dir })
     }

@@ -36,6 +36,7 @@ pub(super) fn base(init: &Path) -> Result<Tree, Error> {
         tree.folder(folder);
     }
     tree.copy(init, "init", 0o755)?;
+    add_libraries(&mut tree, init)?;
     let busybox = program::find("busybox")?;
     add_program(&mut tree, &busybox, "busybox")?;
     for name in PROGRAMS {

@@ -1,6 +1,6 @@
 //! `cargo xtask vm`: what needs another kernel than this machine's, in virtual machines with Debian's kernels.
 //!
-//! A guest is QEMU, a kernel as Debian built it, and an initramfs with static executables. It has no disk and no network; it
+//! A guest is QEMU, a kernel as Debian built it, and an initramfs with our executables and their libraries. It has no disk and no network; it
 //! gets a job description, and sends what came of it through a virtio port. Everything is in the target folder, below `vm`.
 
 mod accel;

@@ -10,7 +10,7 @@ use super::{error::Error, python};
 use crate::{cargo, packages};
 
 /// What is needed on the host or copied into the guest, and the Debian package that has it.
-const NEEDED: [(&str, &str); 11] = [
+const NEEDED: [(&str, &str); 12] = [
     ("apt-get", "apt"),
     ("busybox", "busybox-static"),
     ("dash", "dash"),
@@ -20,6 +20,7 @@ const NEEDED: [(&str, &str); 11] = [
     ("modprobe", "kmod"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("strace", "strace"),
+    ("strip", "binutils"),
     ("tc", "iproute2"),
     ("xz", "xz-utils"),
 ];

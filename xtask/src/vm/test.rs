@@ -8,7 +8,7 @@ use super::{
     error::{Error, file},
     host::{self, Host, QDISCOPE},
     image::Image,
-    initramfs::PATH,
+    initramfs::{self, PATH},
     job::Task,
     junit,
     kernels::Kernel,
@@ -136,6 +136,7 @@ fn legs(host: &mut Host, test: &Options) -> Result<Vec<Leg>, Error> {
         }
         let program = format!("/tests/{}", executable.target);
         host.tree.copy(&executable.path, &program, 0o755)?;
+        initramfs::add_libraries(&mut host.tree, &executable.path)?;
         let (args, tests) = (selection.arguments(), selection.run);
         let task = Task {
             name: executable.target.clone(),
