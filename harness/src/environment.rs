@@ -12,6 +12,7 @@ use nix::sched::{CloneFlags, setns};
 use procfs::{Current, CurrentSI};
 use tc_adapter::Connection;
 
+use crate::clocks::Clocks;
 use crate::report::model::{Environment, Probes};
 
 /// What must be read before the run, partly from the host's namespaces.
@@ -20,6 +21,7 @@ pub struct Before {
     foreign_htb_classes: Option<u64>,
     load_average: Option<f64>,
     cpu: Option<CpuTime>,
+    clocks: Option<Clocks>,
 }
 
 /// The machine's CPU time since it was started, over all CPUs; in ticks.
@@ -34,7 +36,12 @@ pub(crate) struct CpuTime {
 impl Before {
     /// Looks at the host. Called before the process leaves the host's network namespace.
     pub fn observe() -> Self {
-        Self { foreign_htb_classes: foreign_htb_classes(), load_average: load_average(), cpu: cpu_time() }
+        Self {
+            foreign_htb_classes: foreign_htb_classes(),
+            load_average: load_average(),
+            cpu: cpu_time(),
+            clocks: Clocks::now(),
+        }
     }
 
     /// HTB classes that others hold.
@@ -44,6 +51,7 @@ impl Before {
 
     /// The environment, now that the run is over.
     pub fn finish(&self, probes: Probes) -> Environment {
+        let course = self.clocks.zip(Clocks::now()).map(|(before, now)| now.since(before));
         Environment {
             kernel: kernel_release(),
             cpu: cpu_model(),
@@ -54,6 +62,8 @@ impl Before {
             load_average_before: self.load_average,
             load_average_after: load_average(),
             steal_percent: steal_percent(self.cpu, cpu_time()),
+            suspended_seconds: course.map(|course| course.suspended_seconds),
+            clock_step_seconds: course.map(|course| course.step_seconds),
         }
     }
 }

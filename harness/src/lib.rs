@@ -11,6 +11,7 @@ pub mod attribution;
 pub mod budget;
 pub mod capacity;
 pub mod cli;
+pub mod clocks;
 pub mod disturb;
 pub mod duration;
 pub mod environment;

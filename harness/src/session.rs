@@ -19,7 +19,7 @@ use crate::plan::{Load, Plan, Workload};
 use crate::profile::{Frames, Gathered, KernelProfile};
 use crate::record::{
     Descriptors, GrowthMeter, HdrLog, Interval, KernelCollector, KernelFigures, Recorder, ResourceMeter,
-    Totals, Usage, Window,
+    Samples, Totals, Usage, Window,
 };
 use crate::report::model::{
     Mode, Percentiles, RunResources, SlowRequest, TimeAt, WorkloadResources, WorkloadResult,
@@ -88,6 +88,8 @@ pub struct Kept {
     pub timeline: Vec<Second>,
     /// Of a load profile: what stood in its way.
     pub disturbances: Vec<Outcome>,
+    /// What growth was told from.
+    pub samples: Samples,
 }
 
 impl Kept {
@@ -102,6 +104,7 @@ impl Kept {
             this_process: collector.map_or(0, KernelCollector::this_process),
             timeline: Vec::new(),
             disturbances: Vec::new(),
+            samples: Samples::default(),
         })
     }
 
@@ -152,8 +155,9 @@ impl Session<'_> {
         if let Some(collector) = self.collector {
             kept.frames = collector.frames(kept.gathered.iter().map(|(_, gathered)| gathered));
         }
-        let resources =
-            RunResources { growth: growth.stop(), ..run_resources(&usages, before, Descriptors::now()) };
+        let (growth, samples) = growth.stop();
+        kept.samples = samples;
+        let resources = RunResources { growth, ..run_resources(&usages, before, Descriptors::now()) };
         Ok(Measured { workloads, resources, kept })
     }
 

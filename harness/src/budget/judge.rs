@@ -172,7 +172,7 @@ impl Case<'_> {
         if workload.interrupted {
             return Some("interrupted before its end".into());
         }
-        if let Some(reason) = self.harness_late() {
+        if let Some(reason) = self.suspended().or_else(|| self.harness_late()) {
             return Some(reason);
         }
         if metric == Metric::ErrorRatePercent {
@@ -187,6 +187,14 @@ impl Case<'_> {
             }
         }
         None
+    }
+
+    /// The machine slept: requests that were on their way took longer than is known, and who had waited came all at once.
+    fn suspended(&self) -> Option<String> {
+        let slept = self.run.environment.suspended_seconds.filter(|slept| *slept > 0.0)?;
+        self.target.quantity.metric.suffers_from_noise().then(|| {
+            format!("the machine slept for {slept:.1} s in the middle of the run: repeat it with the machine kept awake")
+        })
     }
 
     /// The harness itself was late: what it measured is not what was asked for.
@@ -224,7 +232,7 @@ impl Case<'_> {
                 "the hypervisor took {steal:.0} % of the CPU time: run it on a quiet machine"
             ));
         }
-        if let Some(reason) = self.harness_late() {
+        if let Some(reason) = self.suspended().or_else(|| self.harness_late()) {
             return open([self.blame(), Some(reason)].into_iter().flatten().collect::<Vec<_>>().join("; "));
         }
         let foreign_rtnl_percent = self.budget.foreign_rtnl_percent;
@@ -375,6 +383,21 @@ mod tests {
         run.resources.fds_after = Some(4);
         let late = judge(&budget(Metric::LatencyP95Us, Limit::Below(1.0), None), &run);
         assert_eq!(late.verdict, State::Inconclusive);
+        let leak = judge(&budget(Metric::LeakedFds, Limit::AtMost(0.0), None), &run);
+        assert_eq!(leak.verdict, State::Critical);
+    }
+
+    #[test]
+    fn a_machine_that_slept_excuses_time_but_not_leaks() {
+        let mut run = fixtures::run();
+        run.environment.suspended_seconds = Some(12.0);
+        run.resources.fds_before = Some(3);
+        run.resources.fds_after = Some(4);
+        for limit in [1.0, 1e9] {
+            let timing = judge(&budget(Metric::LatencyP95Us, Limit::Below(limit), None), &run);
+            assert_eq!(timing.verdict, State::Inconclusive);
+            assert!(timing.judgements[0].reason.as_ref().unwrap().contains("slept for 12.0 s"));
+        }
         let leak = judge(&budget(Metric::LeakedFds, Limit::AtMost(0.0), None), &run);
         assert_eq!(leak.verdict, State::Critical);
     }

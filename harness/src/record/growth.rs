@@ -6,6 +6,9 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use serde::{Serialize, Serializer};
+use serde_json::json;
+
 use super::resources::{Descriptors, resident_bytes};
 use super::slab;
 use crate::profile::heap::live_bytes;
@@ -31,7 +34,7 @@ const FEWEST_FLOORS: usize = 60;
 /// Figures, in the order of a sample's values.
 const NAMES: [&str; 5] = ["rss_bytes", "heap_bytes", "fds", "sockets", "slab_bytes"];
 
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Sample {
     at: Duration,
     /// `None` where it could not be read just then.
@@ -84,12 +87,34 @@ impl GrowthMeter {
     }
 
     /// How fast each figure grew, by name: `rss_bytes`, `heap_bytes`, `fds`, `sockets`, `slab_bytes`. What cannot be said, for want of time or of
-    /// samples, is not in it, and `None` stands for nothing at all.
-    pub fn stop(self) -> Option<BTreeMap<String, Growth>> {
+    /// samples, is not in it, and `None` stands for nothing at all. And what that was told from.
+    pub fn stop(self) -> (Option<BTreeMap<String, Growth>>, Samples) {
         drop(self.end);
         // A thread that panicked has measured nothing.
-        let samples = self.thread.join().ok()?;
-        Some(growth(&samples)).filter(|growth| !growth.is_empty())
+        let samples = self.thread.join().unwrap_or_default();
+        (Some(growth(&samples)).filter(|growth| !growth.is_empty()), Samples(samples))
+    }
+}
+
+/// What was sampled: a list of objects, `at_seconds` and the figures by their names, null where one was not read.
+#[derive(Debug, Default)]
+pub struct Samples(Vec<Sample>);
+
+impl Samples {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Samples {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|sample| {
+            let at = ("at_seconds", json!(sample.at.as_secs_f64()));
+            std::iter::once(at)
+                .chain(NAMES.into_iter().zip(sample.values.iter().map(|value| json!(value))))
+                .collect::<BTreeMap<_, _>>()
+        }))
     }
 }
 
@@ -159,13 +184,20 @@ mod tests {
             .collect();
         assert!(growth(&quick).is_empty());
         assert!(growth(&[]).is_empty());
-        assert_eq!(GrowthMeter::start().unwrap().stop().map(|growth| growth.len()), None);
+        assert_eq!(GrowthMeter::start().unwrap().stop().0.map(|growth| growth.len()), None);
     }
 
     #[test]
     fn what_could_mostly_not_be_read_is_absent() {
         let samples: Vec<_> = (0..100).map(|second| sample(second, (second < 20).then_some(1))).collect();
         assert!(!growth(&samples).contains_key("rss_bytes"));
+    }
+
+    #[test]
+    fn samples_are_saved_by_name() {
+        let saved = serde_json::to_value(Samples(vec![sample(3, None)])).unwrap();
+        let wanted = json!([{ "at_seconds": 3.0, "rss_bytes": null, "heap_bytes": null, "fds": 9, "sockets": 2, "slab_bytes": 3 }]);
+        assert_eq!(saved, wanted);
     }
 
     #[test]
@@ -184,7 +216,7 @@ mod tests {
             let meter = GrowthMeter::start().unwrap();
             let leak = rate.map(|rate| crate::disturb::leak::Leak::start(rate).unwrap());
             thread::sleep(RUN);
-            let growth = meter.stop().unwrap();
+            let growth = meter.stop().0.unwrap();
             println!("{rate:?} MB/h: {growth:#?}");
             drop(leak);
             let heap = growth["heap_bytes"];

@@ -9,7 +9,7 @@ mod recorder;
 mod resources;
 mod slab;
 
-pub use growth::GrowthMeter;
+pub use growth::{GrowthMeter, Samples};
 pub use hdr_log::HdrLog;
 pub use kernel::{KernelCollector, KernelFigures, Stacks, Window};
 pub use phases::Phases;
@@ -32,9 +32,16 @@ pub(crate) fn give_way() {
 /// Three significant digits: a tenth of a percent, far below what these machines repeat.
 const SIGNIFICANT_DIGITS: u8 = 3;
 
-/// A histogram of nanoseconds that grows with its largest value.
+/// For values up to a second a histogram has room from the beginning: of one that grows with each new maximum nobody can tell whether it
+/// leaks.
+const ROOM: u64 = 1_000_000_000;
+
+/// A histogram of nanoseconds. Its 160 kB are touched where values fall only; it grows for those above a second.
 pub(crate) fn nanoseconds<C: Counter>() -> Histogram<C> {
-    Histogram::new(SIGNIFICANT_DIGITS).expect("three digits are within HdrHistogram's 0 to 5")
+    let mut histogram = Histogram::new_with_bounds(1, ROOM, SIGNIFICANT_DIGITS)
+        .expect("three digits are within HdrHistogram's 0 to 5, and so is the range");
+    histogram.auto(true);
+    histogram
 }
 
 /// Records a value; the histogram grows to hold it.

@@ -14,6 +14,8 @@ use crate::workload::OperationKind;
 /// Workers share a few records: more of them than threads would only be memory, a hundred kilobytes each.
 pub struct Recorder {
     records: Vec<Mutex<Record>>,
+    /// Takes the place of one that is taken out, so that no memory comes and goes with the seconds.
+    spare: Mutex<Interval>,
     round: Mutex<Round>,
 }
 
@@ -44,7 +46,8 @@ struct Record {
 /// Latencies since the last interval, by operation.
 #[derive(Clone)]
 pub struct Interval {
-    by_operation: Vec<Histogram<u64>>,
+    /// Made when the first of the operation comes.
+    by_operation: [Option<Histogram<u64>>; OperationKind::ALL.len()],
     /// How late workers began that were free, ns.
     pub lag: Histogram<u64>,
     /// Operations that failed and should not have.
@@ -53,29 +56,34 @@ pub struct Interval {
 
 impl Default for Interval {
     fn default() -> Self {
-        Self {
-            by_operation: OperationKind::ALL.iter().map(|_| nanoseconds()).collect(),
-            lag: nanoseconds(),
-            failed: 0,
-        }
+        Self { by_operation: [const { None }; OperationKind::ALL.len()], lag: nanoseconds(), failed: 0 }
     }
 }
 
 impl Interval {
     /// The operations that have values.
     pub fn by_operation(&self) -> impl Iterator<Item = (OperationKind, &Histogram<u64>)> {
-        OperationKind::ALL.into_iter().zip(&self.by_operation).filter(|(_, histogram)| !histogram.is_empty())
+        let all = OperationKind::ALL.into_iter().zip(&self.by_operation);
+        all.filter_map(|(kind, histogram)| {
+            Some((kind, histogram.as_ref().filter(|values| !values.is_empty())?))
+        })
     }
 
     /// Adds another's values.
     pub fn add(&mut self, other: &Self) {
         self.failed += other.failed;
         self.lag.add(&other.lag).expect("an auto-resizing histogram takes any value");
-        for (sum, part) in self.by_operation.iter_mut().zip(&other.by_operation) {
-            if !part.is_empty() {
-                sum.add(part).expect("an auto-resizing histogram takes any value");
-            }
+        for (kind, part) in other.by_operation() {
+            let sum = self.by_operation[kind as usize].get_or_insert_with(nanoseconds);
+            sum.add(part).expect("an auto-resizing histogram takes any value");
         }
+    }
+
+    /// Forgets all values, and keeps their memory.
+    fn reset(&mut self) {
+        self.failed = 0;
+        self.lag.reset();
+        self.by_operation.iter_mut().flatten().for_each(Histogram::reset);
     }
 
     /// All operations together.
@@ -118,7 +126,11 @@ impl Recorder {
             last: Duration::ZERO,
         };
         let records = workers.clamp(1, MOST_RECORDS);
-        Self { records: (0..records).map(|_| Mutex::new(record())).collect(), round: Mutex::new(round) }
+        Self {
+            records: (0..records).map(|_| Mutex::new(record())).collect(),
+            spare: Mutex::default(),
+            round: Mutex::new(round),
+        }
     }
 
     /// Begins another round at `began`; measured time goes on from where the last outcome left it.
@@ -141,7 +153,7 @@ impl Recorder {
         record.seconds[second] += 1;
         record.succeeded += 1;
         let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        super::record(&mut record.interval.by_operation[kind as usize], nanos);
+        super::record(record.interval.by_operation[kind as usize].get_or_insert_with(nanoseconds), nanos);
     }
 
     /// Keeps a failure. Its latency is not that of the operation, and is left out.
@@ -188,9 +200,12 @@ impl Recorder {
     /// Takes the latencies since the last call.
     pub fn take_interval(&self) -> Interval {
         let mut all = Interval::default();
+        let mut spare = lock(&self.spare);
         for record in &self.records {
-            let taken = std::mem::take(&mut lock(record).interval);
-            all.add(&taken);
+            // Whoever records waits for no more than this.
+            std::mem::swap(&mut lock(record).interval, &mut *spare);
+            all.add(&spare);
+            spare.reset();
         }
         all
     }

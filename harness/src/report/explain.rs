@@ -45,6 +45,15 @@ pub fn explain(run: &RunResult) -> Vec<String> {
              (flow_indr_dev_setup_offload), so these figures are worse than this machine's own."
         ));
     }
+    if let Some(slept) = run.environment.suspended_seconds.filter(|&slept| slept > 0.0) {
+        findings
+            .push(format!("The machine slept for {slept:.1} s during the run; no duration has that in it."));
+    }
+    if let Some(step) = run.environment.clock_step_seconds.filter(|&step| step != 0.0) {
+        findings.push(format!(
+            "The clock of the day was set by {step:+.1} s during the run; durations are by another, which cannot be set."
+        ));
+    }
     if let Some(steal) = run.environment.steal_percent.filter(|&steal| steal >= 2.0) {
         findings.push(format!("The hypervisor gave {steal:.1} % of the CPU time to other machines."));
     }

@@ -106,6 +106,13 @@ pub struct Environment {
     pub load_average_after: Option<f64>,
     /// Share of CPU time that the hypervisor gave to others during the run, percent.
     pub steal_percent: Option<f64>,
+    /// How long the machine slept during the run, seconds; durations do not count that. Null where it cannot be told.
+    #[serde(default)]
+    pub suspended_seconds: Option<f64>,
+    /// By how much the clock of the day was set during the run, seconds, positive for ahead. Durations do not depend on it. Null where it
+    /// cannot be told.
+    #[serde(default)]
+    pub clock_step_seconds: Option<f64>,
 }
 
 /// The kernel side's observers.
@@ -586,6 +593,8 @@ pub mod fixtures {
                 load_average_before: Some(0.1),
                 load_average_after: Some(1.0),
                 steal_percent: Some(0.0),
+                suspended_seconds: Some(0.0),
+                clock_step_seconds: Some(0.0),
             },
             profile: None,
             workloads: vec![workload()],

@@ -92,6 +92,9 @@ impl Session<'_> {
         // Once a second this thread adds up, compresses and judges, for some milliseconds.
         give_way();
         let mut kept = Kept::new(self.collector)?;
+        // One a second, and one more for each stage's broken one.
+        let seconds = usize::try_from(profile.length().as_secs()).unwrap_or(0);
+        kept.timeline.reserve(seconds + 2 * profile.stages.len());
         let before = Descriptors::now();
         let mut course = Disturbances::prepare(&profile.disturbances)?;
         let setup = connect(NonZeroU16::MIN, false)?;
@@ -130,7 +133,8 @@ impl Session<'_> {
                 break;
             }
         }
-        let growth = growth.stop();
+        let (growth, samples) = growth.stop();
+        kept.samples = samples;
         kept.disturbances = course.end();
         // The socket, before descriptors are counted.
         drop(stages);

@@ -25,12 +25,14 @@ pub(super) struct Executables {
     pub(super) tests: Vec<Executable>,
 }
 
-/// Builds them, in one go, so that what several depend on is compiled once. Always the same ones: for others cargo would unite other
-/// features of the dependencies, and compile all of these again. In the release profile, because most of the dependencies were compiled
-/// in it before, for `cargo xtask test` or `bench`.
+/// The guest's first process.
+const INIT: &str = "qdiscope-guest";
+
+/// Builds them in the release profile, as `cargo xtask test` and `bench` build `qdiscope`, which hence is there as a rule. Apart from it,
+/// because together with the tests cargo would unite other features of its dependencies, and compile it anew for minutes.
 pub(super) fn build(workspace: &Workspace) -> Result<Executables, Error> {
-    let mut args = vec!["build", "--release", "--package", "qdiscope", "--package", "xtask"];
-    args.extend(["--bin", "qdiscope", "--bin", "qdiscope-guest"]);
+    let qdiscope = workspace.build_qdiscope()?;
+    let mut args = vec!["build", "--release", "--package", "xtask", "--bin", INIT];
     args.extend(["--package", "qdiscope-tests", "--test", "*"]);
     let mut executables = workspace.build(&args)?;
     let stripped = workspace.target_dir.join("vm/executables");
@@ -38,13 +40,13 @@ pub(super) fn build(workspace: &Workspace) -> Result<Executables, Error> {
     for executable in &mut executables {
         executable.path = strip(&executable.path, &stripped.join(&executable.target))?;
     }
-    let program = |name: &str| {
-        let is_it = |one: &&Executable| one.kind == "bin" && one.target == name && !one.test;
-        let found = executables.iter().find(is_it).map(|one| one.path.clone());
-        found.ok_or_else(|| TaskError::NoExecutable(name.to_owned()))
-    };
-    let (init, qdiscope) = (program("qdiscope-guest")?, program("qdiscope")?);
-    Ok(Executables { init, qdiscope, tests: executables.into_iter().filter(|one| one.test).collect() })
+    let is_init = |one: &&Executable| one.kind == "bin" && one.target == INIT && !one.test;
+    let init = executables.iter().find(is_init).map(|one| one.path.clone());
+    Ok(Executables {
+        init: init.ok_or_else(|| TaskError::NoExecutable(INIT.to_owned()))?,
+        qdiscope: strip(&qdiscope, &stripped.join("qdiscope"))?,
+        tests: executables.into_iter().filter(|one| one.test).collect(),
+    })
 }
 
 /// What debuggers want of it is nine tenths of it, and a guest has all of its files in its memory. Symbols stay.

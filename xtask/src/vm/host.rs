@@ -42,7 +42,7 @@ pub(super) struct Settings {
     #[arg(long, global = true, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=255))]
     cpus: u32,
     /// How many minutes a guest may take before it is ended, and counts as failed.
-    #[arg(long, global = true, value_name = "MINUTES", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=1440))]
+    #[arg(long, global = true, value_name = "MINUTES", default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=1440))]
     timeout: u64,
 }
 

@@ -112,6 +112,8 @@ fn legs(host: &mut Host, test: &Options) -> Result<Vec<Leg>, Error> {
         ("QDISCOPE_BIN".to_owned(), QDISCOPE.to_owned()),
         ("QDISCOPE_TARGET_DIR".to_owned(), "/tmp/target".to_owned()),
         ("RUST_BACKTRACE".to_owned(), "1".to_owned()),
+        // Nobody else's.
+        ("QDISCOPE_TEST_CLOCK".to_owned(), "1".to_owned()),
         // A tenth: under TCG each takes seconds, and all of them are walked through natively.
         ("QDISCOPE_TREES".to_owned(), "15".to_owned()),
     ]);

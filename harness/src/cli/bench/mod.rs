@@ -266,6 +266,9 @@ fn files(run: &mut RunResult, finished: Finished<'_>) -> Result<Files, Failure> 
             Err(error) => run.explanations.push(format!("No chart of the time line: {error}.")),
         }
     }
+    if !kept.samples.is_empty() {
+        files.push(("growth", "growth.json", json(&kept.samples)?));
+    }
     let mut kernel = kept.kernel_profile;
     match named {
         None => {}

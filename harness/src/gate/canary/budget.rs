@@ -124,6 +124,8 @@ fn run(tally: &Tally, gate: &GateResult) -> RunResult {
             load_average_before: None,
             load_average_after: None,
             steal_percent: None,
+            suspended_seconds: None,
+            clock_step_seconds: None,
         },
         profile: None,
         workloads: vec![workload],
