@@ -20,6 +20,9 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         (Ok(value), Some(factor)) if (0.0..=LONGEST.as_secs_f64()).contains(&(value * factor)) => {
             Ok(Duration::from_secs_f64(value * factor))
         }
+        (Ok(value), Some(factor)) if value * factor > LONGEST.as_secs_f64() => {
+            Err(format!("`{text}`: a week (168h) is the longest"))
+        }
         _ => Err(format!("`{text}`: give a number with one of the units us, ms, s, m and h, as in 30s")),
     }
 }

@@ -20,6 +20,9 @@ pub struct Checked {
     pub budget: String,
     /// The verdict over all targets: critical before inconclusive before warning before pass.
     pub verdict: CheckState,
+    /// Why the run is less than what was to be run, where it is: it then passes nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incomplete: Option<String>,
     /// Each target with its value.
     pub checks: Vec<Check>,
     /// Targets that do not apply to this run, and why.
@@ -92,6 +95,7 @@ pub fn check(budget: &Budget, name: &str, run: &RunResult) -> (Checked, Judged) 
         run_id: run.run_id.clone(),
         budget: name.to_owned(),
         verdict: judged.verdict.into(),
+        incomplete: run.incomplete(),
         checks: judged.judgements.iter().map(Check::from).collect(),
         not_judged: judged.not_judged.clone(),
     };

@@ -6,7 +6,7 @@ use toml::Spanned;
 
 use super::near::{advice, with_advice};
 use super::services;
-use super::{Action, Factors, Limit, Nonsense, Quantity, Scope, Target};
+use super::{Action, Direction, Factors, Limit, Nonsense, Quantity, Scope, Target};
 use crate::duration::Span;
 use crate::report::model::Mode;
 use crate::workload::OperationKind;
@@ -92,6 +92,14 @@ pub enum Fault {
     Conditions {
         /// The alert's metric.
         metric: String,
+    },
+    /// An alert on what is good.
+    #[error("alert on {metric}: {direction}, so that this would fire at what is good: give {}", match direction { Direction::Lower => "`when_above`", Direction::Higher => "`when_below`" })]
+    Alert {
+        /// The alert's metric.
+        metric: String,
+        /// The metric's.
+        direction: Direction,
     },
     /// An operation that nothing does.
     #[error("unknown operation `{name}`: {advice}")]
@@ -269,7 +277,7 @@ impl RawAlert {
         };
         let metric = self.metric.name();
         let name = self.name.unwrap_or_else(|| format!("{metric} {}", limit.left_words()));
-        checked(Target {
+        let target = checked(Target {
             quantity: self.metric,
             scope: scope(self.mode, self.workload, self.stage, self.operation, self.min_duration)?,
             limit,
@@ -277,6 +285,12 @@ impl RawAlert {
             regression_threshold: None,
             action: Some(self.action),
             rule: Some(name),
+        });
+        target.map_err(|fault| match fault {
+            Fault::Nonsense { metric, nonsense: Nonsense::Direction { direction, .. } } => {
+                Fault::Alert { metric, direction }
+            }
+            fault => fault,
         })
     }
 }

@@ -13,7 +13,10 @@ use crate::stats::enough::trials_need;
 const NOISY_STEAL_PERCENT: f64 = 10.0;
 
 /// A harness that is itself later than this, µs at the 99th percentile, measured itself as well, and offered less than it was to.
-const LATE_US: f64 = 1_000.0;
+pub const LATE_US: f64 = 1_000.0;
+
+/// Of a larger share of lost events the percentiles that targets speak of may be among what was lost.
+const MOST_LOST: f64 = 0.001;
 
 /// A budget's targets against a run.
 #[derive(Debug, Clone)]
@@ -36,8 +39,7 @@ pub fn judge(budget: &Budget, run: &RunResult) -> Judged {
             judge_in_run(budget, target, run, &mut judged);
         }
     }
-    let partial = run.interrupted || run.profile.as_ref().is_some_and(|profile| !profile.is_whole());
-    judged.verdict = verdict(&judged.judgements, partial);
+    judged.verdict = verdict(&judged.judgements, run.incomplete().is_some());
     judged
 }
 
@@ -134,6 +136,9 @@ impl Case<'_> {
     fn state(&self, reading: Reading) -> Said {
         let metric = self.target.quantity.metric;
         let levels = self.target.levels();
+        if !reading.value.is_finite() || (reading.value < 0.0 && !metric.is_growth()) {
+            return open("no such value can have been measured");
+        }
         if let (Some(share), Some(count)) = (metric.share(), reading.count)
             && let Some(reason) = too_few(share, count)
         {
@@ -172,7 +177,8 @@ impl Case<'_> {
         if workload.interrupted {
             return Some("interrupted before its end".into());
         }
-        if let Some(reason) = self.suspended().or_else(|| self.harness_late()) {
+        if let Some(reason) = self.suspended().or_else(|| self.harness_late()).or_else(|| self.events_lost())
+        {
             return Some(reason);
         }
         if metric == Metric::ErrorRatePercent {
@@ -199,13 +205,33 @@ impl Case<'_> {
 
     /// The harness itself was late: what it measured is not what was asked for.
     fn harness_late(&self) -> Option<String> {
-        let late = self.workload?.schedule_lag_us.filter(|lag| lag.p99 > LATE_US)?;
-        self.target.quantity.metric.suffers_from_noise().then(|| {
-            format!(
+        if !self.target.quantity.metric.suffers_from_noise() {
+            return None;
+        }
+        let workload = self.workload?;
+        match workload.schedule_lag_us {
+            Some(lag) if lag.p99 > LATE_US => Some(format!(
                 "the harness itself began {:.1} ms late (p99) where it was to be on time within 1 ms: this machine cannot offer this load",
-                late.p99 / 1e3
-            )
-        })
+                lag.p99 / 1e3
+            )),
+            None if workload.keeps_time() => {
+                Some("how late the harness itself began was not measured".into())
+            }
+            _ => None,
+        }
+    }
+
+    /// Kernel events that were lost are requests of which nothing is known there: as a rule the busiest moments'.
+    fn events_lost(&self) -> Option<String> {
+        let workload = self.workload.filter(|_| self.target.quantity.phase.is_some())?;
+        match workload.lost_events {
+            None => Some("how many of the kernel's events were lost is not known".into()),
+            Some(lost) if lost as f64 > workload.operations as f64 * MOST_LOST => Some(format!(
+                "{lost} of the kernel's events were lost, of {} operations",
+                workload.operations
+            )),
+            Some(_) => None,
+        }
     }
 
     /// An open loop completes no more than it is offered.
@@ -307,8 +333,9 @@ mod tests {
 
     use super::*;
     use crate::attribution::Phase;
-    use crate::budget::{Factors, Limit, Metric, Scope};
+    use crate::budget::{Factors, Limit, Metric, Quantity, Scope};
     use crate::disturb::{Disturbance, Outcome};
+    use crate::duration::Span;
     use crate::report::model::{Mode, ProfileRun, RtnlHolder, RtnlWaits, TimeAt, fixtures};
 
     fn budget(metric: Metric, limit: Limit, mode: Option<Mode>) -> Budget {
@@ -385,6 +412,96 @@ mod tests {
         assert_eq!(late.verdict, State::Inconclusive);
         let leak = judge(&budget(Metric::LeakedFds, Limit::AtMost(0.0), None), &run);
         assert_eq!(leak.verdict, State::Critical);
+    }
+
+    #[test]
+    fn whoever_keeps_time_must_have_kept_it() {
+        let mut run = fixtures::run();
+        let p95 = run.workloads[0].latency_all_us.unwrap().p95;
+        let verdict = |run: &RunResult, limit| {
+            judge(&budget(Metric::LatencyP95Us, Limit::Below(limit), None), run).verdict
+        };
+        assert_eq!(verdict(&run, p95 + 1.0), State::Pass, "a closed loop without think times has no moments");
+        run.workloads[0].rate = Some(1_000.0);
+        run.workloads[0].schedule_lag_us = Some(fixtures::percentiles(100.0, 20_000));
+        assert_eq!(verdict(&run, p95 + 1.0), State::Pass);
+        run.workloads[0].schedule_lag_us = Some(fixtures::percentiles(LATE_US + 1.0, 20_000));
+        assert_eq!(
+            (verdict(&run, p95 + 1.0), verdict(&run, 1.0)),
+            (State::Inconclusive, State::Inconclusive)
+        );
+        run.workloads[0].schedule_lag_us = None;
+        assert_eq!(
+            (verdict(&run, p95 + 1.0), verdict(&run, 1.0)),
+            (State::Inconclusive, State::Inconclusive)
+        );
+    }
+
+    #[test]
+    fn lost_events_leave_the_kernels_phases_open() {
+        let mut run = fixtures::run();
+        let quantity = Quantity::try_from("rtnl_wait_p95_us".to_owned()).unwrap();
+        let target =
+            Target { quantity, ..budget(Metric::LatencyP95Us, Limit::Below(1e9), None).targets.remove(0) };
+        let budget = Budget { targets: vec![target], built_in: false, foreign_rtnl_percent: 10.0 };
+        run.workloads[0].operations = 20_000;
+        run.workloads[0].phases_all_us = Some(super::super::tests::phases(10.0));
+        for (lost, state) in [
+            (Some(0), State::Pass),
+            (Some(20), State::Pass),
+            (Some(21), State::Inconclusive),
+            (None, State::Inconclusive),
+        ] {
+            run.workloads[0].lost_events = lost;
+            let judged = judge(&budget, &run);
+            assert_eq!(judged.verdict, state, "{lost:?}: {:?}", judged.judgements);
+        }
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_is_none() {
+        let mut run = fixtures::run();
+        for value in [-1.0, f64::NAN, f64::INFINITY] {
+            run.workloads[0].throughput_ops_per_s.mean = Some(value);
+            let judged = judge(&budget(Metric::ThroughputMeanOpsPerS, Limit::Below(1e9), None), &run);
+            assert_eq!(judged.verdict, State::Inconclusive, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_profile_passes_nothing() {
+        let whole = ProfileRun {
+            name: "smoke".into(),
+            file: "built in".into(),
+            time_scale: 1.0,
+            shortened: false,
+            stages_planned: fixtures::run().workloads.len(),
+            aborted: None,
+            disturbances: vec![Outcome {
+                disturbance: Disturbance::DeviceGone { device: 0, at: Span::default() },
+                began_seconds: Some(0.0),
+                ended_seconds: Some(0.0),
+                effect: None,
+                error: None,
+            }],
+        };
+        let verdict = |change: fn(&mut ProfileRun)| {
+            let mut profile = whole.clone();
+            change(&mut profile);
+            let run = RunResult { profile: Some(profile), ..fixtures::run() };
+            let judged = judge(&budget(Metric::LatencyP95Us, Limit::Below(1e9), None), &run);
+            (judged.verdict, run.incomplete())
+        };
+        assert_eq!(verdict(|_| {}), (State::Pass, None));
+        for (change, word) in [
+            ((|profile| profile.stages_planned += 1) as fn(&mut ProfileRun), "stages were run"),
+            (|profile| profile.aborted = Some("p95".into()), "given up: p95"),
+            (|profile| profile.disturbances[0].began_seconds = None, "device-gone did not come"),
+            (|profile| profile.disturbances[0].error = Some("no device".into()), "no device"),
+        ] {
+            let (state, why) = verdict(change);
+            assert!(state == State::Inconclusive && why.as_ref().unwrap().contains(word), "{why:?}");
+        }
     }
 
     #[test]

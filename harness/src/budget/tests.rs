@@ -26,7 +26,7 @@ fn flat(value: f64) -> Percentiles {
     }
 }
 
-fn phases(value: f64) -> RequestPhases {
+pub(super) fn phases(value: f64) -> RequestPhases {
     let phase = Some(flat(value));
     RequestPhases {
         total: flat(value),
@@ -95,6 +95,7 @@ fn set(metric: Metric, run: &mut RunResult, value: Option<f64>) -> bool {
         Metric::OfferedRateHeldPercent => {
             workload.mode = Mode::Open;
             workload.rate = value.map(|_| 1_000.0);
+            workload.schedule_lag_us = Some(flat(10.0));
             workload.operations = whole(value.unwrap_or(100.0) * 1_000.0);
             workload.unsent = 100_000 - workload.operations;
         }
@@ -251,6 +252,7 @@ fn an_open_loop_is_not_blamed_for_what_it_was_not_offered() {
     let mut run = fixtures::run();
     let workload = &mut run.workloads[0];
     (workload.mode, workload.rate) = (Mode::Open, Some(500.0));
+    workload.schedule_lag_us = Some(flat(10.0));
     workload.throughput_ops_per_s.mean = Some(500.0);
     let at_least = |limit| {
         budget(vec![target(Metric::ThroughputMeanOpsPerS.into(), Limit::AtLeast(limit), Factors::LIMIT)])
@@ -354,6 +356,7 @@ fn whole_run() -> RunResult {
         unknown_wait_us: 0.0,
     });
     let mut open = workload.clone();
+    open.schedule_lag_us = Some(flat(10.0));
     (open.mode, open.rate) = (Mode::Open, Some(8_000.0));
     run.workloads.push(open);
     let growth = Growth { per_hour: 1.0, interval: [-1.0, 2.0], samples: 600, seconds: 600.0 };

@@ -213,7 +213,10 @@ fn judged(
     let judged = judge(budget, &run);
     let first = judged.judgements.iter().find(|judgement| judgement.state == judged.verdict);
     let reason = first.filter(|judgement| !holds(judgement.state)).map(|judgement| {
-        let told = told(judgement);
+        let told = match judgement.state {
+            State::Inconclusive => format!("{} cannot be judged", judgement.metric),
+            _ => told(judgement),
+        };
         judgement.reason.as_ref().map_or(told.clone(), |reason| format!("{told}: {reason}"))
     });
     let workload = run.workloads.into_iter().next();

@@ -98,7 +98,7 @@ pub(super) struct Pre {
 
 #[derive(Args)]
 pub(super) struct Post {
-    /// Targets, as a TOML file [default: built in, see README]
+    /// Targets, as a TOML or JSON file [default: built in, see README]
     #[arg(long, value_name = "FILE")]
     budget: Option<PathBuf>,
     /// A saved run of the same load on the same machine, to compare with: its folder, or its result.json
@@ -125,7 +125,7 @@ pub(super) struct Canary {
     /// The tree on trial
     #[arg(long, value_name = "FILE")]
     new: PathBuf,
-    /// Targets for single requests (latencies, error rate), as a TOML file [default: built in, see README]
+    /// Targets for single requests (latencies, error rate), as a TOML or JSON file [default: built in, see README]
     #[arg(long, value_name = "FILE")]
     budget: Option<PathBuf>,
     /// Where the verdict is critical, bring the old tree back on the canary's device while packets flow, and ask the kernel whether it
@@ -164,6 +164,7 @@ pub(super) fn run(command: &Command, spans: &SpanRecorder) -> Result<Exit, Failu
         | Command::Post(Post { common, .. })
         | Command::Canary(Canary { common, .. }) => common,
     };
+    common.outputs.without_figures()?;
     common.outputs.check()?;
     let (gate, exit) = match command {
         Command::Pre(arguments) => before(arguments)?,

@@ -44,7 +44,7 @@ const EXIT_CODES: &str = "Exit codes:
     3  this environment cannot run it
     4  a target is violated: critical
     6  inconclusive: something that a target needs was not measured
-  7-9  of `qdiscope tc` only: see its subcommands' help
+  7-9  of `qdiscope tc` and `qdiscope gate` only: see their help
   130  interrupted; what was measured until then is saved";
 
 /// An eBPF-backed traffic-control harness and profiler.

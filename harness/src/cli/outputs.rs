@@ -46,7 +46,24 @@ impl Outputs {
                 )));
             }
         }
+        if let Some(file) = self.benchmark_json.as_ref().filter(|file| file.exists() && !file.is_file()) {
+            return Err(Failure::usage(format!(
+                "--benchmark-json {}: it is no regular file, and two files are written: name one in a folder",
+                file.display()
+            )));
+        }
         Ok(())
+    }
+
+    /// Refuses what a gate, which has verdicts and no figures, cannot write.
+    pub(super) fn without_figures(&self) -> Result<(), Failure> {
+        match &self.benchmark_json {
+            Some(_) => Err(Failure::usage(
+                "--benchmark-json: a gate has no figures to follow; give it to `qdiscope report RUN`, also of the run that `gate post` saves"
+                    .to_owned(),
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Writes all that was asked for.

@@ -84,9 +84,17 @@ fn stages(profile: &LoadProfile) -> String {
             right(if stage.judged { "yes" } else { "no" }),
         ]);
     }
-    let LoadProfile { name, purpose, devices, population, mix, .. } = profile;
-    let mut text =
-        format!("{name}: {purpose}\n{population} classes on {devices} devices; operations: {mix}\n{rows}\n");
+    let LoadProfile { name, purpose, devices, population, mix, warmup, .. } = profile;
+    let mut text = format!(
+        "{name}: {purpose}\n{population} classes on {devices} devices; operations: {mix}; {warmup} of them to warm up\n{rows}\n"
+    );
+    for disturbance in &profile.disturbances {
+        let at = Span(disturbance.at());
+        let long = disturbance
+            .length()
+            .map_or_else(|| "to the end".into(), |length| format!("for {}", Span(length)));
+        let _ = writeln!(text, "disturbed by {} at {at}, {long}", disturbance.kind());
+    }
     if let Some(abort) = profile.abort {
         let _ = writeln!(text, "given up where a target is violated for {}", Span(abort.grace));
     }

@@ -1,6 +1,7 @@
 //! `qdiscope tc`: traffic control as a file says it, in the network namespace that this is started in.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -201,13 +202,20 @@ fn usage(mut message: String) -> Failure {
 }
 
 fn read(file: &Path) -> std::io::Result<String> {
-    if file == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map(|_| text)
+    let mut text = String::new();
+    let read = if file == Path::new("-") {
+        std::io::stdin().take(TREE_BYTES + 1).read_to_string(&mut text)
     } else {
-        std::fs::read_to_string(file)
+        File::open(file)?.take(TREE_BYTES + 1).read_to_string(&mut text)
+    }?;
+    if read as u64 > TREE_BYTES {
+        return Err(std::io::Error::other(format!("larger than {TREE_BYTES} bytes")));
     }
+    Ok(text)
 }
+
+/// Ten devices with all the classes that they can have are a tenth of it.
+const TREE_BYTES: u64 = 1 << 29;
 
 /// As the `tc` of this machine would read the bursts in its batch file: that is what the file was written for. Without one, exactly.
 fn rounding_of_tc() -> Rounding {

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use super::change::{SIGNIFICANT, Thresholds, decline, growth, judge};
 use super::model::Check;
 use super::seconds::{Seconds, quantiles};
+use crate::budget::LATE_US;
 use crate::report::model::{RunResult, WorkloadResult};
 use crate::report::sheet::{Verdict, number};
 use crate::stats::{rank_sum, rates};
@@ -54,28 +55,65 @@ pub fn differences(before: &RunResult, after: &RunResult) -> Vec<String> {
             same(name, of(a), of(b));
         }
     }
-    let loads = |run: &RunResult| run.workloads.iter().map(load).collect::<Vec<_>>().join("; ");
-    same("load", loads(before), loads(after));
-    if before.interrupted || after.interrupted {
-        found.push("one of them was interrupted".into());
+    let profile = |run: &RunResult| match &run.profile {
+        None => "none".to_owned(),
+        Some(profile) => format!("{} (times × {})", profile.name, profile.time_scale),
+    };
+    same("profile", profile(before), profile(after));
+    same("disturbances", disturbances(before), disturbances(after));
+    let titles =
+        |run: &RunResult| run.workloads.iter().map(WorkloadResult::title).collect::<Vec<_>>().join(", ");
+    same("workloads", titles(before), titles(after));
+    for (old, new) in before.workloads.iter().zip(&after.workloads) {
+        for ((name, a), (_, b)) in load(old).into_iter().zip(load(new)) {
+            same(&format!("{name} of {}", new.title()), a, b);
+        }
     }
+    let incomplete = [("the baseline", before), ("the fresh run", after)];
+    found.extend(
+        incomplete
+            .iter()
+            .filter_map(|(which, run)| Some(format!("{which} is not whole: {}", run.incomplete()?))),
+    );
     found
 }
 
-/// A workload's load, in a line.
-fn load(workload: &WorkloadResult) -> String {
-    format!(
-        "{} {} workers={} rate={:?} seconds={} classes={:?} weights={:?} devices={} stage={:?}",
-        workload.name,
-        workload.mode,
-        workload.workers,
-        workload.rate,
-        workload.duration_seconds,
-        workload.classes,
-        workload.weights,
-        workload.devices,
-        workload.stage
-    )
+/// What stood in a run's way on purpose, in a line.
+fn disturbances(run: &RunResult) -> String {
+    let all = run.profile.iter().flat_map(|profile| &profile.disturbances);
+    let each = all.map(|outcome| serde_json::to_string(&outcome.disturbance).unwrap_or_default());
+    let text = each.collect::<Vec<_>>().join(", ");
+    if text.is_empty() { "none".to_owned() } else { text }
+}
+
+/// A workload's load: what must be the same, in words.
+fn load(workload: &WorkloadResult) -> Vec<(&'static str, String)> {
+    let WorkloadResult {
+        name, mode, workers, rate, duration_seconds, classes, weights, devices, stage, ..
+    } = workload;
+    let or_none = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
+    let mut load = vec![
+        ("workload", format!("{name} ({mode})")),
+        ("workers", workers.to_string()),
+        ("rate", or_none(rate.map(|rate| rate.to_string()))),
+        ("length", format!("{duration_seconds} s")),
+        ("classes", or_none(classes.map(|classes| classes.to_string()))),
+        ("weights", or_none(weights.clone())),
+        ("devices", devices.to_string()),
+    ];
+    let range = |ends: Option<[f64; 2]>| or_none(ends.map(|[from, to]| format!("{from} to {to}")));
+    load.extend([
+        ("users", range(stage.as_ref().map(|stage| stage.users))),
+        ("the stage's rate", range(stage.as_ref().and_then(|stage| stage.rate))),
+        ("arrivals", or_none(stage.as_ref().and_then(|stage| stage.arrivals.clone()))),
+        (
+            "think time",
+            or_none(stage.as_ref().and_then(|stage| {
+                Some(format!("{} µs, {}", stage.think_time_us?, stage.think_time.as_ref()?))
+            })),
+        ),
+    ]);
+    load
 }
 
 /// Compares. Where the environments differ there is one check, which says so, and no verdict.
@@ -92,6 +130,7 @@ pub fn compare(before: Side<'_>, after: Side<'_>) -> Vec<Check> {
 fn workload(old: &WorkloadResult, new: &WorkloadResult, before: &Seconds, after: &Seconds) -> Vec<Check> {
     let (group, tag) = (new.title(), new.tag());
     let mut checks = Vec::new();
+    let late = Late::of(old, new);
     let latencies = old.latency_all_us.as_ref().zip(new.latency_all_us.as_ref());
     for (name, quantile, pick) in [
         ("latency p50, against baseline", 0.50, (|p| p.p50) as fn(&crate::report::model::Percentiles) -> f64),
@@ -101,7 +140,7 @@ fn workload(old: &WorkloadResult, new: &WorkloadResult, before: &Seconds, after:
         let seconds = |of: &Seconds| quantiles(of.get(&tag).map_or(&[], Vec::as_slice), quantile);
         let told = rank_sum::lies_above(&seconds(before), &seconds(after));
         let values = latencies.map(|(old, new)| (pick(old), pick(new)));
-        checks.push(check(&group, name, "µs", values, growth, Thresholds::RESPONSE_TIME, told));
+        checks.push(late.doubt(check(&group, name, "µs", values, growth, Thresholds::RESPONSE_TIME, told)));
     }
     // An open loop's throughput is what was offered.
     if new.rate.is_none() {
@@ -110,7 +149,8 @@ fn workload(old: &WorkloadResult, new: &WorkloadResult, before: &Seconds, after:
         let told = rank_sum::lies_above(&seconds(new), &seconds(old));
         let values = old.throughput_ops_per_s.mean.zip(new.throughput_ops_per_s.mean);
         let name = "throughput, against baseline";
-        checks.push(check(&group, name, "ops/s", values, decline, Thresholds::THROUGHPUT, told));
+        let check = check(&group, name, "ops/s", values, decline, Thresholds::THROUGHPUT, told);
+        checks.push(late.doubt(check));
     }
     let errors = |of: &WorkloadResult| of.errors.iter().map(|error| error.count).sum::<u64>();
     let share =
@@ -132,6 +172,33 @@ fn workload(old: &WorkloadResult, new: &WorkloadResult, before: &Seconds, after:
         checks.push(check(&group, name, "% of a core", cpu, growth, Thresholds::RESOURCES, None));
     }
     checks
+}
+
+/// Where the harness itself was late in one of the runs, or nobody knows: its timings are the harness's, too.
+struct Late(Option<String>);
+
+impl Late {
+    fn of(old: &WorkloadResult, new: &WorkloadResult) -> Self {
+        let why = |workload: &WorkloadResult| match workload.schedule_lag_us {
+            Some(lag) if lag.p99 > LATE_US => Some(format!(
+                "the harness itself began {:.1} ms late (p99) in one of the runs",
+                lag.p99 / 1e3
+            )),
+            None if workload.keeps_time() => {
+                Some("how late the harness itself began was not measured in both runs".to_owned())
+            }
+            _ => None,
+        };
+        Self(why(old).or_else(|| why(new)))
+    }
+
+    fn doubt(&self, mut check: Check) -> Check {
+        if let Some(why) = &self.0 {
+            check.verdict = Verdict::Inconclusive;
+            let _ = write!(check.detail, "; {why}");
+        }
+        check
+    }
 }
 
 fn check(
@@ -260,17 +327,28 @@ mod tests {
         assert_eq!(verdicts((&before, &FAST), (&after, &FAST)), memory);
     }
 
+    #[test]
+    fn where_the_harness_was_late_no_timing_is_compared() {
+        let (before, mut after) = (run(8_000.0, 100.0), run(8_000.0, 100.0));
+        after.workloads[0].schedule_lag_us = Some(fixtures::percentiles(LATE_US + 1.0, 20_000));
+        let found = verdicts((&before, &FAST), (&after, &FAST));
+        assert_eq!(found.len(), 4, "{found:?}");
+        assert!(found.iter().all(|(_, verdict)| *verdict == Verdict::Inconclusive), "{found:?}");
+    }
+
     type Change = fn(&mut RunResult);
 
     #[test]
     fn other_environments_are_not_compared() {
         let before = run(8_000.0, 100.0);
-        let changes: [(&str, Change); 6] = [
+        let changes: [(&str, Change); 8] = [
             ("kernel", |run| run.environment.kernel = "6.1.0".into()),
             ("cores", |run| run.environment.cores = 4),
             ("probes", |run| run.environment.probes.kind = "off".into()),
             ("stacks", |run| run.settings.stacks = true),
-            ("load", |run| run.workloads[0].workers = 9),
+            ("workers of htb-class (closed): 8 and 9", |run| run.workloads[0].workers = 9),
+            ("rate of htb-class (closed): none and 50", |run| run.workloads[0].rate = Some(50.0)),
+            ("workloads", |run| run.workloads.clear()),
             ("interrupted", |run| run.interrupted = true),
         ];
         for (word, change) in changes {

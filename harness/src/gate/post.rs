@@ -2,7 +2,7 @@
 
 use super::compare::{Side, compare};
 use super::model::{Check, GateResult, Kind, RunReference};
-use crate::report::model::RunResult;
+use crate::report::model::{RunResult, State};
 use crate::report::sheet::Sheet;
 
 /// Judges a fresh run that was saved in `folder`.
@@ -15,6 +15,9 @@ pub fn judge(fresh: Side<'_>, folder: String, baseline: Option<(Side<'_>, String
     gate.run = Some(reference(fresh.run, folder));
     if let Some((before, folder)) = baseline {
         gate.checks.extend(compare(before, fresh));
+        if !matches!(before.run.verdict, State::Pass | State::Warning) {
+            gate.notes.push(format!("The baseline's own verdict was {}.", before.run.verdict));
+        }
         gate.baseline = Some(reference(before.run, folder));
     }
     gate.judge();

@@ -9,10 +9,14 @@ pub use built_in::{BUILT_IN, BuiltIn};
 pub use file::ParseError;
 
 use crate::disturb::Disturbance;
+use crate::duration::Span;
 use crate::load::{Arrivals, Ramp, Schedule, Think};
 use crate::plan::{Load, MOST_CLASSES_A_DEVICE, Workload};
 use crate::report::model::StageSettings;
 use crate::workload::{Kind, Mix};
+
+/// Minutes of it, on any machine.
+const MOST_WARMUP: u64 = 10_000_000;
 
 /// A load profile.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,8 +98,19 @@ impl LoadProfile {
                 self.population, self.devices
             ));
         }
+        if self.warmup > MOST_WARMUP {
+            return Err(format!("warmup = {}: give {MOST_WARMUP} operations at most", self.warmup));
+        }
         for disturbance in &self.disturbances {
             disturbance.check().map_err(|error| error.to_string())?;
+            if disturbance.at() >= self.length() {
+                return Err(format!(
+                    "disturbance {}: at {} it comes too late: the last stage ends at {}",
+                    disturbance.kind(),
+                    Span(disturbance.at()),
+                    Span(self.length())
+                ));
+            }
             if let Disturbance::DeviceGone { device, .. } = disturbance
                 && *device >= self.devices as usize
             {

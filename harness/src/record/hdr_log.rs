@@ -6,12 +6,12 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::time::{Duration, SystemTime};
 
-use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use super::Interval;
+use super::{Interval, ROOM, nanoseconds, record};
 
 /// A log in the making. Intervals are compressed as they come, and put into a file without a name: some kilobytes a second in our own memory
 /// would be a leak of megabytes an hour, in a run that looks for leaks.
@@ -35,7 +35,11 @@ impl HdrLog {
         let file = tempfile::tempfile()
             .or_else(|_| Ok(memfd_create(c"latency.hdr", MFdFlags::MFD_CLOEXEC)?.into()))
             .map_err(|error: io::Error| HdrLogError(error.to_string()))?;
-        let serializer = V2DeflateSerializer::new();
+        let mut serializer = V2DeflateSerializer::new();
+        // Its buffers have room for the largest value that it has met: now for all below a second, rather than with each new maximum.
+        let mut widest = nanoseconds::<u64>();
+        record(&mut widest, ROOM);
+        serializer.serialize(&widest, &mut io::sink()).map_err(|error| HdrLogError(error.to_string()))?;
         let mut log = Self { started: SystemTime::now(), file, broken: None, serializer };
         let mut head = Vec::new();
         IntervalLogWriterBuilder::new()

@@ -245,8 +245,15 @@ impl Recorder {
 /// Failures, by error number and text.
 type Failures = BTreeMap<(Option<i32>, String), u64>;
 
+/// Without the class and the device that it was about: thousands of requests may be refused for one reason.
 fn said(error: &tc_adapter::Error) -> String {
-    error.ext_ack().map_or_else(|| error.to_string(), str::to_owned)
+    match (error.ext_ack(), error) {
+        (Some(text), _) => text.to_owned(),
+        (None, tc_adapter::Error::Kernel { operation, errno, .. }) => {
+            format!("{operation}: {}", std::io::Error::from_raw_os_error(*errno))
+        }
+        (None, error) => error.to_string(),
+    }
 }
 
 fn add_counts(sum: &mut Failures, part: &Failures) {

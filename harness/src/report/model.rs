@@ -251,6 +251,16 @@ pub struct WorkloadResult {
     pub interrupted: bool,
 }
 
+impl RunResult {
+    /// Why this is less than what was to be run, where it is: then no target that holds makes it pass.
+    pub fn incomplete(&self) -> Option<String> {
+        if self.interrupted {
+            return Some("the run was interrupted".into());
+        }
+        self.profile.as_ref()?.incomplete(self.workloads.len())
+    }
+}
+
 impl WorkloadResult {
     /// What it is called among the others: a stage by its name, a workload by its own and its mode.
     pub fn title(&self) -> String {
@@ -258,6 +268,14 @@ impl WorkloadResult {
             Some(stage) => stage.name.clone(),
             None => format!("{} ({})", self.name, self.mode),
         }
+    }
+
+    /// Whether requests were due at moments, so that it is known how late the harness began.
+    pub fn keeps_time(&self) -> bool {
+        let thinks = |stage: &StageSettings| {
+            stage.think_time_us.is_some_and(|time| time > 0.0) || stage.rate.is_some()
+        };
+        self.rate.is_some() || self.stage.as_ref().is_some_and(thinks)
     }
 
     /// The same as one word, as in the files beside the result.

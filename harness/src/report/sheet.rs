@@ -144,8 +144,14 @@ impl Sheet {
                         detail: std::iter::once(limit).chain(reason).collect(),
                     }
                 })
+                .chain(run.incomplete().map(|detail| Case {
+                    group: "run".into(),
+                    name: "all of it".into(),
+                    verdict: Verdict::Inconclusive,
+                    detail,
+                }))
                 .collect(),
-            figures: run.workloads.iter().flat_map(figures).collect(),
+            figures: run.workloads.iter().filter(|workload| workload.is_judged()).flat_map(figures).collect(),
             notes,
         }
     }
@@ -153,7 +159,7 @@ impl Sheet {
 
 /// The figures of a workload. What was not measured is absent.
 fn figures(workload: &WorkloadResult) -> Vec<Figure> {
-    let place = format!("{} ({})", workload.name, workload.mode);
+    let place = workload.title();
     let seconds = workload.timeline_ops.iter();
     let spread = (workload.timeline_ops.len() > 1)
         .then(|| Some((*seconds.clone().max()? - *seconds.min()?) as f64 / 2.0))

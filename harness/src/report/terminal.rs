@@ -268,23 +268,21 @@ fn worst_of_each(judgements: &[Judgement]) -> Vec<&Judgement> {
 
 /// One line for each target that does not hold or could not be judged.
 pub fn violations(run: &RunResult) -> Vec<String> {
-    run.budget
-        .iter()
-        .filter(|judgement| judgement.state != State::Pass)
-        .map(|judgement| {
-            let value = number(judgement.value);
-            let reason = judgement.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
-            format!(
-                "{}: {} in {} is {value}, must be {} {}{}{reason}",
-                judgement.state,
-                judgement.metric,
-                place(judgement),
-                judgement.comparison,
-                judgement.limit,
-                levels(judgement)
-            )
-        })
-        .collect()
+    let incomplete = run.incomplete().map(|reason| format!("inconclusive: {reason}"));
+    let judged = run.budget.iter().filter(|judgement| judgement.state != State::Pass).map(|judgement| {
+        let value = number(judgement.value);
+        let reason = judgement.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+        format!(
+            "{}: {} in {} is {value}, must be {} {}{}{reason}",
+            judgement.state,
+            judgement.metric,
+            place(judgement),
+            judgement.comparison,
+            judgement.limit,
+            levels(judgement)
+        )
+    });
+    judged.chain(incomplete).collect()
 }
 
 /// Where it was judged.

@@ -39,7 +39,8 @@ pub(in crate::cli) struct Arguments {
     /// Run a load profile instead: stages of virtual users or of a rate; one of those of `qdiscope profiles list`, or a file
     #[arg(long, value_name = "NAME|FILE", conflicts_with_all = ["workload", "workers", "rate", "duration", "devices", "classes", "population", "weights", "warmup", "messages_per_packet", "quick"])]
     profile: Option<String>,
-    /// Multiply all times of the profile: 0.1 is a tenth of its length. The result is marked as shortened
+    /// Multiply the profile's lengths of time: 0.1 makes its stages a tenth as long. Rates, think times, and how long RTNL is held at a time
+    /// stay. The result is marked as shortened
     #[arg(long, value_name = "FACTOR", requires = "profile", value_parser = parse_scale)]
     time_scale: Option<f64>,
     /// Concurrent callers

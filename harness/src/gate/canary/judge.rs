@@ -5,6 +5,7 @@ use crate::gate::change::{Thresholds, judge};
 use crate::gate::model::Check;
 use crate::report::model::Percentiles;
 use crate::report::sheet::{Verdict, number};
+use crate::stats::enough::trials_need;
 use crate::stats::order::{ascending, median_interval, quantile};
 
 const GROUP: &str = "canary";
@@ -29,12 +30,34 @@ pub(super) fn rollout(rollout: &Rollout) -> Vec<Check> {
         ("packets during the rollout", &rollout.canary),
         ("packets on the control meanwhile", &rollout.control),
     ] {
-        let verdict = flow
-            .loss_percent
-            .map_or(Verdict::Inconclusive, |loss| judge(loss, Thresholds::LOSS_POINTS, Some(true)));
-        checks.push(check(name, verdict, packets(flow)));
+        let verdict = match flow.loss_percent {
+            Some(loss) if enough(flow.sent) => judge(loss, Thresholds::LOSS_POINTS, Some(true)),
+            _ => Verdict::Inconclusive,
+        };
+        checks.push(check(name, verdict, format!("{}{}", packets(flow), too_few(flow.sent))));
     }
     checks
+}
+
+/// Packets that it takes to tell none lost from the least share that is too much: 3 divided by it (Hanley and Lippman-Hand, If nothing goes
+/// wrong, is everything all right?, 1983).
+pub(super) fn packets_needed() -> u64 {
+    trials_need(Thresholds::LOSS_POINTS.warning / 100.0).unwrap_or(u64::MAX)
+}
+
+fn enough(sent: u64) -> bool {
+    sent >= packets_needed()
+}
+
+fn too_few(sent: u64) -> String {
+    let needed = packets_needed();
+    let lack = || {
+        format!(
+            "; {sent} are too few to tell it from {} %: it needs {needed}",
+            Thresholds::LOSS_POINTS.warning
+        )
+    };
+    if enough(sent) { String::new() } else { lack() }
 }
 
 /// The new tree was taken as a change of the old one, and not where there is nothing.
@@ -155,10 +178,15 @@ fn loss(report: &CanaryReport, points: Option<&Ratio>) -> Check {
     };
     let told = points.interval.map(|[low, _]| low > 0.0);
     let mut verdict = judge(points.median, Thresholds::LOSS_POINTS, told);
+    let fewer = old_sent.min(new_sent);
+    if !enough(fewer) {
+        verdict = Verdict::Inconclusive;
+    }
     if new_reordered > 0 && old_reordered == 0 {
         verdict = verdict.max(Verdict::Warning);
     }
-    check(NAME, verdict, format!("{}; {counts}", in_words(points, "percentage points")))
+    let words = in_words(points, "percentage points");
+    check(NAME, verdict, format!("{words}; {counts}{}", too_few(fewer)))
 }
 
 /// Whether the kernel has as many classes as each tree says.
@@ -246,6 +274,26 @@ mod tests {
 
     fn verdicts(pairs: u32, ratio: f64, loss: Option<f64>) -> Vec<Verdict> {
         comparison(&report(pairs, ratio, loss)).iter().map(|check| check.verdict).collect()
+    }
+
+    #[test]
+    fn a_handful_of_packets_says_nothing() {
+        let few = |loss| Flow { sent: packets_needed() - 1, ..flow(Some(loss)) };
+        for loss in [0.0, 10.0] {
+            let change = Rollout {
+                apply_ms: 1.0,
+                steps: Some(1),
+                refused: None,
+                canary: few(loss),
+                control: flow(Some(0.0)),
+            };
+            let checks = rollout(&change);
+            assert_eq!((checks[1].verdict, checks[2].verdict), (Verdict::Inconclusive, Verdict::Pass));
+            assert!(checks[1].detail.contains("it needs 600"), "{}", checks[1].detail);
+        }
+        let mut report = report(6, 1.0, Some(0.0));
+        report.blocks.iter_mut().for_each(|block| block.steady.sent = 50);
+        assert_eq!(comparison(&report)[3].verdict, Verdict::Inconclusive);
     }
 
     #[test]

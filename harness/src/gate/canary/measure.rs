@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use tc_adapter::tree::{ApplyError, State, Tree, apply, apply_unless};
 use tc_adapter::{Connection, Device, Error, Handle, Request};
 
+use super::judge::packets_needed;
 use super::model::{Block, Flow, Restoration, Rollout, Side};
 use super::{CanaryError, Settings, Sides, trees};
 use crate::load::Stop;
@@ -18,6 +19,12 @@ use crate::traffic::{Traffic, TrafficError};
 
 /// Packets flow for so long before and after a change.
 const SETTLE: Duration = Duration::from_millis(200);
+
+/// The longest that is waited for packets of which there are few a second.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The sender begins a little later than it is asked to.
+const MORE_THAN_ENOUGH: f64 = 1.1;
 
 /// Between two requests to single classes: packets are to have time to go wrong.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -92,6 +99,13 @@ impl Bench<'_> {
         Ok(())
     }
 
+    /// How long packets flow until there are so many, at most [`PATIENCE`].
+    fn until_sent(&self, own: &Tree, other: &Tree, packets: f64) -> Duration {
+        let streams = trees::streams(own, other, self.settings.streams).len().max(1);
+        let seconds = packets / (self.settings.rate * streams as f64);
+        Duration::try_from_secs_f64(seconds).unwrap_or(PATIENCE).min(PATIENCE)
+    }
+
     /// From the old tree to the new one on the canary's device.
     pub(super) fn rollout(&mut self) -> Result<Rollout, CanaryError> {
         let Sides { control, canary, old, new } = self.sides;
@@ -100,7 +114,9 @@ impl Bench<'_> {
         let begun = Instant::now();
         let outcome = apply_unless(&mut self.connection, new, || self.stop.is_set());
         let apply_ms = millis(begun);
-        thread::sleep(SETTLE);
+        // A change of a few classes is over after a few packets, of which nothing could be said.
+        let enough = self.until_sent(old, new, MORE_THAN_ENOUGH * packets_needed() as f64);
+        thread::sleep(enough.saturating_sub(begun.elapsed()).max(SETTLE));
         let (canary, control) = (on_canary.stop()?.into(), on_control.stop()?.into());
         let (steps, refused) = match outcome {
             Ok(applied) => (Some(applied.steps as u64), None),
@@ -149,8 +165,10 @@ impl Bench<'_> {
         let mut own = Tally::default();
         self.requests(place.device, &trees::classes(&tree), rng, &mut own);
         own.measured = begun.elapsed();
-        // Without a class there is nothing to ask, and packets are to flow as long.
-        thread::sleep(SETTLE.saturating_sub(own.measured));
+        // Without a class there is nothing to ask, and packets are to flow as long. All blocks together must say something.
+        let enough = MORE_THAN_ENOUGH * packets_needed() as f64 / f64::from(self.settings.pairs.max(1));
+        let enough = self.until_sent(&tree, other, enough).max(SETTLE);
+        thread::sleep(enough.saturating_sub(own.measured));
         let steady = flowing.stop()?.into();
 
         let of = |operation| own.latency.get(operation).and_then(percentiles);

@@ -141,6 +141,9 @@ pub fn run(
     }
     gate.checks.extend(report.restoration.iter().map(judge::restoration));
     gate.interrupted = stop.is_set();
+    if gate.interrupted {
+        gate.notes.push("Interrupted: what is here is what was measured until then.".into());
+    }
     gate.canary = Some(report);
     gate.judge();
     Ok(())

@@ -26,10 +26,19 @@ pub struct ProfileRun {
 }
 
 impl ProfileRun {
-    /// Whether all of it was run: it was not given up, and what was to stand in its way did. Without that it was another load.
-    pub fn is_whole(&self) -> bool {
-        let came = |outcome: &Outcome| outcome.error.is_none() && outcome.began_seconds.is_some();
-        self.aborted.is_none() && self.disturbances.iter().all(came)
+    /// Why less than all of it was run, where that is so: it was given up, stages are missing, or what was to stand in its way did not.
+    /// Without that it was another load.
+    pub fn incomplete(&self, stages: usize) -> Option<String> {
+        if let Some(aborted) = &self.aborted {
+            return Some(format!("the profile was given up: {aborted}"));
+        }
+        if stages != self.stages_planned {
+            return Some(format!("{stages} of the profile's {} stages were run", self.stages_planned));
+        }
+        let failed = |outcome: &&Outcome| outcome.error.is_some() || outcome.began_seconds.is_none();
+        let outcome = self.disturbances.iter().find(failed)?;
+        let because = outcome.error.as_deref().unwrap_or("the run was over before");
+        Some(format!("the disturbance {} did not come as planned: {because}", outcome.disturbance.kind()))
     }
 }
 
