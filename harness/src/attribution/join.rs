@@ -23,13 +23,16 @@ pub struct Kernel {
 pub struct Join {
     calls: HashMap<Key, Call>,
     events: HashMap<Key, Kernel>,
-    /// Events as they came, to find the oldest.
+    /// Events as they came, to find the oldest. Those that were joined meanwhile are forgotten from time to time.
     order: VecDeque<Key>,
 }
 
 /// Events that wait at most. A request that fails is no call, and its event would wait for ever; all others are joined within
 /// milliseconds.
 const MOST_EVENTS: usize = 1 << 16;
+
+/// So many are not worth looking for.
+const FEW: usize = 256;
 
 impl Join {
     /// The caller's side.
@@ -47,6 +50,9 @@ impl Join {
         let key = (kernel.event.port_id, kernel.event.sequence);
         if let Some(call) = self.calls.remove(&key) {
             return Some((call, kernel));
+        }
+        if self.order.len() > 2 * self.events.len() + FEW {
+            self.order.retain(|key| self.events.contains_key(key));
         }
         while self.order.len() >= MOST_EVENTS {
             if let Some(oldest) = self.order.pop_front() {
@@ -84,6 +90,18 @@ mod tests {
         assert_eq!(join.event(event(9, 2)).unwrap().0.sequence, 2);
         assert_eq!(join.call(9, call(1)).unwrap().1.event.sequence, 1);
         assert!(join.event(event(9, 1)).is_none(), "once");
+    }
+
+    #[test]
+    fn what_was_joined_is_not_remembered() {
+        let mut join = Join::default();
+        assert!(join.event(event(9, 1)).is_none(), "of one that nobody will ask for");
+        for sequence in 2..10_000 {
+            assert!(join.event(event(9, sequence)).is_none());
+            assert!(join.call(9, call(sequence)).is_some());
+            assert!(join.order.len() <= FEW + 4, "{}", join.order.len());
+        }
+        assert_eq!((join.events.len(), join.calls.len()), (1, 0));
     }
 
     #[test]
