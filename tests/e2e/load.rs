@@ -130,6 +130,28 @@ pub(crate) fn an_open_stage_offers_its_rate() -> Result<(), Failed> {
     Ok(())
 }
 
+/// The same rate, all of a burst due at once: it is in the saved run, in what `profiles show` says, and in the requests.
+pub(crate) fn bursts_are_due_at_one_moment() -> Result<(), Failed> {
+    let file = File::new(
+        "[[stage]]\nname = \"even\"\nduration = \"1s\"\nexecutor = \"open\"\nrate = 300\nusers = 8\n\
+         [[stage]]\nname = \"bursts\"\nduration = \"4s\"\nexecutor = \"open\"\nrate = 50\narrivals = \"bursts\"\nburst = 150\nusers = 8",
+    )?;
+    let shown = Finished::of(&mut qdiscope(&format!("profiles show {}", file.path.display()))?)?.expect(0)?;
+    assert!(shown.stdout.contains("50 a second (bursts of 150), 8 at a time"), "{}", shown.said());
+    assert!(shown.stdout.contains("300 a second (constant)"), "{}", shown.said());
+    let saved = file.run()?;
+    went_through(&saved);
+    assert!(saved.finished.stdout.contains("50/s in bursts of 150"), "{}", saved.finished.said());
+    let [even, bursts] = saved.workloads()? else { return Err("two stages".into()) };
+    assert!(even["stage"].get("burst").is_none(), "{}", even["stage"]);
+    assert_eq!((&bursts["stage"]["arrivals"], &bursts["stage"]["burst"]), (&"bursts".into(), &150.into()));
+    assert_eq!(count(bursts, "/operations")? + count(bursts, "/unsent")?, 200, "the rate stays");
+    // Nothing is sent before it is due: of an even rate the first second could not have more than 51, and here a burst is due in it.
+    let first = count(bursts, "/timeline_ops/0")?;
+    assert!((52..=150).contains(&first), "{}", bursts["timeline_ops"]);
+    Ok(())
+}
+
 /// What the kernel is to refuse is counted by what it said, and apart from what it should not have refused.
 pub(crate) fn refusals_that_are_asked_for_are_no_errors() -> Result<(), Failed> {
     let file = File::new(
@@ -187,6 +209,12 @@ pub(crate) fn bad_profiles_are_refused() -> Result<(), Failed> {
         (format!("[[stage]]\n{closed}\nspeed = 3"), "line 9"),
         ("[[stage]]\nduration = \"1s\"\nexecutor = \"closed\"\nusers = nan".to_owned(), "whole number"),
         (String::new(), "no [[stage]]"),
+        (format!("[[stage]]\n{closed}\nburst = 5"), "`burst` is of"),
+        (
+            "[[stage]]\nduration = \"1s\"\nexecutor = \"open\"\nrate = 50\narrivals = \"bursts\"\nburst = 51"
+                .to_owned(),
+            "50 requests in all",
+        ),
     ] {
         let path = File::new(&text)?;
         let finished =

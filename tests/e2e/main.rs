@@ -197,6 +197,7 @@ fn loads() -> Vec<Trial> {
         ("load::each_profile_runs_shortened", load::each_profile_runs_shortened),
         ("load::users_come_think_and_go", load::users_come_think_and_go),
         ("load::an_open_stage_offers_its_rate", load::an_open_stage_offers_its_rate),
+        ("load::bursts_are_due_at_one_moment", load::bursts_are_due_at_one_moment),
         ("load::refusals_that_are_asked_for_are_no_errors", load::refusals_that_are_asked_for_are_no_errors),
         ("load::a_violation_that_lasts_ends_it", load::a_violation_that_lasts_ends_it),
         ("load::bad_profiles_are_refused", load::bad_profiles_are_refused),

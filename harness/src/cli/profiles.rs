@@ -104,7 +104,7 @@ fn load(stage: &Stage) -> String {
         }
         Executor::Open { users, .. } => {
             let rate = settings.rate.map(range).unwrap_or_default();
-            let arrivals = settings.arrivals.unwrap_or_default();
+            let arrivals = settings.arrivals_in_words().unwrap_or_default();
             format!("open: {rate} a second ({arrivals}), {users} at a time")
         }
     }

@@ -21,6 +21,9 @@ const MOST_RATE: f64 = 1e7;
 
 const MOST_DEVICES: u32 = 1_000;
 
+/// One is no burst; of more than these a thread does not hand out a burst in what would still be one moment.
+const BURST: std::ops::RangeInclusive<u32> = 2..=100_000;
+
 /// Nobody waits longer for a profile.
 const LONGEST: Duration = Duration::from_secs(7 * 86_400);
 
@@ -108,6 +111,7 @@ struct RawStage {
     think: Option<RawThink>,
     rate: Option<OneOrTwo>,
     arrivals: Option<RawArrivals>,
+    burst: Option<u32>,
     judged: Option<bool>,
 }
 
@@ -130,6 +134,7 @@ enum RawThink {
 enum RawArrivals {
     Constant,
     Poisson,
+    Bursts,
 }
 
 /// `users = 20`, or `users = { from = 10, to = 20 }`.
@@ -247,6 +252,14 @@ fn stages(raw: &[RawStage]) -> Result<Vec<Stage>, ParseError> {
         if stage.schedule(0).is_some_and(|schedule| schedule.count() == 0) {
             return Err(refused("its rate and duration are no request at all: raise either".into()));
         }
+        if let Some(burst) = raw.burst
+            && let Some(count) = stage.schedule(0).map(|schedule| schedule.count())
+            && u64::from(burst) > count
+        {
+            return Err(refused(format!(
+                "burst = {burst}: its rate and duration are {count} requests in all"
+            )));
+        }
         stages.push(stage);
     }
     Ok(stages)
@@ -260,6 +273,7 @@ fn executor(raw: &RawStage) -> Result<Executor, String> {
         RawExecutor::Closed => {
             only("rate", raw.rate.is_some(), "open")?;
             only("arrivals", raw.arrivals.is_some(), "open")?;
+            only("burst", raw.burst.is_some(), "open")?;
             let users = Ramp::from(raw.users.ok_or("`users` is missing")?);
             for count in [users.from, users.to] {
                 whole_users(count, 0.0)?;
@@ -293,9 +307,18 @@ fn executor(raw: &RawStage) -> Result<Executor, String> {
                     return Err("an open loop's `users` do not change: give one number".into());
                 }
             };
-            let arrivals = match raw.arrivals {
-                None | Some(RawArrivals::Constant) => Arrivals::Constant,
-                Some(RawArrivals::Poisson) => Arrivals::Poisson,
+            let arrivals = match (raw.arrivals, raw.burst) {
+                (None | Some(RawArrivals::Constant), None) => Arrivals::Constant,
+                (Some(RawArrivals::Poisson), None) => Arrivals::Poisson,
+                (Some(RawArrivals::Bursts), Some(burst)) if BURST.contains(&burst) => Arrivals::Bursts(burst),
+                (Some(RawArrivals::Bursts), Some(burst)) => {
+                    let (least, most) = BURST.into_inner();
+                    return Err(format!("burst = {burst}: give {least} to {most} requests"));
+                }
+                (Some(RawArrivals::Bursts), None) => {
+                    return Err("`burst` is missing: how many requests are due at the same moment".into());
+                }
+                (_, Some(_)) => return Err("`burst` is of arrivals = \"bursts\"".into()),
             };
             Ok(Executor::Open { rate, arrivals, users })
         }
@@ -349,6 +372,23 @@ mod tests {
     }
 
     #[test]
+    fn bursts_are_read_and_shown() {
+        let text = "duration = \"1s\"\nexecutor = \"open\"\nrate = 50\narrivals = \"bursts\"\nburst = 50";
+        let profile = stage(text).unwrap();
+        let [stage] = &profile.stages[..] else { panic!("{profile:?}") };
+        let Executor::Open { arrivals, .. } = stage.executor else { panic!("{stage:?}") };
+        assert_eq!(arrivals, Arrivals::Bursts(50));
+        let settings = stage.settings();
+        assert_eq!(
+            (settings.arrivals_in_words().as_deref(), settings.burst),
+            (Some("bursts of 50"), Some(50))
+        );
+        // Shorter than one of its bursts it is a smaller one.
+        let short = profile.scaled(0.1).stages[0].schedule(1).unwrap();
+        assert_eq!((short.count(), short.dues().collect::<Vec<_>>()), (5, vec![Duration::ZERO; 5]));
+    }
+
+    #[test]
     fn bad_profiles_are_refused_in_one_line() {
         let closed = "duration = \"1s\"\nexecutor = \"closed\"\nusers = 1";
         for (text, word) in [
@@ -387,6 +427,29 @@ mod tests {
                 "do not change",
             ),
             ("duration = \"1s\"\nexecutor = \"open\"\nrate = { from = 1 }", "give a number, or"),
+            (
+                "duration = \"1s\"\nexecutor = \"open\"\nrate = 50\narrivals = \"bursts\"",
+                "`burst` is missing",
+            ),
+            ("duration = \"1s\"\nexecutor = \"open\"\nrate = 50\nburst = 5", "of arrivals"),
+            (
+                "duration = \"1s\"\nexecutor = \"open\"\nrate = 50\narrivals = \"poisson\"\nburst = 5",
+                "of arrivals",
+            ),
+            ("duration = \"1s\"\nexecutor = \"closed\"\nusers = 1\nburst = 5", "`burst` is of executor"),
+            (
+                "duration = \"1s\"\nexecutor = \"open\"\nrate = 50\narrivals = \"bursts\"\nburst = 1",
+                "2 to 100000",
+            ),
+            (
+                "duration = \"1s\"\nexecutor = \"open\"\nrate = 1e6\narrivals = \"bursts\"\nburst = 100001",
+                "2 to 100000",
+            ),
+            ("duration = \"1s\"\nexecutor = \"open\"\nrate = 50\narrivals = \"bursts\"\nburst = -5", "-5"),
+            (
+                "duration = \"1s\"\nexecutor = \"open\"\nrate = { from = 0, to = 50 }\narrivals = \"bursts\"\nburst = 26",
+                "25 requests in all",
+            ),
             ("duration = \"1s\"\nexecutor = \"spiral\"", "spiral"),
         ] {
             let error = stage(text).expect_err(text).to_string();

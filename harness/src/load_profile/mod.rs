@@ -191,6 +191,7 @@ impl Stage {
             users: [0.0; 2],
             rate: None,
             arrivals: None,
+            burst: None,
             think_time_us: None,
             think_time: None,
         };
@@ -212,6 +213,7 @@ impl Stage {
                 users: [f64::from(users); 2],
                 rate: Some([rate.from, rate.to]),
                 arrivals: Some(arrivals.name().into()),
+                burst: arrivals.burst(),
                 ..settings
             },
         }

@@ -129,7 +129,10 @@ pub(crate) fn range([from, to]: [f64; 2]) -> String {
 
 fn stage_load(stage: &StageSettings) -> String {
     match stage.rate {
-        Some(rate) => format!("open, {}/s", range(rate)),
+        Some(rate) => {
+            let bursts = stage.burst.map(|burst| format!(" in bursts of {burst}")).unwrap_or_default();
+            format!("open, {}/s{bursts}", range(rate))
+        }
         None => format!("closed, {} users", range(stage.users)),
     }
 }
