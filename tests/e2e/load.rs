@@ -180,6 +180,43 @@ pub(crate) fn refusals_that_are_asked_for_are_no_errors() -> Result<(), Failed> 
     Ok(())
 }
 
+/// The same lists on the run's socket and on new ones: each counted as what it is, by us and by the probes, and nothing left open.
+pub(crate) fn cold_lists_stand_beside_warm_ones() -> Result<(), Failed> {
+    let file = File::new(
+        "[mix]\nread = 1\ndump = 1\ndump-cold = 1\nfilter-create = 1\nfilter-dump = 1\nfilter-dump-cold = 1\n\
+         [[stage]]\nname = \"closed\"\nduration = \"1s\"\nexecutor = \"closed\"\nusers = 4\nthink_time = \"10ms\"\n\
+         [[stage]]\nname = \"open\"\nduration = \"1s\"\nexecutor = \"open\"\nrate = 300\nusers = 4",
+    )?;
+    let saved = file.run()?;
+    went_through(&saved);
+    let watched = saved.result["environment"]["probes"]["kind"] != "off";
+    for stage in saved.workloads()? {
+        assert_eq!(stage["errors"].as_array().map(Vec::len), Some(0), "{}", stage["errors"]);
+        let of = |operation: &str| count(stage, &format!("/latency_us/{operation}/count"));
+        for operation in ["class-dump", "class-dump-cold", "filter-dump", "filter-dump-cold", "class-read"] {
+            assert!(of(operation)? > 0, "{operation}: {}", stage["latency_us"]);
+            assert!(saved.finished.stdout.contains(operation), "{operation} is not shown");
+        }
+        if watched {
+            let lost = count(stage, "/lost_events_accounted")?;
+            for (message, operations) in [
+                ("RTM_GETTCLASS", of("class-dump")? + of("class-dump-cold")? + of("class-read")?),
+                ("RTM_GETTFILTER", of("filter-dump")? + of("filter-dump-cold")?),
+            ] {
+                let seen = count(stage, &format!("/kernel_us/{message}/request/count"))?;
+                assert!(seen <= operations, "{message}: {seen} seen of {operations} that were sent");
+                assert!(seen + lost >= operations, "{message}: {seen} seen, {lost} lost of {operations}");
+            }
+        }
+    }
+    let resources = &saved.result["resources"];
+    for what in ["sockets", "fds"] {
+        let at = |when: &str| count(resources, &format!("/{what}_{when}"));
+        assert!(at("after")? <= at("before")?, "{what} are left open: {resources}");
+    }
+    Ok(())
+}
+
 pub(crate) fn a_violation_that_lasts_ends_it() -> Result<(), Failed> {
     // Half of the requests fail, which no noise excuses.
     let file = File::new(

@@ -199,6 +199,7 @@ fn loads() -> Vec<Trial> {
         ("load::an_open_stage_offers_its_rate", load::an_open_stage_offers_its_rate),
         ("load::bursts_are_due_at_one_moment", load::bursts_are_due_at_one_moment),
         ("load::refusals_that_are_asked_for_are_no_errors", load::refusals_that_are_asked_for_are_no_errors),
+        ("load::cold_lists_stand_beside_warm_ones", load::cold_lists_stand_beside_warm_ones),
         ("load::a_violation_that_lasts_ends_it", load::a_violation_that_lasts_ends_it),
         ("load::bad_profiles_are_refused", load::bad_profiles_are_refused),
         ("load::built_in_profiles_are_files", load::built_in_profiles_are_files),
