@@ -1,5 +1,6 @@
 //! The orchestrator: runs a plan, workload by workload, and returns what was measured. It prints nothing.
 
+mod packets;
 mod staged;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use crate::report::model::{
     Mode, Percentiles, RunResources, SlowRequest, TimeAt, WorkloadResources, WorkloadResult,
 };
 use crate::spans::STEP;
+use crate::traffic::TrafficReport;
 use crate::workload::{Kind, ROOT_QDISC, scene};
 
 pub use staged::{Second, Watcher};
@@ -88,6 +90,8 @@ pub struct Kept {
     pub timeline: Vec<Second>,
     /// Of a load profile: what stood in its way.
     pub disturbances: Vec<Outcome>,
+    /// Of a load profile: what became of its traffic.
+    pub traffic: Option<TrafficReport>,
 }
 
 impl Kept {
@@ -102,6 +106,7 @@ impl Kept {
             this_process: collector.map_or(0, KernelCollector::this_process),
             timeline: Vec::new(),
             disturbances: Vec::new(),
+            traffic: None,
         })
     }
 

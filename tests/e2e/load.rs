@@ -217,6 +217,81 @@ pub(crate) fn cold_lists_stand_beside_warm_ones() -> Result<(), Failed> {
     Ok(())
 }
 
+/// Runs a profile with traffic against a budget of its packets.
+fn traffic(table: &str, stage: &str) -> Result<Saved, Failed> {
+    let file = File::new(&format!("[traffic]\n{table}\n[[stage]]\n{stage}"))?;
+    let budget = file.path.with_file_name("budget.toml");
+    fs::write(
+        &budget,
+        "schema_version = 1\n[[target]]\nmetric = \"packet_loss_percent\"\nat_most = 0\n\
+         [[target]]\nmetric = \"packets_reordered\"\nat_most = 0",
+    )?;
+    Saved::by(&format!("bench --profile {} --budget {}", file.path.display(), budget.display()))
+}
+
+/// Subscribers' packets come, all and in order, while others are created, changed and deleted, and they themselves are changed.
+pub(crate) fn packets_flow_while_classes_are_changed() -> Result<(), Failed> {
+    let saved = traffic(
+        "packets_per_second = 100\nstreams = 4",
+        "duration = \"3s\"\nexecutor = \"closed\"\nusers = 4\nthink_time = \"5ms\"",
+    )?;
+    let run = &saved.result["traffic"];
+    let of = |what: &str| count(run, &format!("/{what}"));
+    let sent = of("sent")?;
+    assert_eq!((of("lost")?, of("received")?, of("reordered")?, of("duplicated")?), (0, sent, 0, 0), "{run}");
+    let due = number(run, "/seconds")? * 400.0;
+    assert!(sent > 0 && sent as f64 <= due + 1.0, "{sent} sent, {due} due");
+    assert!(number(run, "/seconds")? >= 3.0, "over all of it: {run}");
+    assert!((number(run, "/loss_percent")?).abs() < 1e-9, "{run}");
+    let streams = run["streams"].as_array().ok_or("no streams")?;
+    assert_eq!(streams.len(), 4);
+    for stream in streams {
+        assert!(count(stream, "/received")? > 0, "{stream}");
+    }
+    // Each stood on two legs: it was changed itself, and so were others.
+    let changes = of("class_changes")?;
+    let [stage] = saved.workloads()? else { return Err("one stage".into()) };
+    assert_eq!(stage["errors"].as_array().map(Vec::len), Some(0), "{}", stage["errors"]);
+    let all = count(stage, "/latency_us/class-change/count")?;
+    assert!(changes > 0 && changes < all, "{changes} of {all} changes");
+    for operation in ["class-create", "class-delete"] {
+        assert!(count(stage, &format!("/latency_us/{operation}/count"))? > 0, "{operation}");
+    }
+    let text = &saved.finished.stdout;
+    assert!(text.contains("Packets through classes") && text.contains("4 streams of 100/s"), "{text}");
+    for target in saved.result["budget"].as_array().into_iter().flatten() {
+        // Where the machine could not send what was due, that is said; nothing was violated.
+        assert_ne!(target["state"], "fail", "{target}");
+        let kept = number(run, "/rate_held_percent")? >= 90.0;
+        assert_eq!(target["state"] == "pass", kept, "{target}");
+    }
+    assert_eq!(saved.result["resources"]["sockets_before"], saved.result["resources"]["sockets_after"]);
+    Ok(())
+}
+
+/// A class that lets 16 packets a second through, of a thousand: its queue is full after a second, and the rest is lost.
+pub(crate) fn classes_too_narrow_for_their_packets_lose_them() -> Result<(), Failed> {
+    let saved = traffic(
+        "packets_per_second = 1000\nstreams = 2\nrate = \"8kbit\"",
+        "duration = \"3s\"\nexecutor = \"open\"\nrate = 100\nusers = 4",
+    )?;
+    let saved = Saved { finished: saved.finished.expect(4)?, ..saved };
+    let run = &saved.result["traffic"];
+    let of = |what: &str| count(run, &format!("/{what}"));
+    let (sent, received, lost) = (of("sent")?, of("received")?, of("lost")?);
+    assert_eq!(received + lost, sent, "{run}");
+    assert!(lost > of("queued_at_end")? && of("refused")? > 0, "{run}");
+    let judged = saved.result["budget"].as_array().ok_or("no budget")?;
+    let target =
+        judged.iter().find(|judged| judged["metric"] == "packet_loss_percent").ok_or("not judged")?;
+    assert_eq!(
+        (&target["state"], &target["value"], &target["workload"]),
+        (&"fail".into(), &run["loss_percent"], &"run".into())
+    );
+    assert!(saved.finished.stdout.contains("packet_loss_percent"), "{}", saved.finished.said());
+    Ok(())
+}
+
 pub(crate) fn a_violation_that_lasts_ends_it() -> Result<(), Failed> {
     // Half of the requests fail, which no noise excuses.
     let file = File::new(
@@ -247,6 +322,8 @@ pub(crate) fn bad_profiles_are_refused() -> Result<(), Failed> {
         ("[[stage]]\nduration = \"1s\"\nexecutor = \"closed\"\nusers = nan".to_owned(), "whole number"),
         (String::new(), "no [[stage]]"),
         (format!("[[stage]]\n{closed}\nburst = 5"), "`burst` is of"),
+        (format!("[traffic]\npackets_per_second = 10\nstreams = 0\n[[stage]]\n{closed}"), "streams = 0"),
+        (format!("[traffic]\npackets_per_second = 1e6\n[[stage]]\n{closed}"), "500000 together at most"),
         (
             "[[stage]]\nduration = \"1s\"\nexecutor = \"open\"\nrate = 50\narrivals = \"bursts\"\nburst = 51"
                 .to_owned(),

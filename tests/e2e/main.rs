@@ -200,6 +200,11 @@ fn loads() -> Vec<Trial> {
         ("load::bursts_are_due_at_one_moment", load::bursts_are_due_at_one_moment),
         ("load::refusals_that_are_asked_for_are_no_errors", load::refusals_that_are_asked_for_are_no_errors),
         ("load::cold_lists_stand_beside_warm_ones", load::cold_lists_stand_beside_warm_ones),
+        ("load::packets_flow_while_classes_are_changed", load::packets_flow_while_classes_are_changed),
+        (
+            "load::classes_too_narrow_for_their_packets_lose_them",
+            load::classes_too_narrow_for_their_packets_lose_them,
+        ),
         ("load::a_violation_that_lasts_ends_it", load::a_violation_that_lasts_ends_it),
         ("load::bad_profiles_are_refused", load::bad_profiles_are_refused),
         ("load::built_in_profiles_are_files", load::built_in_profiles_are_files),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::traffic::RawTraffic;
 use super::{Abort, Executor, LoadProfile, Stage};
 use crate::disturb::Disturbance;
 use crate::duration::Span;
@@ -71,6 +72,7 @@ struct File {
     population: u64,
     mix: Option<BTreeMap<String, u32>>,
     abort: Option<RawAbort>,
+    traffic: Option<RawTraffic>,
     #[serde(default)]
     disturbance: Vec<Disturbance>,
     #[serde(default)]
@@ -192,6 +194,7 @@ impl LoadProfile {
                 .map_err(|reason| value(format!("mix: {reason}")))?,
         };
         let stages = stages(&file.stage)?;
+        let traffic = file.traffic.map(|traffic| traffic.plan()).transpose().map_err(value)?;
         let profile = Self {
             name: file.name,
             purpose: file.purpose,
@@ -203,6 +206,7 @@ impl LoadProfile {
             stages,
             abort: file.abort.map(|abort| Abort { grace: abort.grace.0 }),
             disturbances: file.disturbance,
+            traffic,
         };
         profile.check().map_err(value)?;
         Ok(profile)
@@ -372,6 +376,20 @@ mod tests {
     }
 
     #[test]
+    fn traffic_is_read() {
+        let closed = "[[stage]]\nduration = \"1s\"\nexecutor = \"closed\"\nusers = 1";
+        let of = |text: &str| LoadProfile::parse(&format!("{HEAD}{text}{closed}")).unwrap().traffic;
+        assert_eq!(of(""), None);
+        let wide = of("[traffic]\npackets_per_second = 100\n").unwrap();
+        assert_eq!((wide.packets_per_second, wide.streams, wide.rate), (100.0, 8, "1gbit".parse().unwrap()));
+        let narrow = of("[traffic]\npackets_per_second = 0.5\nstreams = 1000\nrate = \"8kbit\"\n").unwrap();
+        assert_eq!(
+            (narrow.packets_per_second, narrow.streams, narrow.rate),
+            (0.5, 1_000, "8kbit".parse().unwrap())
+        );
+    }
+
+    #[test]
     fn bursts_are_read_and_shown() {
         let text = "duration = \"1s\"\nexecutor = \"open\"\nrate = 50\narrivals = \"bursts\"\nburst = 50";
         let profile = stage(text).unwrap();
@@ -400,6 +418,30 @@ mod tests {
             (format!("{HEAD}[mix]\nwrite = 1\n[[stage]]\n{closed}"), "`write` is none of"),
             (format!("{HEAD}[mix]\nread = 0\n[[stage]]\n{closed}"), "above 0"),
             (format!("{HEAD}[[stage]]\n{closed}\n[[stage]]\nstart = \"500ms\"\n{closed}"), "overlaps"),
+            (format!("{HEAD}[traffic]\npackets_per_second = 0\n[[stage]]\n{closed}"), "above 0"),
+            (format!("{HEAD}[traffic]\npackets_per_second = nan\n[[stage]]\n{closed}"), "above 0"),
+            (format!("{HEAD}[traffic]\npackets_per_second = 1e5\n[[stage]]\n{closed}"), "500000 together"),
+            (
+                format!("{HEAD}[traffic]\npackets_per_second = 1\nstreams = 0\n[[stage]]\n{closed}"),
+                "streams = 0: give 1 to 1000",
+            ),
+            (format!("{HEAD}[traffic]\npackets_per_second = 1\nstreams = -1\n[[stage]]\n{closed}"), "line 5"),
+            (
+                format!("{HEAD}[traffic]\npackets_per_second = 1\nstreams = 1001\n[[stage]]\n{closed}"),
+                "1 to 1000",
+            ),
+            (format!("{HEAD}[traffic]\nstreams = 1\n[[stage]]\n{closed}"), "packets_per_second"),
+            (format!("{HEAD}[traffic]\npackets_per_second = 1\nspeed = 1\n[[stage]]\n{closed}"), "line 5"),
+            (
+                format!("{HEAD}[traffic]\npackets_per_second = 1\nrate = \"fast\"\n[[stage]]\n{closed}"),
+                "rate = \"fast\"",
+            ),
+            (
+                format!(
+                    "{HEAD}devices = 1\npopulation = 62000\n[traffic]\npackets_per_second = 1\nstreams = 1000\n[[stage]]\n{closed}"
+                ),
+                "minors left",
+            ),
             (
                 format!("{HEAD}[[stage]]\nname = \"a\"\n{closed}\n[[stage]]\nname = \"a\"\n{closed}"),
                 "another one",

@@ -2,11 +2,13 @@
 
 mod built_in;
 mod file;
+mod traffic;
 
 use std::time::Duration;
 
 pub use built_in::{BUILT_IN, BuiltIn};
 pub use file::ParseError;
+pub use traffic::TrafficPlan;
 
 use crate::disturb::Disturbance;
 use crate::load::{Arrivals, Ramp, Schedule, Think};
@@ -37,6 +39,8 @@ pub struct LoadProfile {
     pub abort: Option<Abort>,
     /// What stands in its way, on purpose.
     pub disturbances: Vec<Disturbance>,
+    /// Packets that flow meanwhile.
+    pub traffic: Option<TrafficPlan>,
 }
 
 /// A part of a profile.
@@ -93,6 +97,16 @@ impl LoadProfile {
                 "population = {}: with {users} users it does not fit on {} devices: HTB has {MOST_CLASSES_A_DEVICE} minors a qdisc",
                 self.population, self.devices
             ));
+        }
+        if let Some(traffic) = self.traffic {
+            let streams = u64::from(traffic.streams);
+            // And the class that filters name and that nobody has.
+            if most.div_ceil(u64::from(self.devices)) + streams + 1 > MOST_CLASSES_A_DEVICE {
+                return Err(format!(
+                    "traffic: streams = {streams}: with population = {} on {} devices there are not as many minors left",
+                    self.population, self.devices
+                ));
+            }
         }
         for disturbance in &self.disturbances {
             disturbance.check().map_err(|error| error.to_string())?;

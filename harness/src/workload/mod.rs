@@ -5,6 +5,7 @@ mod htb_qdisc;
 mod lifecycle;
 mod mix;
 mod parameters;
+mod streams;
 
 use clap::ValueEnum;
 use rand_chacha::ChaCha8Rng;
@@ -13,6 +14,7 @@ use tc_adapter::{Handle, HtbQdisc, Request};
 
 pub use mix::Mix;
 pub(crate) use parameters::random_class;
+pub use streams::Streams;
 
 use crate::plan::Workload;
 
