@@ -43,6 +43,11 @@ pub fn not_root() -> Failure {
     ))
 }
 
+/// The name of the other end of the veth pair of that number, from 0 on.
+pub fn peer_name(number: u32) -> String {
+    format!("qd{number}p")
+}
+
 /// Creates `count` veth pairs `qd0`/`qd0p`, … and returns the indices of their first ends. Every second pair is up,
 /// because a qdisc on a device that is up costs the kernel an RCU grace period more.
 ///
@@ -57,7 +62,7 @@ pub async fn create_devices(count: u32) -> Result<Vec<u32>, Failure> {
     let mut indices = Vec::new();
     for number in 0..count {
         let name = format!("qd{number}");
-        let peer = format!("{name}p");
+        let peer = peer_name(number);
         handle
             .link()
             .add(LinkVeth::new(&name, &peer).build())

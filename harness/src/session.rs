@@ -1,5 +1,6 @@
 //! The orchestrator: runs a plan, workload by workload, and returns what was measured. It prints nothing.
 
+mod packets;
 mod staged;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use crate::report::model::{
     Mode, Percentiles, RunResources, SlowRequest, TimeAt, WorkloadResources, WorkloadResult,
 };
 use crate::spans::STEP;
+use crate::traffic::TrafficReport;
 use crate::workload::{Kind, ROOT_QDISC, scene};
 
 pub use staged::{Second, Watcher};
@@ -90,6 +92,8 @@ pub struct Kept {
     pub disturbances: Vec<Outcome>,
     /// What growth was told from.
     pub samples: Samples,
+    /// Of a load profile: what became of its traffic.
+    pub traffic: Option<TrafficReport>,
 }
 
 impl Kept {
@@ -105,6 +109,7 @@ impl Kept {
             timeline: Vec::new(),
             disturbances: Vec::new(),
             samples: Samples::default(),
+            traffic: None,
         })
     }
 

@@ -130,6 +130,28 @@ pub(crate) fn an_open_stage_offers_its_rate() -> Result<(), Failed> {
     Ok(())
 }
 
+/// The same rate, all of a burst due at once: it is in the saved run, in what `profiles show` says, and in the requests.
+pub(crate) fn bursts_are_due_at_one_moment() -> Result<(), Failed> {
+    let file = File::new(
+        "[[stage]]\nname = \"even\"\nduration = \"1s\"\nexecutor = \"open\"\nrate = 300\nusers = 8\n\
+         [[stage]]\nname = \"bursts\"\nduration = \"4s\"\nexecutor = \"open\"\nrate = 50\narrivals = \"bursts\"\nburst = 150\nusers = 8",
+    )?;
+    let shown = Finished::of(&mut qdiscope(&format!("profiles show {}", file.path.display()))?)?.expect(0)?;
+    assert!(shown.stdout.contains("50 a second (bursts of 150), 8 at a time"), "{}", shown.said());
+    assert!(shown.stdout.contains("300 a second (constant)"), "{}", shown.said());
+    let saved = file.run()?;
+    went_through(&saved);
+    assert!(saved.finished.stdout.contains("50/s in bursts of 150"), "{}", saved.finished.said());
+    let [even, bursts] = saved.workloads()? else { return Err("two stages".into()) };
+    assert!(even["stage"].get("burst").is_none(), "{}", even["stage"]);
+    assert_eq!((&bursts["stage"]["arrivals"], &bursts["stage"]["burst"]), (&"bursts".into(), &150.into()));
+    assert_eq!(count(bursts, "/operations")? + count(bursts, "/unsent")?, 200, "the rate stays");
+    // Nothing is sent before it is due: of an even rate the first second could not have more than 51, and here a burst is due in it.
+    let first = count(bursts, "/timeline_ops/0")?;
+    assert!((52..=150).contains(&first), "{}", bursts["timeline_ops"]);
+    Ok(())
+}
+
 /// What the kernel is to refuse is counted by what it said, and apart from what it should not have refused.
 pub(crate) fn refusals_that_are_asked_for_are_no_errors() -> Result<(), Failed> {
     let file = File::new(
@@ -155,6 +177,118 @@ pub(crate) fn refusals_that_are_asked_for_are_no_errors() -> Result<(), Failed> 
     for operation in ["class-dump", "filter-create", "filter-delete", "filter-dump", "class-read"] {
         assert!(by_operation.contains_key(operation), "{operation}: {:?}", by_operation.keys());
     }
+    Ok(())
+}
+
+/// The same lists on the run's socket and on new ones: each counted as what it is, by us and by the probes, and nothing left open.
+pub(crate) fn cold_lists_stand_beside_warm_ones() -> Result<(), Failed> {
+    let file = File::new(
+        "[mix]\nread = 1\ndump = 1\ndump-cold = 1\nfilter-create = 1\nfilter-dump = 1\nfilter-dump-cold = 1\n\
+         [[stage]]\nname = \"closed\"\nduration = \"1s\"\nexecutor = \"closed\"\nusers = 4\nthink_time = \"10ms\"\n\
+         [[stage]]\nname = \"open\"\nduration = \"1s\"\nexecutor = \"open\"\nrate = 300\nusers = 4",
+    )?;
+    let saved = file.run()?;
+    went_through(&saved);
+    let watched = saved.result["environment"]["probes"]["kind"] != "off";
+    for stage in saved.workloads()? {
+        assert_eq!(stage["errors"].as_array().map(Vec::len), Some(0), "{}", stage["errors"]);
+        let of = |operation: &str| count(stage, &format!("/latency_us/{operation}/count"));
+        for operation in ["class-dump", "class-dump-cold", "filter-dump", "filter-dump-cold", "class-read"] {
+            assert!(of(operation)? > 0, "{operation}: {}", stage["latency_us"]);
+            assert!(saved.finished.stdout.contains(operation), "{operation} is not shown");
+        }
+        if watched {
+            let lost = count(stage, "/lost_events_accounted")?;
+            for (message, operations) in [
+                ("RTM_GETTCLASS", of("class-dump")? + of("class-dump-cold")? + of("class-read")?),
+                ("RTM_GETTFILTER", of("filter-dump")? + of("filter-dump-cold")?),
+            ] {
+                let seen = count(stage, &format!("/kernel_us/{message}/request/count"))?;
+                assert!(seen <= operations, "{message}: {seen} seen of {operations} that were sent");
+                assert!(seen + lost >= operations, "{message}: {seen} seen, {lost} lost of {operations}");
+            }
+        }
+    }
+    let resources = &saved.result["resources"];
+    for what in ["sockets", "fds"] {
+        let at = |when: &str| count(resources, &format!("/{what}_{when}"));
+        assert!(at("after")? <= at("before")?, "{what} are left open: {resources}");
+    }
+    Ok(())
+}
+
+/// Runs a profile with traffic against a budget of its packets.
+fn traffic(table: &str, stage: &str) -> Result<Saved, Failed> {
+    let file = File::new(&format!("[traffic]\n{table}\n[[stage]]\n{stage}"))?;
+    let budget = file.path.with_file_name("budget.toml");
+    fs::write(
+        &budget,
+        "schema_version = 1\n[[target]]\nmetric = \"packet_loss_percent\"\nat_most = 0\n\
+         [[target]]\nmetric = \"packets_reordered\"\nat_most = 0",
+    )?;
+    Saved::by(&format!("bench --profile {} --budget {}", file.path.display(), budget.display()))
+}
+
+/// Subscribers' packets come, all and in order, while others are created, changed and deleted, and they themselves are changed.
+pub(crate) fn packets_flow_while_classes_are_changed() -> Result<(), Failed> {
+    let saved = traffic(
+        "packets_per_second = 100\nstreams = 4",
+        "duration = \"3s\"\nexecutor = \"closed\"\nusers = 4\nthink_time = \"5ms\"",
+    )?;
+    let run = &saved.result["traffic"];
+    let of = |what: &str| count(run, &format!("/{what}"));
+    let sent = of("sent")?;
+    assert_eq!((of("lost")?, of("received")?, of("reordered")?, of("duplicated")?), (0, sent, 0, 0), "{run}");
+    let due = number(run, "/seconds")? * 400.0;
+    assert!(sent > 0 && sent as f64 <= due + 1.0, "{sent} sent, {due} due");
+    assert!(number(run, "/seconds")? >= 3.0, "over all of it: {run}");
+    assert!((number(run, "/loss_percent")?).abs() < 1e-9, "{run}");
+    let streams = run["streams"].as_array().ok_or("no streams")?;
+    assert_eq!(streams.len(), 4);
+    for stream in streams {
+        assert!(count(stream, "/received")? > 0, "{stream}");
+    }
+    // Each stood on two legs: it was changed itself, and so were others.
+    let changes = of("class_changes")?;
+    let [stage] = saved.workloads()? else { return Err("one stage".into()) };
+    assert_eq!(stage["errors"].as_array().map(Vec::len), Some(0), "{}", stage["errors"]);
+    let all = count(stage, "/latency_us/class-change/count")?;
+    assert!(changes > 0 && changes < all, "{changes} of {all} changes");
+    for operation in ["class-create", "class-delete"] {
+        assert!(count(stage, &format!("/latency_us/{operation}/count"))? > 0, "{operation}");
+    }
+    let text = &saved.finished.stdout;
+    assert!(text.contains("Packets through classes") && text.contains("4 streams of 100/s"), "{text}");
+    for target in saved.result["budget"].as_array().into_iter().flatten() {
+        // Where the machine could not send what was due, that is said; nothing was violated.
+        assert_ne!(target["state"], "fail", "{target}");
+        let kept = number(run, "/rate_held_percent")? >= 90.0;
+        assert_eq!(target["state"] == "pass", kept, "{target}");
+    }
+    assert_eq!(saved.result["resources"]["sockets_before"], saved.result["resources"]["sockets_after"]);
+    Ok(())
+}
+
+/// A class that lets 16 packets a second through, of a thousand: its queue is full after a second, and the rest is lost.
+pub(crate) fn classes_too_narrow_for_their_packets_lose_them() -> Result<(), Failed> {
+    let saved = traffic(
+        "packets_per_second = 1000\nstreams = 2\nrate = \"8kbit\"",
+        "duration = \"3s\"\nexecutor = \"open\"\nrate = 100\nusers = 4",
+    )?;
+    let saved = Saved { finished: saved.finished.expect(4)?, ..saved };
+    let run = &saved.result["traffic"];
+    let of = |what: &str| count(run, &format!("/{what}"));
+    let (sent, received, lost) = (of("sent")?, of("received")?, of("lost")?);
+    assert_eq!(received + lost, sent, "{run}");
+    assert!(lost > of("queued_at_end")? && of("refused")? > 0, "{run}");
+    let judged = saved.result["budget"].as_array().ok_or("no budget")?;
+    let target =
+        judged.iter().find(|judged| judged["metric"] == "packet_loss_percent").ok_or("not judged")?;
+    assert_eq!(
+        (&target["state"], &target["value"], &target["workload"]),
+        (&"fail".into(), &run["loss_percent"], &"run".into())
+    );
+    assert!(saved.finished.stdout.contains("packet_loss_percent"), "{}", saved.finished.said());
     Ok(())
 }
 
@@ -187,6 +321,14 @@ pub(crate) fn bad_profiles_are_refused() -> Result<(), Failed> {
         (format!("[[stage]]\n{closed}\nspeed = 3"), "line 9"),
         ("[[stage]]\nduration = \"1s\"\nexecutor = \"closed\"\nusers = nan".to_owned(), "whole number"),
         (String::new(), "no [[stage]]"),
+        (format!("[[stage]]\n{closed}\nburst = 5"), "`burst` is of"),
+        (format!("[traffic]\npackets_per_second = 10\nstreams = 0\n[[stage]]\n{closed}"), "streams = 0"),
+        (format!("[traffic]\npackets_per_second = 1e6\n[[stage]]\n{closed}"), "500000 together at most"),
+        (
+            "[[stage]]\nduration = \"1s\"\nexecutor = \"open\"\nrate = 50\narrivals = \"bursts\"\nburst = 51"
+                .to_owned(),
+            "50 requests in all",
+        ),
     ] {
         let path = File::new(&text)?;
         let finished =

@@ -21,6 +21,10 @@ const NOISE: &str = "a violation while the hypervisor took more than a tenth of 
 const GROWTH: &str = "the confidence interval of the slope holds both sides of a level, or a slope beyond it that may be none: it is beyond only \
                       where the estimate is and the interval excludes zero, and within only where all of the interval is";
 
+/// Of a load profile's packets.
+const TRAFFIC: &str = "the run had no [traffic]; the sender or the receiver failed, or had no room for what came; less than 90 % of what was \
+                       due was sent";
+
 /// Of what has no counterpart.
 const NOWHERE: &str = "always: traffic control has nothing like it, and what cannot be measured never passes";
 
@@ -128,22 +132,41 @@ impl About {
                 "resources.growth.slab_bytes",
                 GROWTH.into(),
             ),
-            Metric::CacheHitRatePercent => (
-                "a cache's hits, percent of its look-ups (a policy service's budget)",
-                "nowhere",
-                NOWHERE.into(),
-            ),
-            Metric::NodeAvailabilityPercent => (
-                "a cluster's nodes that are up, percent (an infrastructure's budget)",
-                "nowhere",
-                NOWHERE.into(),
-            ),
-            Metric::ServiceAvailabilityPercent => {
-                ("the time in which a service answers, percent", "nowhere", NOWHERE.into())
-            }
+            Metric::PacketLossPercent | Metric::PacketsReordered => packets(metric),
+            Metric::CacheHitRatePercent
+            | Metric::NodeAvailabilityPercent
+            | Metric::ServiceAvailabilityPercent => nowhere(metric),
         };
         Self { what: what.into(), source, open }
     }
+}
+
+fn packets(metric: Metric) -> (&'static str, &'static str, String) {
+    if metric == Metric::PacketsReordered {
+        return (
+            "packets that came after a later one of their stream (RFC 4737)",
+            "traffic.reordered: of the packets of a profile's [traffic]",
+            format!("{TRAFFIC}; no packet came, or some came too late to tell"),
+        );
+    }
+    (
+        "packets lost, percent of those sent, on their way through classes that stand while others come and go, and are changed themselves",
+        "traffic.loss_percent: of the packets of a profile's [traffic]; those still queued at its end are not lost",
+        format!(
+            "{TRAFFIC}; fewer packets than tell it from its limit: 3 over the limit's share, so 30,000 for 0.01 %"
+        ),
+    )
+}
+
+fn nowhere(metric: Metric) -> (&'static str, &'static str, String) {
+    let what = match metric {
+        Metric::CacheHitRatePercent => "a cache's hits, percent of its look-ups (a policy service's budget)",
+        Metric::NodeAvailabilityPercent => {
+            "a cluster's nodes that are up, percent (an infrastructure's budget)"
+        }
+        _ => "the time in which a service answers, percent",
+    };
+    (what, "nowhere", NOWHERE.into())
 }
 
 fn latency(what: &'static str, needs: u64) -> (&'static str, &'static str, String) {

@@ -7,6 +7,7 @@ use super::{Budget, Crossed, Limit, Metric, Reading, Target};
 use crate::report::model::{Judgement, NotJudged, RunResult, State, WorkloadResult};
 use crate::report::words;
 use crate::stats::enough::trials_need;
+use crate::traffic::TrafficReport;
 
 /// Steal above this makes a *violated* timing target inconclusive: the hypervisor took the time.
 /// A target that holds under steal holds.
@@ -169,6 +170,10 @@ impl Case<'_> {
     /// Why a value that is not critical may be so after all.
     fn doubts(&self, reading: Reading) -> Option<String> {
         let metric = self.target.quantity.metric;
+        if metric.is_of_traffic() {
+            let less = self.run.traffic.as_ref().and_then(TrafficReport::sent_less);
+            return less.or_else(|| self.too_few_trials(reading, "packets"));
+        }
         let workload = self.workload?;
         if workload.unsent > 0 && metric.is_latency() {
             let unsent = workload.unsent;
@@ -181,18 +186,20 @@ impl Case<'_> {
         {
             return Some(reason);
         }
-        if metric == Metric::ErrorRatePercent {
-            let strictest = self.target.levels().warning.or(self.target.levels().critical)?;
-            let needed = trials_need(strictest.bound() / 100.0)?;
-            let sent = reading.count.unwrap_or(0);
-            if sent < needed {
-                return Some(format!(
-                    "{sent} operations are too few to tell it from {} %: it needs {needed}",
-                    strictest.bound()
-                ));
-            }
+        self.too_few_trials(reading, "operations")
+    }
+
+    /// A share of failures within its limit of so few trials that no failure at all would prove little.
+    fn too_few_trials(&self, reading: Reading, what: &str) -> Option<String> {
+        if !matches!(self.target.quantity.metric, Metric::ErrorRatePercent | Metric::PacketLossPercent) {
+            return None;
         }
-        None
+        let strictest = self.target.levels().warning.or(self.target.levels().critical)?;
+        let needed = trials_need(strictest.bound() / 100.0)?;
+        let sent = reading.count.unwrap_or(0);
+        (sent < needed).then(|| {
+            format!("{sent} {what} are too few to tell it from {} %: it needs {needed}", strictest.bound())
+        })
     }
 
     /// The machine slept: requests that were on their way took longer than is known, and who had waited came all at once.
@@ -301,6 +308,14 @@ impl Case<'_> {
                 _ => "not measured".into(),
             },
             None if metric.is_growth() => "not measured: no growth was estimated in this run".into(),
+            None if metric.is_of_traffic() => match &self.run.traffic {
+                None => "no traffic flowed in this run: [traffic] of a load profile asks for it".into(),
+                Some(traffic) => traffic
+                    .inconclusive_because
+                    .clone()
+                    .or_else(|| traffic.reordering().err())
+                    .unwrap_or_else(|| "not measured".into()),
+            },
             None => "not measured".into(),
         }
     }

@@ -72,6 +72,8 @@ impl Metric {
             | Self::FdsGrowthPerHour
             | Self::SocketsGrowthPerHour
             | Self::SlabGrowthMbPerHour
+            | Self::PacketLossPercent
+            | Self::PacketsReordered
             | Self::CacheHitRatePercent
             | Self::NodeAvailabilityPercent
             | Self::ServiceAvailabilityPercent => None,
@@ -95,6 +97,11 @@ impl Metric {
             Self::FdsGrowthPerHour => growth("fds").map(|growth| estimate(growth, 1.0)),
             Self::SocketsGrowthPerHour => growth("sockets").map(|growth| estimate(growth, 1.0)),
             Self::SlabGrowthMbPerHour => growth("slab_bytes").map(|growth| estimate(growth, MEGABYTE)),
+            Self::PacketLossPercent => {
+                let traffic = run.traffic.as_ref()?;
+                Some(Reading { count: Some(traffic.sent), ..traffic.loss_percent?.into() })
+            }
+            Self::PacketsReordered => count(run.traffic.as_ref()?.reordering().ok()),
             _ => None,
         }
     }

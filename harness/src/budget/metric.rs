@@ -52,6 +52,10 @@ pub enum Metric {
     SocketsGrowthPerHour,
     /// How fast the kernel's slab memory of qdiscs grows, 10⁶ bytes an hour.
     SlabGrowthMbPerHour,
+    /// Packets of a profile's traffic that were lost, percent of those sent.
+    PacketLossPercent,
+    /// Packets of a profile's traffic that came after a later one of their stream.
+    PacketsReordered,
     /// No counterpart in traffic control.
     CacheHitRatePercent,
     /// No counterpart in traffic control.
@@ -95,7 +99,9 @@ impl Metric {
             | Self::MemoryGrowthMbPerHour
             | Self::FdsGrowthPerHour
             | Self::SocketsGrowthPerHour
-            | Self::SlabGrowthMbPerHour => Place::Run,
+            | Self::SlabGrowthMbPerHour
+            | Self::PacketLossPercent
+            | Self::PacketsReordered => Place::Run,
             Self::CacheHitRatePercent | Self::NodeAvailabilityPercent | Self::ServiceAvailabilityPercent => {
                 Place::Nowhere
             }
@@ -125,13 +131,17 @@ impl Metric {
             | Self::CpuPercentOfOneCore
             | Self::MachineCpuPercent
             | Self::MachineMemoryPercent
+            | Self::PacketLossPercent
             | Self::CacheHitRatePercent
             | Self::NodeAvailabilityPercent
             | Self::ServiceAvailabilityPercent => "%",
             Self::PeakRssBytes => "bytes",
             Self::MemoryGrowthMbPerHour | Self::SlabGrowthMbPerHour => "MB/h",
             Self::FdsGrowthPerHour | Self::SocketsGrowthPerHour => "per hour",
-            Self::ClassesLeftAfterTeardown | Self::LeakedSockets | Self::LeakedFds => "",
+            Self::ClassesLeftAfterTeardown
+            | Self::LeakedSockets
+            | Self::LeakedFds
+            | Self::PacketsReordered => "",
             _ => "µs",
         }
     }
@@ -151,6 +161,11 @@ impl Metric {
     /// Whether an open loop bounds it by what it offers.
     pub fn is_throughput(self) -> bool {
         matches!(self, Self::ThroughputMeanOpsPerS | Self::ThroughputWorstSecondOpsPerS)
+    }
+
+    /// Whether it is of the packets that a load profile's traffic sent.
+    pub fn is_of_traffic(self) -> bool {
+        matches!(self, Self::PacketLossPercent | Self::PacketsReordered)
     }
 
     /// Whether it is an estimate with an interval.

@@ -11,6 +11,7 @@ use crate::report::model::{
     ErrorCount, Growth, Judgement, Mode, Percentiles, RequestPhases, RtnlHolder, RtnlWaits, RunResult, State,
     TimeAt, fixtures,
 };
+use crate::traffic::TrafficReport;
 use crate::workload::OperationKind;
 
 fn flat(value: f64) -> Percentiles {
@@ -114,6 +115,14 @@ fn set(metric: Metric, run: &mut RunResult, value: Option<f64>) -> bool {
         Metric::FdsGrowthPerHour => grows(run, "fds", value, 1.0),
         Metric::SocketsGrowthPerHour => grows(run, "sockets", value, 1.0),
         Metric::SlabGrowthMbPerHour => grows(run, "slab_bytes", value, 1e6),
+        Metric::PacketLossPercent => {
+            run.traffic = Some(TrafficReport { loss_percent: value, ..fixtures::traffic() });
+        }
+        Metric::PacketsReordered => {
+            let came = if value.is_some() { 100_000 } else { 0 };
+            let reordered = whole(value.unwrap_or(0.0));
+            run.traffic = Some(TrafficReport { received: came, reordered, ..fixtures::traffic() });
+        }
         Metric::CacheHitRatePercent
         | Metric::NodeAvailabilityPercent
         | Metric::ServiceAvailabilityPercent => {
@@ -248,6 +257,45 @@ fn no_errors_among_few_operations_prove_little() {
 }
 
 #[test]
+fn packets_prove_only_what_they_are_enough_for() {
+    let loss = |limit| budget(vec![target(Metric::PacketLossPercent.into(), limit, Factors::LIMIT)]);
+    let order = budget(vec![target(Metric::PacketsReordered.into(), Limit::AtMost(0.0), Factors::LIMIT)]);
+    let mut run = fixtures::run();
+    for budget in [&loss(Limit::AtMost(0.0)), &order] {
+        let (state, judgement) = judged(budget, &run);
+        assert_eq!(state, State::Inconclusive);
+        assert!(judgement.reason.unwrap().contains("no traffic"), "a run without");
+    }
+    // Of none lost out of 2,999 less than a tenth of a percent is not said.
+    for (sent, expected) in [(2_999, State::Inconclusive), (3_000, State::Pass)] {
+        run.traffic = Some(TrafficReport { sent, ..fixtures::traffic() });
+        assert_eq!(judged(&loss(Limit::Below(0.1)), &run).0, expected, "{sent}");
+        assert_eq!(
+            judged(&loss(Limit::AtMost(0.0)), &run).0,
+            State::Pass,
+            "none was lost: no number proves more"
+        );
+    }
+    // What was not sent may have been lost; what was lost, was.
+    for (lost, expected) in [(0.0, State::Inconclusive), (5.0, State::Critical)] {
+        let slow =
+            TrafficReport { rate_held_percent: Some(50.0), loss_percent: Some(lost), ..fixtures::traffic() };
+        run.traffic = Some(slow);
+        assert_eq!(judged(&loss(Limit::Below(1.0)), &run).0, expected, "{lost}");
+    }
+    let because = Some("the receiver had no room for 5 packets".to_owned());
+    run.traffic = Some(TrafficReport {
+        loss_percent: None,
+        inconclusive_because: because.clone(),
+        ..fixtures::traffic()
+    });
+    for budget in [&loss(Limit::Below(1.0)), &order] {
+        let (state, judgement) = judged(budget, &run);
+        assert_eq!((state, judgement.reason), (State::Inconclusive, because.clone()));
+    }
+}
+
+#[test]
 fn an_open_loop_is_not_blamed_for_what_it_was_not_offered() {
     let mut run = fixtures::run();
     let workload = &mut run.workloads[0];
@@ -359,6 +407,7 @@ fn whole_run() -> RunResult {
     open.schedule_lag_us = Some(flat(10.0));
     (open.mode, open.rate) = (Mode::Open, Some(8_000.0));
     run.workloads.push(open);
+    run.traffic = Some(fixtures::traffic());
     let growth = Growth { per_hour: 1.0, interval: [-1.0, 2.0], samples: 600, seconds: 600.0 };
     let keys = ["heap_bytes", "fds", "sockets", "slab_bytes"];
     run.resources.growth = Some(keys.map(|key| (key.to_owned(), growth)).into());

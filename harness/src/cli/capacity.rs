@@ -134,6 +134,7 @@ impl Arguments {
             stages: vec![stage],
             abort: None,
             disturbances: Vec::new(),
+            traffic: None,
         };
         profile.check().map_err(Failure::usage)?;
         Ok(profile)
@@ -208,6 +209,7 @@ fn judged(
         budget: Vec::new(),
         not_judged: Vec::new(),
         explanations: Vec::new(),
+        traffic: None,
         artifacts: std::collections::BTreeMap::new(),
     };
     let judged = judge(budget, &run);

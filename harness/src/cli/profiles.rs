@@ -11,7 +11,7 @@ use super::bench::load_profile;
 use super::print;
 use crate::duration::Span;
 use crate::exit::{Exit, Failure};
-use crate::load_profile::{BUILT_IN, BuiltIn, Executor, LoadProfile, Stage};
+use crate::load_profile::{BUILT_IN, BuiltIn, Executor, LoadProfile, Stage, TrafficPlan};
 use crate::report::terminal::{range, right, table};
 
 pub(super) const AFTER_HELP: &str = "Exit codes:\n    0  done\n    2  usage: no such profile, or one that cannot be\n    3  a file cannot be written";
@@ -95,6 +95,13 @@ fn stages(profile: &LoadProfile) -> String {
             .map_or_else(|| "to the end".into(), |length| format!("for {}", Span(length)));
         let _ = writeln!(text, "disturbed by {} at {at}, {long}", disturbance.kind());
     }
+    if let Some(traffic) = profile.traffic {
+        let TrafficPlan { packets_per_second, streams, rate } = traffic;
+        let _ = writeln!(
+            text,
+            "traffic meanwhile: {streams} streams of {packets_per_second} packets a second, each through a class of its own of {rate} or more"
+        );
+    }
     if let Some(abort) = profile.abort {
         let _ = writeln!(text, "given up where a target is violated for {}", Span(abort.grace));
     }
@@ -112,7 +119,7 @@ fn load(stage: &Stage) -> String {
         }
         Executor::Open { users, .. } => {
             let rate = settings.rate.map(range).unwrap_or_default();
-            let arrivals = settings.arrivals.unwrap_or_default();
+            let arrivals = settings.arrivals_in_words().unwrap_or_default();
             format!("open: {rate} a second ({arrivals}), {users} at a time")
         }
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use tc_adapter::{Answer, Checks, Client, Error};
+use tc_adapter::{Answer, Checks, Client, Connection, Error};
 
 pub use alarm::Alarm;
 pub use closed::{Until, closed};
@@ -25,7 +25,7 @@ pub use users::{Think, Users, users};
 
 use crate::attribution::{Call, Calls};
 use crate::record::Recorder;
-use crate::workload::{Ask, Operation, Source};
+use crate::workload::{Ask, Operation, Socket, Source};
 
 /// Set once, by a signal: everybody stops after the request that is on its way.
 #[derive(Debug, Clone, Default)]
@@ -105,8 +105,34 @@ impl Crew {
         match ask {
             Ask::One(request) => self.client.request_with(request, self.client.checks()).await.map(Some),
             Ask::Unchecked(request) => self.client.request_with(request, Checks::NONE).await.map(Some),
-            Ask::Classes { device } => self.client.classes(*device).await.map(|_| None),
-            Ask::Filters { device, parent } => self.client.filters(*device, *parent).await.map(|_| None),
+            Ask::Classes { device, socket: Socket::Shared } => {
+                self.client.classes(*device).await.map(|_| None)
+            }
+            Ask::Filters { device, parent, socket: Socket::Shared } => {
+                self.client.filters(*device, *parent).await.map(|_| None)
+            }
+            Ask::Classes { device, socket: Socket::Fresh } => {
+                self.afresh(|connection| connection.classes(*device).map(drop)).map(|()| None)
+            }
+            Ask::Filters { device, parent, socket: Socket::Fresh } => {
+                self.afresh(|connection| connection.filters(*device, *parent).map(drop)).map(|()| None)
+            }
         }
+    }
+
+    /// Asks on a socket of its own, from opening to closing it. It blocks its thread meanwhile, as a list on the shared socket does, but
+    /// keeps nobody else from asking.
+    fn afresh(&self, ask: impl FnOnce(&mut Connection) -> Result<(), Error>) -> Result<(), Error> {
+        let mut connection = Connection::connect()?;
+        let port_id = connection.port_id();
+        if let Some(calls) = &self.calls {
+            calls.opened(port_id);
+        }
+        let answer = ask(&mut connection);
+        drop(connection);
+        if let Some(calls) = &self.calls {
+            calls.closed(port_id);
+        }
+        answer
     }
 }

@@ -16,6 +16,9 @@ pub enum Arrivals {
     Constant,
     /// As a Poisson process, which is what many independent callers look like: the same rate on average, with bursts.
     Poisson,
+    /// So many at the same moment, at least one, and then none for as long as the rate asks for: subscribers who come back together
+    /// after an outage, or a program that applies its changes all at once.
+    Bursts(u32),
 }
 
 impl Arrivals {
@@ -24,6 +27,15 @@ impl Arrivals {
         match self {
             Self::Constant => "constant",
             Self::Poisson => "poisson",
+            Self::Bursts(_) => "bursts",
+        }
+    }
+
+    /// How many requests are due at the same moment, where that is asked for.
+    pub fn burst(self) -> Option<u32> {
+        match self {
+            Self::Bursts(burst) => Some(burst),
+            Self::Constant | Self::Poisson => None,
         }
     }
 }
@@ -69,6 +81,9 @@ impl Schedule {
     }
 
     /// The intended start of each request, after the schedule's own start, in ascending order.
+    ///
+    /// The first burst is due at the start, and each other one when those before it are what the rate has asked for; the last is smaller
+    /// where the bursts do not divide [`Self::count`].
     pub fn dues(&self) -> impl Iterator<Item = Duration> + use<> {
         let Self { rate, arrivals, seed, duration } = *self;
         let length = duration.as_secs_f64();
@@ -78,9 +93,10 @@ impl Schedule {
         let (mut index, mut amount) = (0_u64, 0.0_f64);
         std::iter::from_fn(move || {
             amount = match arrivals {
-                // Evenly, and as many as were promised.
-                Arrivals::Constant if index < count => index as f64,
-                Arrivals::Constant => return None,
+                // As many as were promised.
+                Arrivals::Constant | Arrivals::Bursts(_) if index >= count => return None,
+                Arrivals::Constant => index as f64,
+                Arrivals::Bursts(burst) => (index - index % u64::from(burst.max(1))) as f64,
                 Arrivals::Poisson => amount - (1.0 - rng.random_range(0.0..1.0_f64)).ln(),
             };
             index += 1;
@@ -94,7 +110,40 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    #[test]
+    fn bursts_have_the_rate_and_come_at_one_moment() {
+        let bursts = Schedule::staged(Ramp::constant(100.0), Arrivals::Bursts(40), 1, Duration::from_secs(1));
+        let dues: Vec<_> = bursts.dues().collect();
+        assert_eq!((dues.len() as u64, bursts.count()), (100, 100));
+        let sizes: Vec<_> =
+            dues.chunk_by(|a, b| a == b).map(|burst| (burst[0].as_millis(), burst.len())).collect();
+        assert_eq!(sizes, [(0, 40), (400, 40), (800, 20)], "the last is what is left");
+    }
+
+    proptest! {
+        #[test]
+        fn bursts_hold_the_area_below_a_rate_that_changes(
+            from in 0.0..2_000.0_f64, to in 0.0..2_000.0_f64, burst in 2_u32..500, tenths in 1_u32..50
+        ) {
+            let (rate, length) = (Ramp { from, to }, f64::from(tenths) / 10.0);
+            let duration = Duration::from_secs_f64(length);
+            let schedule = Schedule::staged(rate, Arrivals::Bursts(burst), 1, duration);
+            let dues: Vec<_> = schedule.dues().collect();
+            prop_assert_eq!(dues.len() as u64, schedule.count());
+            prop_assert!(dues.is_sorted() && dues.iter().all(|due| *due <= duration));
+            for (number, some) in dues.chunks(burst as usize).enumerate() {
+                prop_assert!(some.iter().all(|due| *due == some[0]), "burst {number}");
+                // Those before it are what the rate has asked for by then.
+                let before = number as f64 * f64::from(burst);
+                let asked = rate.integral(some[0].as_secs_f64(), length);
+                prop_assert!((asked - before).abs() < 0.6, "burst {number}: {before} sent, {asked} asked for");
+            }
+        }
+    }
 
     #[test]
     fn a_schedule_offers_its_rate() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::traffic::RawTraffic;
 use super::{Abort, Executor, LoadProfile, Stage};
 use crate::disturb::Disturbance;
 use crate::duration::Span;
@@ -20,6 +21,9 @@ const MOST_USERS: u32 = 10_000;
 const MOST_RATE: f64 = 1e7;
 
 const MOST_DEVICES: u32 = 1_000;
+
+/// One is no burst; of more than these a thread does not hand out a burst in what would still be one moment.
+const BURST: std::ops::RangeInclusive<u32> = 2..=100_000;
 
 /// Nobody waits longer for a profile.
 const LONGEST: Duration = Duration::from_secs(7 * 86_400);
@@ -68,6 +72,7 @@ struct File {
     population: u64,
     mix: Option<BTreeMap<String, u32>>,
     abort: Option<RawAbort>,
+    traffic: Option<RawTraffic>,
     #[serde(default)]
     disturbance: Vec<Disturbance>,
     #[serde(default)]
@@ -108,6 +113,7 @@ struct RawStage {
     think: Option<RawThink>,
     rate: Option<OneOrTwo>,
     arrivals: Option<RawArrivals>,
+    burst: Option<u32>,
     judged: Option<bool>,
 }
 
@@ -130,6 +136,7 @@ enum RawThink {
 enum RawArrivals {
     Constant,
     Poisson,
+    Bursts,
 }
 
 /// `users = 20`, or `users = { from = 10, to = 20 }`.
@@ -187,6 +194,7 @@ impl LoadProfile {
                 .map_err(|reason| value(format!("mix: {reason}")))?,
         };
         let stages = stages(&file.stage)?;
+        let traffic = file.traffic.map(|traffic| traffic.plan()).transpose().map_err(value)?;
         let profile = Self {
             name: file.name,
             purpose: file.purpose,
@@ -198,6 +206,7 @@ impl LoadProfile {
             stages,
             abort: file.abort.map(|abort| Abort { grace: abort.grace.0 }),
             disturbances: file.disturbance,
+            traffic,
         };
         profile.check().map_err(value)?;
         Ok(profile)
@@ -247,6 +256,14 @@ fn stages(raw: &[RawStage]) -> Result<Vec<Stage>, ParseError> {
         if stage.schedule(0).is_some_and(|schedule| schedule.count() == 0) {
             return Err(refused("its rate and duration are no request at all: raise either".into()));
         }
+        if let Some(burst) = raw.burst
+            && let Some(count) = stage.schedule(0).map(|schedule| schedule.count())
+            && u64::from(burst) > count
+        {
+            return Err(refused(format!(
+                "burst = {burst}: its rate and duration are {count} requests in all"
+            )));
+        }
         stages.push(stage);
     }
     Ok(stages)
@@ -260,6 +277,7 @@ fn executor(raw: &RawStage) -> Result<Executor, String> {
         RawExecutor::Closed => {
             only("rate", raw.rate.is_some(), "open")?;
             only("arrivals", raw.arrivals.is_some(), "open")?;
+            only("burst", raw.burst.is_some(), "open")?;
             let users = Ramp::from(raw.users.ok_or("`users` is missing")?);
             for count in [users.from, users.to] {
                 whole_users(count, 0.0)?;
@@ -293,9 +311,18 @@ fn executor(raw: &RawStage) -> Result<Executor, String> {
                     return Err("an open loop's `users` do not change: give one number".into());
                 }
             };
-            let arrivals = match raw.arrivals {
-                None | Some(RawArrivals::Constant) => Arrivals::Constant,
-                Some(RawArrivals::Poisson) => Arrivals::Poisson,
+            let arrivals = match (raw.arrivals, raw.burst) {
+                (None | Some(RawArrivals::Constant), None) => Arrivals::Constant,
+                (Some(RawArrivals::Poisson), None) => Arrivals::Poisson,
+                (Some(RawArrivals::Bursts), Some(burst)) if BURST.contains(&burst) => Arrivals::Bursts(burst),
+                (Some(RawArrivals::Bursts), Some(burst)) => {
+                    let (least, most) = BURST.into_inner();
+                    return Err(format!("burst = {burst}: give {least} to {most} requests"));
+                }
+                (Some(RawArrivals::Bursts), None) => {
+                    return Err("`burst` is missing: how many requests are due at the same moment".into());
+                }
+                (_, Some(_)) => return Err("`burst` is of arrivals = \"bursts\"".into()),
             };
             Ok(Executor::Open { rate, arrivals, users })
         }
@@ -349,6 +376,37 @@ mod tests {
     }
 
     #[test]
+    fn traffic_is_read() {
+        let closed = "[[stage]]\nduration = \"1s\"\nexecutor = \"closed\"\nusers = 1";
+        let of = |text: &str| LoadProfile::parse(&format!("{HEAD}{text}{closed}")).unwrap().traffic;
+        assert_eq!(of(""), None);
+        let wide = of("[traffic]\npackets_per_second = 100\n").unwrap();
+        assert_eq!((wide.packets_per_second, wide.streams, wide.rate), (100.0, 8, "1gbit".parse().unwrap()));
+        let narrow = of("[traffic]\npackets_per_second = 0.5\nstreams = 1000\nrate = \"8kbit\"\n").unwrap();
+        assert_eq!(
+            (narrow.packets_per_second, narrow.streams, narrow.rate),
+            (0.5, 1_000, "8kbit".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn bursts_are_read_and_shown() {
+        let text = "duration = \"1s\"\nexecutor = \"open\"\nrate = 50\narrivals = \"bursts\"\nburst = 50";
+        let profile = stage(text).unwrap();
+        let [stage] = &profile.stages[..] else { panic!("{profile:?}") };
+        let Executor::Open { arrivals, .. } = stage.executor else { panic!("{stage:?}") };
+        assert_eq!(arrivals, Arrivals::Bursts(50));
+        let settings = stage.settings();
+        assert_eq!(
+            (settings.arrivals_in_words().as_deref(), settings.burst),
+            (Some("bursts of 50"), Some(50))
+        );
+        // Shorter than one of its bursts it is a smaller one.
+        let short = profile.scaled(0.1).stages[0].schedule(1).unwrap();
+        assert_eq!((short.count(), short.dues().collect::<Vec<_>>()), (5, vec![Duration::ZERO; 5]));
+    }
+
+    #[test]
     fn bad_profiles_are_refused_in_one_line() {
         let closed = "duration = \"1s\"\nexecutor = \"closed\"\nusers = 1";
         for (text, word) in [
@@ -360,6 +418,30 @@ mod tests {
             (format!("{HEAD}[mix]\nwrite = 1\n[[stage]]\n{closed}"), "`write` is none of"),
             (format!("{HEAD}[mix]\nread = 0\n[[stage]]\n{closed}"), "above 0"),
             (format!("{HEAD}[[stage]]\n{closed}\n[[stage]]\nstart = \"500ms\"\n{closed}"), "overlaps"),
+            (format!("{HEAD}[traffic]\npackets_per_second = 0\n[[stage]]\n{closed}"), "above 0"),
+            (format!("{HEAD}[traffic]\npackets_per_second = nan\n[[stage]]\n{closed}"), "above 0"),
+            (format!("{HEAD}[traffic]\npackets_per_second = 1e5\n[[stage]]\n{closed}"), "500000 together"),
+            (
+                format!("{HEAD}[traffic]\npackets_per_second = 1\nstreams = 0\n[[stage]]\n{closed}"),
+                "streams = 0: give 1 to 1000",
+            ),
+            (format!("{HEAD}[traffic]\npackets_per_second = 1\nstreams = -1\n[[stage]]\n{closed}"), "line 5"),
+            (
+                format!("{HEAD}[traffic]\npackets_per_second = 1\nstreams = 1001\n[[stage]]\n{closed}"),
+                "1 to 1000",
+            ),
+            (format!("{HEAD}[traffic]\nstreams = 1\n[[stage]]\n{closed}"), "packets_per_second"),
+            (format!("{HEAD}[traffic]\npackets_per_second = 1\nspeed = 1\n[[stage]]\n{closed}"), "line 5"),
+            (
+                format!("{HEAD}[traffic]\npackets_per_second = 1\nrate = \"fast\"\n[[stage]]\n{closed}"),
+                "rate = \"fast\"",
+            ),
+            (
+                format!(
+                    "{HEAD}devices = 1\npopulation = 62000\n[traffic]\npackets_per_second = 1\nstreams = 1000\n[[stage]]\n{closed}"
+                ),
+                "minors left",
+            ),
             (
                 format!("{HEAD}[[stage]]\nname = \"a\"\n{closed}\n[[stage]]\nname = \"a\"\n{closed}"),
                 "another one",
@@ -387,6 +469,29 @@ mod tests {
                 "do not change",
             ),
             ("duration = \"1s\"\nexecutor = \"open\"\nrate = { from = 1 }", "give a number, or"),
+            (
+                "duration = \"1s\"\nexecutor = \"open\"\nrate = 50\narrivals = \"bursts\"",
+                "`burst` is missing",
+            ),
+            ("duration = \"1s\"\nexecutor = \"open\"\nrate = 50\nburst = 5", "of arrivals"),
+            (
+                "duration = \"1s\"\nexecutor = \"open\"\nrate = 50\narrivals = \"poisson\"\nburst = 5",
+                "of arrivals",
+            ),
+            ("duration = \"1s\"\nexecutor = \"closed\"\nusers = 1\nburst = 5", "`burst` is of executor"),
+            (
+                "duration = \"1s\"\nexecutor = \"open\"\nrate = 50\narrivals = \"bursts\"\nburst = 1",
+                "2 to 100000",
+            ),
+            (
+                "duration = \"1s\"\nexecutor = \"open\"\nrate = 1e6\narrivals = \"bursts\"\nburst = 100001",
+                "2 to 100000",
+            ),
+            ("duration = \"1s\"\nexecutor = \"open\"\nrate = 50\narrivals = \"bursts\"\nburst = -5", "-5"),
+            (
+                "duration = \"1s\"\nexecutor = \"open\"\nrate = { from = 0, to = 50 }\narrivals = \"bursts\"\nburst = 26",
+                "25 requests in all",
+            ),
             ("duration = \"1s\"\nexecutor = \"spiral\"", "spiral"),
         ] {
             let error = stage(text).expect_err(text).to_string();

@@ -2,11 +2,13 @@
 
 mod built_in;
 mod file;
+mod traffic;
 
 use std::time::Duration;
 
 pub use built_in::{BUILT_IN, BuiltIn};
 pub use file::ParseError;
+pub use traffic::TrafficPlan;
 
 use crate::disturb::Disturbance;
 use crate::duration::Span;
@@ -41,6 +43,8 @@ pub struct LoadProfile {
     pub abort: Option<Abort>,
     /// What stands in its way, on purpose.
     pub disturbances: Vec<Disturbance>,
+    /// Packets that flow meanwhile.
+    pub traffic: Option<TrafficPlan>,
 }
 
 /// A part of a profile.
@@ -100,6 +104,16 @@ impl LoadProfile {
         }
         if self.warmup > MOST_WARMUP {
             return Err(format!("warmup = {}: give {MOST_WARMUP} operations at most", self.warmup));
+        }
+        if let Some(traffic) = self.traffic {
+            let streams = u64::from(traffic.streams);
+            // And the class that filters name and that nobody has.
+            if most.div_ceil(u64::from(self.devices)) + streams + 1 > MOST_CLASSES_A_DEVICE {
+                return Err(format!(
+                    "traffic: streams = {streams}: with population = {} on {} devices there are not as many minors left",
+                    self.population, self.devices
+                ));
+            }
         }
         for disturbance in &self.disturbances {
             disturbance.check().map_err(|error| error.to_string())?;
@@ -206,6 +220,7 @@ impl Stage {
             users: [0.0; 2],
             rate: None,
             arrivals: None,
+            burst: None,
             think_time_us: None,
             think_time: None,
         };
@@ -227,6 +242,7 @@ impl Stage {
                 users: [f64::from(users); 2],
                 rate: Some([rate.from, rate.to]),
                 arrivals: Some(arrivals.name().into()),
+                burst: arrivals.burst(),
                 ..settings
             },
         }

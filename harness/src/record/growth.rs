@@ -177,6 +177,29 @@ mod tests {
         assert_eq!((growth["fds"].per_hour, growth["fds"].interval), (0.0, [0.0, 0.0]));
     }
 
+    /// As lists on sockets of their own do: some samples meet one, and one more is no growth.
+    #[test]
+    fn what_is_open_for_a_moment_is_no_growth() {
+        use rand::{RngExt as _, SeedableRng as _};
+        for seed in 0..20 {
+            let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+            for often in [0.01, 0.5, 0.99] {
+                let samples: Vec<_> = (0..400)
+                    .map(|second| {
+                        let open = u64::from(rng.random_bool(often));
+                        Sample {
+                            at: Duration::from_secs(second),
+                            values: [None, None, Some(30 + open), Some(3 + open), None],
+                        }
+                    })
+                    .collect();
+                for (name, growth) in growth(&samples) {
+                    assert!(growth.interval[0] <= 0.0, "seed {seed}, {often}: {name}: {growth:?}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn of_a_short_run_nothing_is_said() {
         let quick: Vec<_> = (0..400)

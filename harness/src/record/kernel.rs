@@ -26,12 +26,15 @@ const DRAIN_EVERY: Duration = Duration::from_millis(5);
 const SAMPLER: &str = "perf_event:cpu-clock";
 
 /// What a workload's requests are.
-const MEASURED_TYPES: [MessageType; 5] = [
+const MEASURED_TYPES: [MessageType; 8] = [
     MessageType::NewQdisc,
     MessageType::DelQdisc,
     MessageType::NewClass,
     MessageType::DelClass,
     MessageType::GetClass,
+    MessageType::NewFilter,
+    MessageType::DelFilter,
+    MessageType::GetFilter,
 ];
 
 /// How stacks are gathered.
@@ -49,7 +52,8 @@ impl Stacks {
     }
 }
 
-/// The requests that count: those of one socket after a given sequence number.
+/// The requests that count: those of one socket after a given sequence number, and those on sockets that a request of theirs has opened for
+/// itself ([`Calls::opened`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// The socket's netlink port id.
@@ -129,6 +133,8 @@ impl State {
         }
         let measured = Measures::of(&self.probes).phases;
         let Self { probes, window, by_type, holders, calls, join, anatomy, clock, gathered, .. } = self;
+        // Their last events are in the ring buffer now.
+        let closed = calls.as_ref().map(|calls| calls.take_closed()).unwrap_or_default();
         let mut whole = |call: &Call, kernel: Kernel, gathered: &mut Option<Gathered>| {
             if let Some(clock) = clock {
                 let trace = Trace::new(call, Some(&kernel.event), measured, clock);
@@ -163,12 +169,21 @@ impl State {
                         {
                             whole(&call, kernel, gathered);
                         }
+                    } else if window.is_some()
+                        && calls.as_ref().is_some_and(|calls| calls.has_opened(event.port_id))
+                    {
+                        // A list, which has no moments of its caller's to be joined with.
+                        by_type.entry(event.message_type).or_insert_with(Phases::new).record(event);
+                        holders.record(event);
                     }
                 }
             }
             ControlFlow::Continue(())
         });
         probes.flush_diagnostics();
+        if let Some(calls) = calls.as_ref().filter(|_| !closed.is_empty()) {
+            calls.forget(&closed);
+        }
     }
 
     /// Requests of which no event came: their time in the kernel is not known.

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::Action;
+use crate::traffic::TrafficReport;
 
 mod attribution;
 mod profile;
@@ -45,6 +46,10 @@ pub struct RunResult {
     pub workloads: Vec<WorkloadResult>,
     /// What the process used, over the whole run.
     pub resources: RunResources,
+    /// Of a load profile with traffic: packets through classes of their own on the first device, from before the first stage until after the
+    /// last, while the load created, changed and deleted classes beside them and changed theirs. Absent without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<TrafficReport>,
     /// Each target with its value.
     pub budget: Vec<Judgement>,
     /// Targets of the default budget that do not apply to the workloads asked for.
@@ -576,6 +581,28 @@ pub mod fixtures {
         }
     }
 
+    pub fn traffic() -> TrafficReport {
+        TrafficReport {
+            seconds: 10.0,
+            rate_per_stream: 100.0,
+            rate_held_percent: Some(100.0),
+            sent: 100_000,
+            refused: 0,
+            received: 100_000,
+            lost: 0,
+            queued_at_end: Some(0),
+            reordered: 0,
+            duplicated: 0,
+            too_late: 0,
+            receiver_drops: 0,
+            loss_percent: Some(0.0),
+            inconclusive_because: None,
+            class_changes: Some(400),
+            latency_us: Some(percentiles(30.0, 100_000)),
+            streams: Vec::new(),
+        }
+    }
+
     pub fn run() -> RunResult {
         RunResult {
             schema_version: SCHEMA_VERSION,
@@ -631,6 +658,7 @@ pub mod fixtures {
             budget: Vec::new(),
             not_judged: Vec::new(),
             explanations: Vec::new(),
+            traffic: None,
             artifacts: BTreeMap::new(),
         }
     }

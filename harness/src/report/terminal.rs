@@ -7,6 +7,7 @@ use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, LineStyle, Tab
 
 use super::model::{Judgement, Percentiles, RunResult, StageSettings, State};
 use crate::attribution::Phase;
+use crate::traffic::TrafficReport;
 
 /// Renders a run. `color` is for terminals.
 pub fn render(run: &RunResult, color: bool) -> String {
@@ -50,11 +51,51 @@ pub fn render(run: &RunResult, color: bool) -> String {
             phases(run)
         );
     }
+    if let Some(traffic) = &run.traffic {
+        text += &packets(traffic);
+    }
     text += &judgements(run, color);
     for finding in &run.explanations {
         let _ = writeln!(text, "\n{finding}");
     }
     let _ = writeln!(text, "\nverdict: {}", run.verdict);
+    text
+}
+
+/// What became of packets.
+fn packets(traffic: &TrafficReport) -> String {
+    let heads = ["", "sent", "received", "lost", "reordered", "duplicated", "loss", "p50", "p99"];
+    let mut rows = table(&heads, 1);
+    let of = |pick: fn(&Percentiles) -> f64| {
+        right(traffic.latency_us.as_ref().map_or_else(|| "–".into(), |latency| micros(pick(latency))))
+    };
+    rows.add_row(vec![
+        Cell::new(format!("{} streams of {}/s", traffic.streams.len(), traffic.rate_per_stream)),
+        right(traffic.sent),
+        right(traffic.received),
+        right(traffic.lost),
+        right(traffic.reordered),
+        right(traffic.duplicated),
+        right(traffic.loss_percent.map_or_else(|| "–".into(), |loss| format!("{} %", micros(loss)))),
+        of(|latency| latency.p50),
+        of(|latency| latency.p99),
+    ]);
+    let changes = traffic
+        .class_changes
+        .map_or_else(String::new, |changes| format!(", and theirs changed {changes} times"));
+    let mut text = format!(
+        "\nPackets through classes that stand while others come and go{changes} (latency in µs)\n{rows}\n"
+    );
+    let queued = traffic.queued_at_end.filter(|queued| *queued > 0);
+    if let Some(queued) = queued {
+        let _ = writeln!(
+            text,
+            "{queued} of those that did not come waited in the device's queues at the end, and are no loss"
+        );
+    }
+    for because in [&traffic.inconclusive_because, &traffic.sent_less()].into_iter().flatten() {
+        let _ = writeln!(text, "traffic: {because}");
+    }
     text
 }
 
@@ -129,7 +170,10 @@ pub(crate) fn range([from, to]: [f64; 2]) -> String {
 
 fn stage_load(stage: &StageSettings) -> String {
     match stage.rate {
-        Some(rate) => format!("open, {}/s", range(rate)),
+        Some(rate) => {
+            let bursts = stage.burst.map(|burst| format!(" in bursts of {burst}")).unwrap_or_default();
+            format!("open, {}/s{bursts}", range(rate))
+        }
         None => format!("closed, {} users", range(stage.users)),
     }
 }
@@ -332,6 +376,30 @@ mod tests {
     use super::*;
     use crate::budget::Action;
     use crate::report::model::fixtures;
+
+    #[test]
+    fn packets_are_told_with_what_is_not_known_of_them() {
+        let mut run = fixtures::run();
+        assert!(!render(&run, false).contains("Packets through classes"));
+        run.traffic = Some(fixtures::traffic());
+        let text = render(&run, false);
+        for part in ["100000", "0 %", "theirs changed 400 times", "30.0", "120"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let because = "the receiver had no room for 5 packets";
+        run.traffic = Some(TrafficReport {
+            loss_percent: None,
+            inconclusive_because: Some(because.into()),
+            rate_held_percent: Some(40.0),
+            queued_at_end: Some(7),
+            latency_us: None,
+            ..fixtures::traffic()
+        });
+        let text = render(&run, false);
+        for part in [because, "only 40 %", "7 of those that did not come waited", "–"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
 
     #[test]
     fn a_violation_names_metric_limit_and_value() {

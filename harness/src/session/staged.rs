@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval_at};
 use tracing::{Instrument as _, info_span};
 
+use super::packets::Packets;
 use super::{
     Kept, Measured, Session, TICK, connect, connect_with, left, options, probes_failed, result,
     run_resources, unmetered, watch,
@@ -99,15 +100,25 @@ impl Session<'_> {
         let mut course = Disturbances::prepare(&profile.disturbances)?;
         let setup = connect(NonZeroU16::MIN, false)?;
         let scene = scene(&profile.scene(), self.devices, profile.seed, profile.warmup);
+        let mut packets = profile.traffic.map(|plan| Packets::new(plan, self.devices));
+        let classes = packets.as_ref().map_or(0, Packets::classes);
         self.prepare(&setup, &scene.setup).await?;
+        let mut workers = scene.sources;
+        if let Some(packets) = &packets {
+            self.prepare(&setup, &packets.setup()).await?;
+            workers = packets.among(workers, profile.seed);
+        }
         let socket = options(ONE_MESSAGE, self.collector.is_some());
         let client = connect_with(receive_buffer(&profile.disturbances, socket))?;
         let crew = Crew { client, recorder: None, calls: None, stop: self.stop.clone() };
-        let warm = closed(&crew, scene.sources, Until::Operations(profile.warmup))
+        let warm = closed(&crew, workers, Until::Operations(profile.warmup))
             .instrument(info_span!(target: STEP, "warm up"))
             .await;
         let alarm = Alarm::start(self.stop.clone())
             .map_err(|error| Failure::environment(format!("start the alarm clock: {error}")))?;
+        if let Some(packets) = &mut packets {
+            packets.start().await?;
+        }
         let growth = GrowthMeter::start().map_err(|error| unmetered(&error))?;
         course.begin(self.devices)?;
         let stages = Stages { session: self, profile, watcher, crew, alarm, began: Instant::now() };
@@ -123,7 +134,7 @@ impl Session<'_> {
             let step = info_span!(target: STEP, "stage", stage = stage.name.as_str());
             let done = stages.measure(stage, sources, &mut kept).instrument(step).await?;
             let mut result = done.result;
-            result.population_max = scene.population_max;
+            result.population_max = scene.population_max + classes;
             usages.push((result.mode, done.usage));
             results.push(result);
             watcher.ended(&results)?;
@@ -136,6 +147,9 @@ impl Session<'_> {
         let (growth, samples) = growth.stop();
         kept.samples = samples;
         kept.disturbances = course.end();
+        if let Some(packets) = packets {
+            kept.traffic = packets.stop()?;
+        }
         // The socket, before descriptors are counted.
         drop(stages);
         self.tear_down(&setup).instrument(info_span!(target: STEP, "tear down")).await?;

@@ -110,6 +110,19 @@ struct Received {
 }
 
 impl Traffic {
+    /// Packets a second of `streams` that send `rate` each.
+    ///
+    /// # Errors
+    ///
+    /// [`TrafficError::NoStream`] and [`TrafficError::Rate`]: no thread could keep it.
+    pub fn check(rate: f64, streams: usize) -> Result<f64, TrafficError> {
+        if streams == 0 {
+            return Err(TrafficError::NoStream);
+        }
+        let all = rate * streams as f64;
+        if all > 0.0 && all <= MOST_PER_SECOND { Ok(all) } else { Err(TrafficError::Rate { rate, streams }) }
+    }
+
     /// Sends `rate` packets a second for each of `classids` through `device`, and receives them at `peer`, both by interface index in the
     /// calling thread's network namespace, and up.
     ///
@@ -118,13 +131,7 @@ impl Traffic {
     /// [`TrafficError`]; nothing flows then.
     pub fn start(device: u32, peer: u32, classids: &[Handle], rate: f64) -> Result<Self, TrafficError> {
         let streams = classids.len();
-        if streams == 0 {
-            return Err(TrafficError::NoStream);
-        }
-        let all = rate * streams as f64;
-        if !(all > 0.0 && all <= MOST_PER_SECOND) {
-            return Err(TrafficError::Rate { rate, streams });
-        }
+        let all = Self::check(rate, streams)?;
         let prepare = |what| move |source| TrafficError::Prepare { what, source };
         let source = PacketSocket::sender(device).map_err(prepare("a packet socket on the device"))?;
         let sink = PacketSocket::receiver(peer).map_err(prepare("a packet socket on its peer"))?;
@@ -205,6 +212,7 @@ impl Traffic {
             receiver_drops: received.drops,
             loss_percent: share.as_ref().ok().copied(),
             inconclusive_because: share.err(),
+            class_changes: None,
             latency_us: percentiles(&received.latency),
             streams: streams
                 .iter()

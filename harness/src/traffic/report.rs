@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::report::model::Percentiles;
 
+/// With less than this of what was due it is another traffic.
+const HELD_PERCENT: f64 = 90.0;
+
 /// Packets through the classes of one device. Times are microseconds, rates packets a second.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct TrafficReport {
@@ -12,7 +15,8 @@ pub struct TrafficReport {
     pub seconds: f64,
     /// What each stream was to send, packets a second.
     pub rate_per_stream: f64,
-    /// What was sent of what was to be sent in that time, percent. Below 100 this machine was too slow.
+    /// What was sent of what was to be sent in that time, percent. Below 100 this machine was too slow, or so much waited in the device's
+    /// queues that the sender had to wait as well.
     pub rate_held_percent: Option<f64>,
     /// Packets sent, those that a queue refused included.
     pub sent: u64,
@@ -37,6 +41,9 @@ pub struct TrafficReport {
     pub loss_percent: Option<f64>,
     /// Why `loss_percent` is null.
     pub inconclusive_because: Option<String>,
+    /// How often the streams' own classes were changed meanwhile. Absent where nobody counted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class_changes: Option<u64>,
     /// From handing a packet to the kernel until the receiver's thread had it: queueing, and being scheduled. Null where none came.
     pub latency_us: Option<Percentiles>,
     /// Each stream.
@@ -58,6 +65,30 @@ pub struct StreamReport {
     pub reordered: u64,
     /// Packets that came once more.
     pub duplicated: u64,
+}
+
+impl TrafficReport {
+    /// Packets that came after a later one of their stream, or why that cannot be told: with some missing that found no room at the
+    /// receiver, or came after so many gaps that they were no longer told apart, there may have been more.
+    pub fn reordering(&self) -> Result<u64, String> {
+        match &self.inconclusive_because {
+            Some(because) => Err(because.clone()),
+            None if self.received == 0 => Err("no packet came".to_owned()),
+            None if self.too_late > 0 => Err(format!("{} packets came too late to tell", self.too_late)),
+            None => Ok(self.reordered),
+        }
+    }
+
+    /// Why less was sent than was asked for, so that what held does not hold of what was asked for; `None`: it was sent.
+    pub fn sent_less(&self) -> Option<String> {
+        match self.rate_held_percent {
+            Some(held) if held >= HELD_PERCENT => None,
+            Some(held) => Some(format!(
+                "only {held:.0} % of the packets that were due were sent: this machine cannot offer them, or too many wait in queues"
+            )),
+            None => Some("how many packets were due is not known".to_owned()),
+        }
+    }
 }
 
 /// Percent of the packets sent that were lost, or why that cannot be told. What still waits is not lost.
@@ -86,6 +117,25 @@ pub(super) fn loss(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_order_is_known_or_not() {
+        let report = crate::report::model::fixtures::traffic();
+        assert_eq!((report.reordering(), report.sent_less()), (Ok(0), None));
+        for (report, word) in [
+            (TrafficReport { received: 0, ..report.clone() }, "no packet came"),
+            (TrafficReport { too_late: 3, ..report.clone() }, "3 packets"),
+            (TrafficReport { inconclusive_because: Some("no room".into()), ..report.clone() }, "no room"),
+        ] {
+            assert!(report.reordering().unwrap_err().contains(word), "{word}");
+        }
+        for held in [None, Some(f64::NAN), Some(89.0)] {
+            assert!(
+                TrafficReport { rate_held_percent: held, ..report.clone() }.sent_less().is_some(),
+                "{held:?}"
+            );
+        }
+    }
 
     #[test]
     fn loss_is_a_share_or_a_reason() {

@@ -10,6 +10,10 @@ use super::frame::ETHER_TYPE;
 /// Room for what comes while the receiver is not scheduled: some 20,000 short frames.
 const RECEIVE_BUFFER: libc::c_int = 16 << 20;
 
+/// Room for what waits in the device's queues, which counts as the sender's until it has left them: some 170,000 short frames, where 170 queues
+/// of 1,000 are full. By default it is 270, and then the sender would wait where a queue is to be full.
+const SEND_BUFFER: libc::c_int = 64 << 20;
+
 /// `AF_PACKET` as addresses have it.
 #[expect(clippy::cast_possible_truncation, reason = "it is 17")]
 const FAMILY: libc::sa_family_t = libc::AF_PACKET as libc::sa_family_t;
@@ -27,7 +31,10 @@ pub(super) struct PacketSocket(OwnedFd);
 impl PacketSocket {
     /// Sends only: it is bound to no protocol, so that nothing is queued for it.
     pub(super) fn sender(device: u32) -> io::Result<Self> {
-        Self::open(device, 0)
+        let socket = Self::open(device, 0)?;
+        // Beyond net.core.wmem_max, which root may (socket(7)).
+        socket.set(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &SEND_BUFFER)?;
+        Ok(socket)
     }
 
     /// Receives our `EtherType` only.

@@ -8,7 +8,7 @@ use tc_adapter::{Classifier, Filter, FilterName, Handle, Protocol, Request};
 
 use super::parameters::random_class;
 use super::{
-    Ask, Mix, Operation, OperationKind, ROOT_QDISC, Scene, Source, class_place, root_qdiscs, share,
+    Ask, Mix, Operation, OperationKind, ROOT_QDISC, Scene, Socket, Source, class_place, root_qdiscs, share,
     worker_rng,
 };
 use crate::plan::Workload;
@@ -126,9 +126,12 @@ impl Subscribers {
                 succeeds(Request::ChangeClass { device, parent: Handle::UNSPEC, classid, class })
             }
             OperationKind::ClassRead => succeeds(Request::GetClass { device, classid }),
-            OperationKind::ClassDump => Operation { kind, ask: Ask::Classes { device }, expects: None },
-            OperationKind::FilterDump => {
-                Operation { kind, ask: Ask::Filters { device, parent: ROOT_QDISC }, expects: None }
+            OperationKind::ClassDump | OperationKind::ClassDumpCold => {
+                Operation { kind, ask: Ask::Classes { device, socket: Socket::of(kind) }, expects: None }
+            }
+            OperationKind::FilterDump | OperationKind::FilterDumpCold => {
+                let (parent, socket) = (ROOT_QDISC, Socket::of(kind));
+                Operation { kind, ask: Ask::Filters { device, parent, socket }, expects: None }
             }
             OperationKind::FilterCreate => {
                 let (position, prio) = Self::pick(&mut self.rng, &self.free_prios);
@@ -270,7 +273,10 @@ mod tests {
                     let possible = device != NO_DEVICE && classid.major() == ROOT_QDISC.major();
                     assert!(refused && (!possible || kernel.contains(&(device, classid))));
                 }
-                Ask::Classes { device } | Ask::Filters { device, .. } => assert!([1, 2].contains(&device)),
+                Ask::Classes { device, socket } | Ask::Filters { device, socket, .. } => {
+                    assert!([1, 2].contains(&device));
+                    assert_eq!(socket == Socket::Fresh, operation.kind.name().ends_with("-cold"));
+                }
                 other => panic!("{other:?}"),
             }
             source.settle(!refused);
@@ -295,7 +301,7 @@ mod tests {
 
     #[test]
     fn every_operation_makes_sense_for_what_stands() {
-        let mix = "create=3,change=1,read=1,delete=3,dump=1,filter-create=3,filter-delete=2,filter-dump=1,error-exists=1,\
+        let mix = "create=3,change=1,read=1,delete=3,dump=1,dump-cold=1,filter-create=3,filter-delete=2,filter-dump=1,filter-dump-cold=1,error-exists=1,\
                    error-missing=1,error-invalid=1,error-no-device=1";
         play(mix.parse().unwrap(), 20_000);
     }

@@ -6,15 +6,17 @@ use std::str::FromStr;
 use super::OperationKind;
 
 /// The operations that can be chosen, by their names in a mix. Those on classes leave `class-` out.
-const NAMES: [(&str, OperationKind); 12] = [
+const NAMES: [(&str, OperationKind); 14] = [
     ("create", OperationKind::ClassCreate),
     ("change", OperationKind::ClassChange),
     ("read", OperationKind::ClassRead),
     ("delete", OperationKind::ClassDelete),
     ("dump", OperationKind::ClassDump),
+    ("dump-cold", OperationKind::ClassDumpCold),
     ("filter-create", OperationKind::FilterCreate),
     ("filter-delete", OperationKind::FilterDelete),
     ("filter-dump", OperationKind::FilterDump),
+    ("filter-dump-cold", OperationKind::FilterDumpCold),
     ("error-exists", OperationKind::ErrorExists),
     ("error-missing", OperationKind::ErrorMissing),
     ("error-invalid", OperationKind::ErrorInvalid),

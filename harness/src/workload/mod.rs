@@ -5,6 +5,7 @@ mod htb_qdisc;
 mod lifecycle;
 mod mix;
 mod parameters;
+mod streams;
 
 use clap::ValueEnum;
 use rand_chacha::ChaCha8Rng;
@@ -13,6 +14,7 @@ use tc_adapter::{Handle, HtbQdisc, Request};
 
 pub use mix::Mix;
 pub(crate) use parameters::random_class;
+pub use streams::Streams;
 
 use crate::plan::Workload;
 
@@ -59,12 +61,16 @@ pub enum OperationKind {
     ClassDelete,
     /// List all classes of a device.
     ClassDump,
+    /// The same on a socket that is opened for it.
+    ClassDumpCold,
     /// Create a filter.
     FilterCreate,
     /// Delete a filter.
     FilterDelete,
     /// List all filters of a device's root qdisc.
     FilterDump,
+    /// The same on a socket that is opened for it.
+    FilterDumpCold,
     /// Create a class that is there: `EEXIST`.
     ErrorExists,
     /// Change a class that is not there: `ENOENT`.
@@ -77,7 +83,7 @@ pub enum OperationKind {
 
 impl OperationKind {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::QdiscCreate,
         Self::QdiscDelete,
         Self::ClassCreate,
@@ -85,9 +91,11 @@ impl OperationKind {
         Self::ClassRead,
         Self::ClassDelete,
         Self::ClassDump,
+        Self::ClassDumpCold,
         Self::FilterCreate,
         Self::FilterDelete,
         Self::FilterDump,
+        Self::FilterDumpCold,
         Self::ErrorExists,
         Self::ErrorMissing,
         Self::ErrorInvalid,
@@ -104,9 +112,11 @@ impl OperationKind {
             Self::ClassRead => "class-read",
             Self::ClassDelete => "class-delete",
             Self::ClassDump => "class-dump",
+            Self::ClassDumpCold => "class-dump-cold",
             Self::FilterCreate => "filter-create",
             Self::FilterDelete => "filter-delete",
             Self::FilterDump => "filter-dump",
+            Self::FilterDumpCold => "filter-dump-cold",
             Self::ErrorExists => "error-exists",
             Self::ErrorMissing => "error-missing",
             Self::ErrorInvalid => "error-invalid",
@@ -144,6 +154,8 @@ pub enum Ask {
     Classes {
         /// Interface index.
         device: u32,
+        /// On which socket.
+        socket: Socket,
     },
     /// A list of the filters on a qdisc or class (`tc filter show dev D parent P`).
     Filters {
@@ -151,7 +163,28 @@ pub enum Ask {
         device: u32,
         /// Where they hang.
         parent: Handle,
+        /// On which socket.
+        socket: Socket,
     },
+}
+
+/// On which socket a list is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Socket {
+    /// The run's own, which is open and whose buffers are there: what a program pays that stays.
+    Shared,
+    /// One that is opened for this list and closed afterwards: what each start of `tc class show dev D` pays, beside the start itself.
+    Fresh,
+}
+
+impl Socket {
+    /// That of an operation.
+    pub fn of(kind: OperationKind) -> Self {
+        match kind {
+            OperationKind::ClassDumpCold | OperationKind::FilterDumpCold => Self::Fresh,
+            _ => Self::Shared,
+        }
+    }
 }
 
 /// One worker's stream of operations. Workers own disjoint devices or classes, so that the outcome of a

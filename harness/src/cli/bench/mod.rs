@@ -82,6 +82,7 @@ pub(super) fn fresh(
         budget: Vec::new(),
         not_judged: Vec::new(),
         explanations: Vec::new(),
+        traffic: None,
         artifacts: BTreeMap::new(),
     };
     if let Order::Profile(_, profile) = &order {
@@ -100,6 +101,7 @@ pub(super) fn fresh(
     run.environment = before.finish(attached);
     run.workloads = measured.workloads;
     run.resources = measured.resources;
+    run.traffic = measured.kept.traffic.take();
     if let Some(profile) = &mut run.profile {
         profile.aborted = aborted;
         profile.disturbances = std::mem::take(&mut measured.kept.disturbances);

@@ -133,6 +133,7 @@ fn run(tally: &Tally, gate: &GateResult) -> RunResult {
         budget: Vec::new(),
         not_judged: Vec::new(),
         explanations: Vec::new(),
+        traffic: None,
         artifacts: BTreeMap::new(),
     }
 }

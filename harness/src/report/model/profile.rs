@@ -55,10 +55,21 @@ pub struct StageSettings {
     pub users: [f64; 2],
     /// Rate at its beginning and its end, operations per second; null in a closed loop.
     pub rate: Option<[f64; 2]>,
-    /// `constant` or `poisson`; null in a closed loop.
+    /// `constant`, `poisson` or `bursts`; null in a closed loop.
     pub arrivals: Option<String>,
+    /// How many requests were due at the same moment. Absent unless `arrivals` is `bursts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u32>,
     /// Mean of the time between an answer and the user's next request, µs; null in an open loop.
     pub think_time_us: Option<f64>,
     /// `none`, `constant` or `exponential`; null in an open loop.
     pub think_time: Option<String>,
+}
+
+impl StageSettings {
+    /// How requests follow each other, as people read it: `bursts of 50`. `None` in a closed loop.
+    pub fn arrivals_in_words(&self) -> Option<String> {
+        let arrivals = self.arrivals.as_deref()?;
+        Some(self.burst.map_or_else(|| arrivals.to_owned(), |burst| format!("{arrivals} of {burst}")))
+    }
 }
