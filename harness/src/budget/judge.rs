@@ -449,6 +449,7 @@ mod tests {
         let mut profile = ProfileRun {
             name: "x".into(),
             file: "built in".into(),
+            tree: None,
             time_scale: 1.0,
             shortened: false,
             stages_planned: 1,

@@ -86,7 +86,16 @@ fn stages(profile: &LoadProfile) -> String {
     }
     let LoadProfile { name, purpose, devices, population, mix, .. } = profile;
     let mut text =
-        format!("{name}: {purpose}\n{population} classes on {devices} devices; operations: {mix}\n{rows}\n");
+        format!("{name}: {purpose}\n{population} classes on {devices} devices; operations: {mix}\n");
+    if let Some(tree) = &profile.tree {
+        let _ = writeln!(
+            text,
+            "tree: {}, on which {} subscribers come and go",
+            tree.file().display(),
+            tree.subscribers()
+        );
+    }
+    let _ = writeln!(text, "{rows}");
     if let Some(abort) = profile.abort {
         let _ = writeln!(text, "given up where a target is violated for {}", Span(abort.grace));
     }

@@ -9,6 +9,7 @@ use clap::Args;
 
 use crate::budget::Budget;
 use crate::cli::outputs::Outputs;
+use crate::cli::tc::read_tree;
 use crate::cli::{budget, read_file};
 use crate::duration;
 use crate::exit::Failure;
@@ -160,6 +161,7 @@ impl Arguments {
         let run = ProfileRun {
             name: profile.name.clone(),
             file,
+            tree: profile.tree.as_ref().map(|tree| tree.file().display().to_string()),
             time_scale,
             shortened: time_scale < 1.0,
             stages_planned: profile.stages.len(),
@@ -262,7 +264,17 @@ pub(in crate::cli) fn load_profile(name: &str) -> Result<(LoadProfile, String), 
         }
         text => text.map_err(|error| refused(&error))?,
     };
-    let profile = LoadProfile::parse(&text).map_err(|error| refused(&error))?;
+    let mut profile = LoadProfile::parse(&text).map_err(|error| refused(&error))?;
+    if let Some(tree) = &profile.tree {
+        // What the profile's own folder has, wherever this was started.
+        let file = path.parent().unwrap_or(Path::new("")).join(tree.file());
+        let tree = read_tree(&file).map_err(|failure| {
+            // TOML's errors show the place, on lines of their own.
+            let words: Vec<_> = failure.to_string().split_whitespace().map(str::to_owned).collect();
+            refused(&format!("tree {}", words.join(" ")))
+        })?;
+        profile = profile.with_tree(file, tree).map_err(|reason| refused(&reason))?;
+    }
     Ok((profile, name.to_owned()))
 }
 
