@@ -4,6 +4,7 @@
 //! for the host's: a run must leave it as it is.
 
 mod budget;
+mod churn;
 mod disk;
 mod disturb;
 mod faults;
@@ -198,6 +199,13 @@ fn loads() -> Vec<Trial> {
         ("load::users_come_think_and_go", load::users_come_think_and_go),
         ("load::an_open_stage_offers_its_rate", load::an_open_stage_offers_its_rate),
         ("load::refusals_that_are_asked_for_are_no_errors", load::refusals_that_are_asked_for_are_no_errors),
+        (
+            "churn::subscribers_come_and_go_on_a_shapers_tree",
+            churn::subscribers_come_and_go_on_a_shapers_tree,
+        ),
+        ("churn::trees_of_all_shapes_hold_under_churn", churn::trees_of_all_shapes_hold_under_churn),
+        ("churn::a_tree_may_be_toml_and_is_shown", churn::a_tree_may_be_toml_and_is_shown),
+        ("churn::bad_trees_are_refused", churn::bad_trees_are_refused),
         ("load::a_violation_that_lasts_ends_it", load::a_violation_that_lasts_ends_it),
         ("load::bad_profiles_are_refused", load::bad_profiles_are_refused),
         ("load::built_in_profiles_are_files", load::built_in_profiles_are_files),
