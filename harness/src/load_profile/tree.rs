@@ -175,13 +175,12 @@ mod tests {
     fn trees_that_nobody_can_use_are_refused_in_one_line() {
         let root =
             "qdisc add dev wan root handle 1: htb\nclass add dev wan parent 1: classid 1:1 htb rate 1mbit\n";
-        let many: String = (0..=MOST_DEVICES)
-            .map(|number| format!("qdisc add dev d{number} root handle 1: htb\n"))
-            .collect();
+        let root_of = |number| format!("qdisc add dev d{number} root handle 1: htb\n");
+        let many: Vec<String> = (0..=MOST_DEVICES).map(root_of).collect();
         for (text, word) in [
             ("qdisc add dev wan root handle 1: htb\n".to_owned(), "no HTB leaf class"),
             ("qdisc add dev wan root pfifo\n".to_owned(), "no HTB leaf class"),
-            (many, "1001 devices"),
+            (many.concat(), "1001 devices"),
             (
                 format!(
                     "{root}filter add dev wan parent 1: prio 1 protocol ip u32 match u32 0 0 action mirred egress redirect dev ifb0\n"

@@ -37,7 +37,8 @@ pub(in crate::cli) struct Arguments {
     /// Run only this workload (may be repeated); by default all, and then the target load
     #[arg(long, value_enum)]
     workload: Vec<Kind>,
-    /// Run a load profile instead: stages of virtual users or of a rate; one of those of `qdiscope profiles list`, or a file
+    /// Run a load profile instead: stages of virtual users or of a rate; one of those of `qdiscope profiles list`, or a file, which may name
+    /// a tree whose subscribers come and go (tree = "shaper.tc")
     #[arg(long, value_name = "NAME|FILE", conflicts_with_all = ["workload", "workers", "rate", "duration", "devices", "classes", "population", "weights", "warmup", "messages_per_packet", "quick"])]
     profile: Option<String>,
     /// Multiply all times of the profile: 0.1 is a tenth of its length. The result is marked as shortened

@@ -20,7 +20,7 @@ mod worker;
 use tc_adapter::Request;
 
 pub use build::requests;
-pub use estate::Estate;
+pub use estate::{Estate, Subscriber};
 pub use names::Obstacle;
 
 use super::{Mix, OperationKind, Scene, Source, share, worker_rng};

@@ -4,8 +4,8 @@
 //! kernel would number it when the tree is built: filters are then asked in the file's order, and one that comes back has its old place.
 //! (But `bpf` asks what came last first.)
 
-use std::collections::HashSet;
 use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::{BTreeSet, HashSet};
 
 use tc_adapter::filter::U32;
 use tc_adapter::{Classifier, Filter, FilterName, Handle, Protocol};
@@ -129,7 +129,9 @@ struct Prio {
     /// Of `u32`: the name of the root table.
     root: u32,
     has_tables: bool,
-    /// Nodes that stay.
+    /// Some of its nodes come and go.
+    leads: bool,
+    /// Some of its nodes stay.
     stays: bool,
     /// Numbers that are in use, by bucket; 0: that of the prio, and of other classifiers.
     numbers: BTreeMap<u32, Numbers>,
@@ -143,11 +145,33 @@ pub(super) struct Names {
     prios: BTreeMap<Place, Prio>,
     /// Root tables of `u32` so far, by the major of their qdisc: the kernel keeps one list for it (`tc_u_common`).
     tables: BTreeMap<u16, u32>,
+    /// The qdiscs with filters that come and go, by their majors.
+    led: BTreeSet<u16>,
+    /// What would stand in the way of such filters, where there may be none.
+    obstacles: BTreeMap<u16, Obstacle>,
 }
 
 impl Names {
     /// Takes the next filter, and numbers it if it `leads` to a subscriber: then its name is what it is deleted by.
     pub(super) fn take(
+        &mut self,
+        parent: Handle,
+        filter: &mut Filter,
+        leads: bool,
+    ) -> Result<Option<FilterName>, Obstacle> {
+        if leads {
+            self.led.insert(parent.major());
+        }
+        match self.number(parent, filter, leads) {
+            Err(obstacle) if !leads => {
+                self.obstacles.entry(parent.major()).or_insert(obstacle);
+                Ok(None)
+            }
+            name => name,
+        }
+    }
+
+    fn number(
         &mut self,
         parent: Handle,
         filter: &mut Filter,
@@ -173,6 +197,7 @@ impl Names {
                     filters: 0,
                     root,
                     has_tables: false,
+                    leads: false,
                     stays: false,
                     numbers: BTreeMap::new(),
                     whole: false,
@@ -192,6 +217,7 @@ impl Names {
             // A line that only makes the prio: `tc filter add … u32`.
             Classifier::U32(u32) if *u32 == U32::default() && !leads => return Ok(None),
             Classifier::U32(u32) => {
+                known.leads |= leads;
                 known.stays |= !leads;
                 let bucket = u32.ht.map_or(0, |ht| ht & !NODE);
                 if bucket >> TABLE_SHIFT >= FIRST_TABLE {
@@ -228,9 +254,13 @@ impl Names {
 
     /// What can only be told when all filters are there.
     pub(super) fn check(&self) -> Result<(), Obstacle> {
+        if let Some(obstacle) = self.led.iter().find_map(|major| self.obstacles.get(major)) {
+            return Err(obstacle.clone());
+        }
         for (Place { parent, prio, .. }, known) in &self.prios {
+            let all_go = known.leads && !known.stays;
             // With another prio of u32 in the qdisc, none of them goes by itself.
-            if known.has_tables && !known.stays && self.tables.get(&parent.major()) == Some(&1) {
+            if known.has_tables && all_go && self.tables.get(&parent.major()) == Some(&1) {
                 return Err(Obstacle::LonelyTables { parent: *parent, prio: *prio });
             }
         }

@@ -110,7 +110,9 @@ impl Kernel {
         self.commons.remove(&(device, handle.major()));
         let below: Vec<Handle> =
             self.qdiscs.keys().filter(|(on, at)| *on == device && inside(*at)).map(|(_, at)| *at).collect();
-        below.into_iter().for_each(|at| self.forget_below(device, at));
+        for at in below {
+            self.forget_below(device, at);
+        }
     }
 
     fn u32_prios(&self, device: u32, major: u16) -> impl Iterator<Item = &Prio> + Clone {
@@ -168,7 +170,7 @@ impl Kernel {
                 1
             }
             _ if filter.handle != 0 => filter.handle,
-            _ => (1..).find(|handle| !prio.filters.contains_key(handle)).unwrap(),
+            _ => (1..=u32::MAX).find(|handle| !prio.filters.contains_key(handle)).unwrap(),
         };
         assert!(prio.filters.insert(handle, filter.clone()).is_none(), "EEXIST: {filter}");
         let content = |filter: &Filter| Filter { handle: 0, ..filter.clone() };
@@ -286,9 +288,11 @@ fn play(text: &str, workers: u32, mix: Mix, seed: u64, steps: usize) -> BTreeMap
     let leaves: BTreeMap<(u32, Handle), (HtbClass, Option<HtbClass>)> = {
         let estate = Estate::of(requests.clone()).unwrap();
         let mut kernel = Kernel::default();
-        requests.iter().for_each(|request| kernel.carry_out(request));
+        for request in &requests {
+            kernel.carry_out(request);
+        }
         let above = |device, classid| kernel.classes.get(&(device, kernel.classes[&(device, classid)].0));
-        let of = |subscriber: &estate::Subscriber| {
+        let of = |subscriber: &Subscriber| {
             let key = (subscriber.device, subscriber.classid);
             (key, (kernel.classes[&key].1.clone(), above(key.0, key.1).map(|(_, class)| class.clone())))
         };
@@ -296,7 +300,9 @@ fn play(text: &str, workers: u32, mix: Mix, seed: u64, steps: usize) -> BTreeMap
     };
     let mut scene = scene(requests, workers, mix, seed).unwrap();
     let mut kernel = Kernel::default();
-    scene.setup.iter().for_each(|request| kernel.carry_out(request));
+    for request in &scene.setup {
+        kernel.carry_out(request);
+    }
     assert_eq!(kernel.classes.len() as u64, scene.population_max);
     let away = leaves.len().div_ceil(workers as usize).div_ceil(20) * workers as usize;
     let mut rng = worker_rng(seed, u32::MAX);
@@ -365,7 +371,7 @@ fn subscribers_join_change_and_leave_request_by_request() {
 #[test]
 fn the_kernels_numbers_are_foreseen() {
     let mut estate = Estate::of(requests_of(TABLES, &[1])).unwrap();
-    let names = |subscriber: &mut estate::Subscriber| -> Vec<String> {
+    let names = |subscriber: &mut Subscriber| -> Vec<String> {
         let name = |operation: &Operation| match &operation.ask {
             Ask::One(Request::DeleteFilter { parent, name, .. }) => format!("{parent}{name}"),
             other => panic!("{other:?}"),
@@ -454,9 +460,9 @@ fn what_stands_in_the_way_is_told() {
     let head = "qdisc add dev a root handle 1: htb\nclass add dev a parent 1: classid 1:1 htb rate 1mbit\n\
                 class add dev a parent 1: classid 1:2 htb rate 1mbit\n";
     let filter = "filter add dev a parent 1: protocol ip prio";
-    let full: String = (0..4096).map(|_| format!("{filter} 1 u32 match u32 0 0 flowid 1:1\n")).collect();
-    let prios: String =
-        (1..=2048).map(|prio| format!("{filter} {prio} u32 match u32 0 0 flowid 1:1\n")).collect();
+    let filters = |count| format!("{filter} 1 u32 match u32 0 0 flowid 1:1\n").repeat(count);
+    let of_prio = |prio| format!("{filter} {prio} u32 match u32 0 0 flowid 1:1\n");
+    let prios: Vec<String> = (1..=2048).map(of_prio).collect();
     for (text, word) in [
         (
             format!(
@@ -475,14 +481,14 @@ fn what_stands_in_the_way_is_told() {
             format!("{filter} 1 matchall classid 1:1\n{filter} 1 matchall classid 1:2\n"),
             "deleted by their prio",
         ),
-        (format!("{filter} 1 handle 801: u32 divisor 4\n"), "handle from 1: to 7ff:"),
-        (format!("{filter} 1 u32 divisor 4\n"), "handle from 1: to 7ff:"),
+        (format!("{filter} 1 handle 801: u32 divisor 4\n{}", filters(1)), "handle from 1: to 7ff:"),
+        (format!("{}{filter} 1 u32 divisor 4\n", filters(1)), "handle from 1: to 7ff:"),
         (
             format!("{filter} 1 handle 2: u32 divisor 4\n{filter} 1 u32 ht 2:1: match u32 0 0 flowid 1:1\n"),
             "hands packets on",
         ),
-        (full, "4095"),
-        (prios, "2047 prios"),
+        (filters(4096), "4095"),
+        (prios.concat(), "2047 prios"),
     ] {
         let unusable = match Tree::from_batch(&format!("{head}{text}"), Rounding::Exact) {
             Ok(tree) => requests(&tree, &[1]).and_then(Estate::of).expect_err(word).to_string(),
@@ -490,8 +496,12 @@ fn what_stands_in_the_way_is_told() {
         };
         assert!(unusable.contains(word) && !unusable.contains('\n'), "{word}: {unusable}");
     }
-    let enough: String = (0..4095).map(|_| format!("{filter} 1 u32 match u32 0 0 flowid 1:1\n")).collect();
-    Estate::of(requests_of(&format!("{head}{enough}"), &[1])).unwrap();
+    Estate::of(requests_of(&format!("{head}{}", filters(4095)), &[1])).unwrap();
+    // Where no filter comes and goes, nothing stands in its way.
+    let elsewhere =
+        "qdisc add dev a ingress\nfilter add dev a parent ffff: protocol ip prio 1 u32 divisor 4\n";
+    Estate::of(requests_of(&format!("{head}{elsewhere}{}", filters(1)), &[1])).unwrap();
+    Estate::of(requests_of(&format!("{head}{filter} 1 u32 divisor 4\n"), &[1])).unwrap();
 }
 
 proptest! {
