@@ -48,6 +48,11 @@ pub fn peer_name(number: u32) -> String {
     format!("qd{number}p")
 }
 
+/// The name of a run's device, from 0 on: the first end of a veth pair.
+pub fn device_name(number: usize) -> String {
+    format!("qd{number}")
+}
+
 /// Creates `count` veth pairs `qd0`/`qd0p`, … and returns the indices of their first ends. Every second pair is up,
 /// because a qdisc on a device that is up costs the kernel an RCU grace period more.
 ///
@@ -61,7 +66,7 @@ pub async fn create_devices(count: u32) -> Result<Vec<u32>, Failure> {
     let connection = tokio::spawn(connection);
     let mut indices = Vec::new();
     for number in 0..count {
-        let name = format!("qd{number}");
+        let name = device_name(number as usize);
         let peer = peer_name(number);
         handle
             .link()

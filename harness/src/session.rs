@@ -8,7 +8,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tc_adapter::{Client, Handle, HtbQdisc, Request, SocketOptions};
+use tc_adapter::{Client, Handle, HtbQdisc, QdiscEntry, Request, SocketOptions};
 use tokio::time::{MissedTickBehavior, interval_at};
 use tracing::{Instrument as _, info_span};
 
@@ -338,11 +338,16 @@ impl Session<'_> {
         &self.devices[..plan.devices_of(workload) as usize]
     }
 
-    /// Deletes every root HTB qdisc, and with it its classes. Whatever a stopped workload left behind too.
+    /// Deletes what hangs at the devices' hooks (`tc qdisc del dev D root`, `… ingress`), and with it all classes and filters. Whatever
+    /// a stopped workload left behind too.
     async fn tear_down(&self, client: &Client) -> Result<(), Failure> {
         let qdiscs = client.qdiscs(None).await.map_err(|error| unprepared(&error))?;
-        for qdisc in qdiscs.iter().filter(|qdisc| qdisc.kind == "htb" && qdisc.parent == Handle::ROOT) {
-            client.request(&delete_root(qdisc.device)).await.map_err(|error| unprepared(&error))?;
+        let at_hook = |qdisc: &&QdiscEntry| [Handle::ROOT, Handle::INGRESS].contains(&qdisc.parent);
+        for QdiscEntry { device, parent, handle, .. } in
+            qdiscs.iter().filter(|qdisc| is_made(qdisc)).filter(at_hook)
+        {
+            let delete = Request::DeleteQdisc { device: *device, parent: *parent, handle: *handle };
+            client.request(&delete).await.map_err(|error| unprepared(&error))?;
         }
         Ok(())
     }
@@ -406,11 +411,16 @@ fn delete_root(device: u32) -> Request {
     Request::DeleteQdisc { device, parent: Handle::ROOT, handle: ROOT_QDISC }
 }
 
-/// HTB qdiscs and classes that still stand, by asking the kernel.
+/// Whether somebody made it: those that the kernel makes by itself have no handle.
+fn is_made(qdisc: &QdiscEntry) -> bool {
+    qdisc.handle != Handle::UNSPEC
+}
+
+/// Qdiscs and HTB classes that still stand, by asking the kernel. Filters go with what they hang on.
 async fn left(client: &Client, devices: &[u32]) -> Option<u64> {
     let mut count = 0;
     for qdisc in client.qdiscs(None).await.ok()? {
-        count += u64::from(qdisc.kind == "htb");
+        count += u64::from(is_made(&qdisc));
     }
     for &device in devices {
         let classes = client.classes(device).await.ok()?;

@@ -4,6 +4,7 @@
 //! for the host's: a run must leave it as it is.
 
 mod budget;
+mod churn;
 mod clock;
 mod disk;
 mod disturb;
@@ -210,6 +211,13 @@ fn loads() -> Vec<Trial> {
             "load::classes_too_narrow_for_their_packets_lose_them",
             load::classes_too_narrow_for_their_packets_lose_them,
         ),
+        (
+            "churn::subscribers_come_and_go_on_a_shapers_tree",
+            churn::subscribers_come_and_go_on_a_shapers_tree,
+        ),
+        ("churn::trees_of_all_shapes_hold_under_churn", churn::trees_of_all_shapes_hold_under_churn),
+        ("churn::a_tree_may_be_toml_and_is_shown", churn::a_tree_may_be_toml_and_is_shown),
+        ("churn::bad_trees_are_refused", churn::bad_trees_are_refused),
         ("load::a_violation_that_lasts_ends_it", load::a_violation_that_lasts_ends_it),
         ("load::bad_profiles_are_refused", load::bad_profiles_are_refused),
         ("load::built_in_profiles_are_files", load::built_in_profiles_are_files),

@@ -488,6 +488,7 @@ mod tests {
         let whole = ProfileRun {
             name: "smoke".into(),
             file: "built in".into(),
+            tree: None,
             time_scale: 1.0,
             shortened: false,
             stages_planned: fixtures::run().workloads.len(),
@@ -604,6 +605,7 @@ mod tests {
         let mut profile = ProfileRun {
             name: "x".into(),
             file: "built in".into(),
+            tree: None,
             time_scale: 1.0,
             shortened: false,
             stages_planned: 1,

@@ -130,6 +130,7 @@ impl Arguments {
             devices: self.devices,
             warmup: 100,
             population: self.population,
+            tree: None,
             mix: self.weights,
             stages: vec![stage],
             abort: None,

@@ -86,8 +86,17 @@ fn stages(profile: &LoadProfile) -> String {
     }
     let LoadProfile { name, purpose, devices, population, mix, warmup, .. } = profile;
     let mut text = format!(
-        "{name}: {purpose}\n{population} classes on {devices} devices; operations: {mix}; {warmup} of them to warm up\n{rows}\n"
+        "{name}: {purpose}\n{population} classes on {devices} devices; operations: {mix}; {warmup} of them to warm up\n"
     );
+    if let Some(tree) = &profile.tree {
+        let _ = writeln!(
+            text,
+            "tree: {}, on which {} subscribers come and go",
+            tree.file().display(),
+            tree.subscribers()
+        );
+    }
+    let _ = writeln!(text, "{rows}");
     for disturbance in &profile.disturbances {
         let at = Span(disturbance.at());
         let long = disturbance

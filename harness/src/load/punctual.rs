@@ -1,9 +1,7 @@
 //! Threads that must be on time.
 
-use std::time::Duration;
-
-/// The least that the kernel takes (`sched_setattr(2)`; `__setparam_fair()` in `kernel/sched/fair.c`).
-const SHORT_SLICE: Duration = Duration::from_micros(100);
+/// The least that the kernel takes, ns (`sched_setattr(2)`; `__setparam_fair()` in `kernel/sched/fair.c`).
+const SHORT_SLICE_NS: u64 = 100_000;
 
 /// Has the kernel wake the calling thread when it asked to be woken: without the slack of 50 µs that timers have by default, and before
 /// whatever else of this process wants the CPU. It only hands out moments, and sleeps in between.
@@ -24,12 +22,13 @@ pub(super) fn be_punctual() {
 pub fn be_prompt() {
     let Ok(nice) = rustix::process::getpriority_process(None) else { return };
     let attributes = libc::sched_attr {
-        size: size_of::<libc::sched_attr>() as u32,
-        sched_policy: libc::SCHED_OTHER as u32,
+        // The first version's (`SCHED_ATTR_SIZE_VER0` of include/uapi/linux/sched/types.h), which is what libc has.
+        size: 48,
+        sched_policy: libc::SCHED_OTHER.cast_unsigned(),
         sched_flags: 0,
         sched_nice: nice,
         sched_priority: 0,
-        sched_runtime: SHORT_SLICE.as_nanos() as u64,
+        sched_runtime: SHORT_SLICE_NS,
         sched_deadline: 0,
         sched_period: 0,
     };

@@ -1,12 +1,14 @@
 //! A load profile's file: TOML, unknown keys refused.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::traffic::RawTraffic;
-use super::{Abort, Executor, LoadProfile, Stage};
+use super::tree::MOST_DEVICES;
+use super::{Abort, Executor, LoadProfile, ProfileTree, Stage};
 use crate::disturb::Disturbance;
 use crate::duration::Span;
 use crate::load::{Arrivals, Ramp, Think};
@@ -20,7 +22,8 @@ const MOST_USERS: u32 = 10_000;
 /// More do not fit through any netlink socket.
 const MOST_RATE: f64 = 1e7;
 
-const MOST_DEVICES: u32 = 1_000;
+const DEVICES: u32 = 10;
+const POPULATION: u64 = 1_000;
 
 /// One is no burst; of more than these a thread does not hand out a burst in what would still be one moment.
 const BURST: std::ops::RangeInclusive<u32> = 2..=100_000;
@@ -64,12 +67,11 @@ struct File {
     purpose: String,
     #[serde(default = "one")]
     seed: u64,
-    #[serde(default = "ten")]
-    devices: u32,
+    devices: Option<u32>,
     #[serde(default = "hundred")]
     warmup: u64,
-    #[serde(default = "thousand")]
-    population: u64,
+    population: Option<u64>,
+    tree: Option<PathBuf>,
     mix: Option<BTreeMap<String, u32>>,
     abort: Option<RawAbort>,
     traffic: Option<RawTraffic>,
@@ -83,16 +85,8 @@ fn one() -> u64 {
     1
 }
 
-fn ten() -> u32 {
-    10
-}
-
 fn hundred() -> u64 {
     100
-}
-
-fn thousand() -> u64 {
-    1_000
 }
 
 #[derive(Deserialize)]
@@ -164,7 +158,8 @@ impl From<OneOrTwo> for Ramp {
 }
 
 impl LoadProfile {
-    /// Reads a profile's text.
+    /// Reads a profile's text. Pure: of a profile that names a tree (`tree = "shaper.tc"`) the file is not read, and what depends on it
+    /// is not checked before [`LoadProfile::with_tree`].
     ///
     /// # Errors
     ///
@@ -185,8 +180,9 @@ impl LoadProfile {
                 file.name
             )));
         }
-        if !(1..=MOST_DEVICES).contains(&file.devices) {
-            return Err(value(format!("devices = {}: give 1 to {MOST_DEVICES}", file.devices)));
+        let devices = file.devices.unwrap_or(DEVICES);
+        if !(1..=MOST_DEVICES).contains(&devices) {
+            return Err(value(format!("devices = {devices}: give 1 to {MOST_DEVICES}")));
         }
         let mix = match &file.mix {
             None => Mix::default(),
@@ -195,20 +191,37 @@ impl LoadProfile {
         };
         let stages = stages(&file.stage)?;
         let traffic = file.traffic.map(|traffic| traffic.plan()).transpose().map_err(value)?;
+        if let Some(tree) = &file.tree {
+            for (key, given) in
+                [("devices", file.devices.is_some()), ("population", file.population.is_some())]
+            {
+                if given {
+                    return Err(value(format!("`{key}` is what the tree says: leave it out beside `tree`")));
+                }
+            }
+            // Standard input has no place beside the profile.
+            if tree.as_os_str().is_empty() || tree == Path::new("-") {
+                return Err(value(format!("tree = \"{}\": give a file", tree.display())));
+            }
+        }
+        let has_tree = file.tree.is_some();
         let profile = Self {
             name: file.name,
             purpose: file.purpose,
             seed: file.seed,
-            devices: file.devices,
+            devices: if has_tree { 0 } else { devices },
             warmup: file.warmup,
-            population: file.population,
+            population: if has_tree { 0 } else { file.population.unwrap_or(POPULATION) },
+            tree: file.tree.map(ProfileTree::named),
             mix,
             stages,
             abort: file.abort.map(|abort| Abort { grace: abort.grace.0 }),
             disturbances: file.disturbance,
             traffic,
         };
-        profile.check().map_err(value)?;
+        if !has_tree {
+            profile.check().map_err(value)?;
+        }
         Ok(profile)
     }
 }

@@ -3,19 +3,21 @@
 mod built_in;
 mod file;
 mod traffic;
+mod tree;
 
 use std::time::Duration;
 
 pub use built_in::{BUILT_IN, BuiltIn};
 pub use file::ParseError;
 pub use traffic::TrafficPlan;
+pub use tree::ProfileTree;
 
 use crate::disturb::Disturbance;
 use crate::duration::Span;
 use crate::load::{Arrivals, Ramp, Schedule, Think};
 use crate::plan::{Load, MOST_CLASSES_A_DEVICE, Workload};
 use crate::report::model::StageSettings;
-use crate::workload::{Kind, Mix};
+use crate::workload::{Kind, Mix, Scene, scene};
 
 /// Minutes of it, on any machine.
 const MOST_WARMUP: u64 = 10_000_000;
@@ -29,12 +31,14 @@ pub struct LoadProfile {
     pub purpose: String,
     /// Seed of every random choice.
     pub seed: u64,
-    /// Veth devices that carry HTB.
+    /// Veth devices that carry HTB: with a tree, as many as it has, and 0 until it was read.
     pub devices: u32,
     /// Operations that are sent before measuring begins.
     pub warmup: u64,
-    /// Classes held in the kernel.
+    /// Classes held in the kernel: with a tree, its HTB classes.
     pub population: u64,
+    /// What subscribers come and go on; without one, classes directly under a root qdisc.
+    pub tree: Option<ProfileTree>,
     /// How often each operation is chosen.
     pub mix: Mix,
     /// In the order of their time; they do not overlap.
@@ -93,14 +97,19 @@ pub struct Abort {
 impl LoadProfile {
     /// Refuses what no kernel could do, in words.
     pub fn check(&self) -> Result<(), String> {
-        // Each user strays by a twentieth of its classes, by one at least, and knows one that it never has.
         let users = u64::from(self.most_users());
-        let most = self.population.saturating_add(self.population / 20).saturating_add(3 * users);
-        if most.div_ceil(u64::from(self.devices)) > MOST_CLASSES_A_DEVICE {
-            return Err(format!(
-                "population = {}: with {users} users it does not fit on {} devices: HTB has {MOST_CLASSES_A_DEVICE} minors a qdisc",
-                self.population, self.devices
-            ));
+        if let Some(tree) = &self.tree {
+            tree.check(users, self.mix)?;
+        } else {
+            if self.most_classes().div_ceil(u64::from(self.devices)) > MOST_CLASSES_A_DEVICE {
+                return Err(format!(
+                    "population = {}: with {users} users it does not fit on {} devices: HTB has {MOST_CLASSES_A_DEVICE} minors a qdisc",
+                    self.population, self.devices
+                ));
+            }
+        }
+        if self.tree.is_some() && self.traffic.is_some() {
+            return Err("traffic flows through classes of its own, for which a tree has no place: leave [traffic] or `tree` out".into());
         }
         if self.warmup > MOST_WARMUP {
             return Err(format!("warmup = {}: give {MOST_WARMUP} operations at most", self.warmup));
@@ -108,6 +117,7 @@ impl LoadProfile {
         if let Some(traffic) = self.traffic {
             let streams = u64::from(traffic.streams);
             // And the class that filters name and that nobody has.
+            let most = self.most_classes();
             if most.div_ceil(u64::from(self.devices)) + streams + 1 > MOST_CLASSES_A_DEVICE {
                 return Err(format!(
                     "traffic: streams = {streams}: with population = {} on {} devices there are not as many minors left",
@@ -137,6 +147,12 @@ impl LoadProfile {
         Ok(())
     }
 
+    /// HTB classes that there may be without a tree: each user strays by a twentieth of its own, by one at least, and knows one that it never has.
+    fn most_classes(&self) -> u64 {
+        let users = u64::from(self.most_users());
+        self.population.saturating_add(self.population / 20).saturating_add(3 * users)
+    }
+
     /// With all times multiplied: to see in a tenth of the time that it works. Rates and think times stay.
     #[must_use]
     pub fn scaled(mut self, factor: f64) -> Self {
@@ -162,9 +178,18 @@ impl LoadProfile {
         self.stages.iter().map(|stage| stage.executor.most_users()).max().unwrap_or(1)
     }
 
-    /// What works on the kernel over all stages: classes for the most users that there will be.
-    pub fn scene(&self) -> Workload {
-        self.workload_with(Load::Closed { duration: self.length() }, self.most_users())
+    /// What works on the kernel over all stages: classes, or subscribers, for the most users that there will be. `devices` are interface
+    /// indices, as many as [`LoadProfile::devices`] says.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be, of a tree that was not checked ([`LoadProfile::with_tree`]).
+    pub fn scene(&self, devices: &[u32]) -> Result<Scene, String> {
+        if let Some(tree) = &self.tree {
+            return tree.scene(devices, self.most_users(), self.mix, self.seed);
+        }
+        let workload = self.workload_with(Load::Closed { duration: self.length() }, self.most_users());
+        Ok(scene(&workload, devices, self.seed, self.warmup))
     }
 
     /// A stage, as results show it.

@@ -250,7 +250,7 @@ pub struct WorkloadResult {
     pub rtnl_waits: Option<RtnlWaits>,
     /// What the process used while this workload was measured.
     pub resources: WorkloadResources,
-    /// HTB classes and qdiscs found after teardown, by asking the kernel. Null where it could not be asked.
+    /// HTB classes, and qdiscs that the kernel has not made by itself, found after teardown by asking it. Null where it could not be asked.
     pub left_after_teardown: Option<u64>,
     /// True when a signal ended it early.
     pub interrupted: bool,

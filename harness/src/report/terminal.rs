@@ -29,7 +29,8 @@ pub fn render(run: &RunResult, color: bool) -> String {
     if let Some(profile) = &run.profile {
         let shortened =
             if profile.shortened { format!(", × {} in time", profile.time_scale) } else { String::new() };
-        let _ = writeln!(text, "load profile: {}{shortened}", profile.name);
+        let tree = profile.tree.as_ref().map_or_else(String::new, |file| format!(", on {file}"));
+        let _ = writeln!(text, "load profile: {}{tree}{shortened}", profile.name);
     }
     let _ = writeln!(
         text,

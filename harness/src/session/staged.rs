@@ -23,7 +23,7 @@ use crate::record::{
 };
 use crate::report::model::{Percentiles, RunResources, WorkloadResult};
 use crate::spans::STEP;
-use crate::workload::{Source, scene};
+use crate::workload::Source;
 
 /// How many requests that wait at the same time may travel in one system call: each is a request of its own, so that the probes can
 /// tell them apart whatever their kind.
@@ -99,7 +99,7 @@ impl Session<'_> {
         let before = Descriptors::now();
         let mut course = Disturbances::prepare(&profile.disturbances)?;
         let setup = connect(NonZeroU16::MIN, false)?;
-        let scene = scene(&profile.scene(), self.devices, profile.seed, profile.warmup);
+        let scene = profile.scene(self.devices).map_err(Failure::usage)?;
         let mut packets = profile.traffic.map(|plan| Packets::new(plan, self.devices));
         let classes = packets.as_ref().map_or(0, Packets::classes);
         self.prepare(&setup, &scene.setup).await?;

@@ -72,6 +72,11 @@ impl Mix {
         self.0.into_iter().map(u64::from).sum()
     }
 
+    /// The operations that can be drawn, by their names in a mix.
+    pub fn chosen(self) -> impl Iterator<Item = (&'static str, OperationKind)> {
+        NAMES.into_iter().zip(self.0).filter(|(_, weight)| *weight > 0).map(|(named, _)| named)
+    }
+
     /// The operation that a ticket below [`Self::total`] stands for.
     pub fn drawn(self, ticket: u64) -> OperationKind {
         let mut left = ticket;

@@ -1,5 +1,6 @@
 //! Workloads: who asks the kernel for what. Pure: they yield requests and are told the outcome.
 
+pub mod churn;
 mod htb_class;
 mod htb_qdisc;
 mod lifecycle;
@@ -47,7 +48,7 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(usize)]
 pub enum OperationKind {
-    /// Create a root qdisc.
+    /// Create a root qdisc, or one that hangs on a subscriber's class.
     QdiscCreate,
     /// Delete a root qdisc.
     QdiscDelete,

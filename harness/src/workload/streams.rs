@@ -136,7 +136,6 @@ impl Source for Among {
 mod tests {
     use super::*;
     use crate::load_profile::LoadProfile;
-    use crate::workload::scene;
 
     fn rate(text: &str) -> Rate {
         text.parse().unwrap()
@@ -147,7 +146,7 @@ mod tests {
         let text = "schema_version = 1\nname = \"x\"\ndevices = 2\npopulation = 40\n\
                     [[stage]]\nduration = \"1s\"\nexecutor = \"closed\"\nusers = 3";
         let profile = LoadProfile::parse(text).unwrap();
-        let scene = scene(&profile.scene(), &[7, 8], 1, 0);
+        let scene = profile.scene(&[7, 8]).unwrap();
         let streams = Arc::new(Streams::new(7, 3, rate("10mbit")));
         let names: Vec<_> = streams.classids().iter().map(ToString::to_string).collect();
         assert_eq!(names, ["1:fffe", "1:fffd", "1:fffc"]);

@@ -43,6 +43,21 @@ const WITHOUT_FILTERS: [&str; 8] =
     ["pfifo", "bfifo", "pfifo_head_drop", "pfifo_fast", "tbf", "netem", "mq", "noqueue"];
 
 impl State {
+    /// New devices, by name and index, which have nothing but what the kernel makes by itself: what [`Tree::plan`] makes of these
+    /// are the requests that build a tree, in their order. Pure.
+    pub fn of_new_devices(devices: impl IntoIterator<Item = (String, u32)>) -> Self {
+        // A link gives the defaults of qdiscs that are there, of which there are none.
+        let link = Link { mtu: 0, transmit_queue_length: 0 };
+        let new = |index| DeviceState {
+            index,
+            link,
+            qdiscs: BTreeMap::new(),
+            classes: BTreeMap::new(),
+            filters: BTreeMap::new(),
+        };
+        Self { devices: devices.into_iter().map(|(name, index)| (name, new(index))).collect() }
+    }
+
     /// Asks the kernel for all of the devices that `tree` names.
     pub fn read(connection: &mut Connection, tree: &Tree) -> Result<Self, Error> {
         let mut state = Self::default();
@@ -189,5 +204,31 @@ impl DeviceState {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::Rounding;
+
+    #[test]
+    fn on_new_devices_a_tree_is_built_as_its_batch_file_would() {
+        let text = "qdisc add dev a root handle 1: htb\n\
+                    class add dev a parent 1:1 classid 1:2 htb rate 1mbit\n\
+                    filter add dev a parent 1: prio 1 protocol ip u32 match u32 0 0 flowid 1:2\n\
+                    qdisc add dev a parent 1:2 handle 2: pfifo limit 5\n\
+                    qdisc add dev b root handle 1: pfifo limit 9\n\
+                    class add dev a parent 1: classid 1:1 htb rate 1mbit\n";
+        let tree = Tree::from_batch(text, Rounding::Exact).unwrap();
+        let new = State::of_new_devices([("a".to_owned(), 3), ("b".to_owned(), 4)]);
+        let plan = tree.plan(&new, |_| panic!("no action names a device")).unwrap();
+        assert_eq!(plan.to_string(), tree.to_batch());
+        assert_eq!(
+            plan.steps.iter().map(|step| step.request.device()).collect::<Vec<_>>(),
+            [3, 3, 3, 3, 3, 4]
+        );
+        let unknown = State::of_new_devices([("a".to_owned(), 3)]);
+        tree.plan(&unknown, |_| Ok(1)).unwrap_err();
     }
 }

@@ -9,6 +9,7 @@ use clap::Args;
 
 use crate::budget::Budget;
 use crate::cli::outputs::Outputs;
+use crate::cli::tc::read_tree;
 use crate::cli::{budget, read_file};
 use crate::duration;
 use crate::exit::Failure;
@@ -36,7 +37,8 @@ pub(in crate::cli) struct Arguments {
     /// Run only this workload (may be repeated); by default all, and then the target load
     #[arg(long, value_enum)]
     workload: Vec<Kind>,
-    /// Run a load profile instead: stages of virtual users or of a rate; one of those of `qdiscope profiles list`, or a file
+    /// Run a load profile instead: stages of virtual users or of a rate; one of those of `qdiscope profiles list`, or a file, which may name
+    /// a tree whose subscribers come and go (tree = "shaper.tc")
     #[arg(long, value_name = "NAME|FILE", conflicts_with_all = ["workload", "workers", "rate", "duration", "devices", "classes", "population", "weights", "warmup", "messages_per_packet", "quick"])]
     profile: Option<String>,
     /// Multiply the profile's lengths of time: 0.1 makes its stages a tenth as long. Rates, think times, and how long RTNL is held at a time
@@ -161,6 +163,7 @@ impl Arguments {
         let run = ProfileRun {
             name: profile.name.clone(),
             file,
+            tree: profile.tree.as_ref().map(|tree| tree.file().display().to_string()),
             time_scale,
             shortened: time_scale < 1.0,
             stages_planned: profile.stages.len(),
@@ -263,7 +266,17 @@ pub(in crate::cli) fn load_profile(name: &str) -> Result<(LoadProfile, String), 
         }
         text => text.map_err(|error| refused(&error))?,
     };
-    let profile = LoadProfile::parse(&text).map_err(|error| refused(&error))?;
+    let mut profile = LoadProfile::parse(&text).map_err(|error| refused(&error))?;
+    if let Some(tree) = &profile.tree {
+        // What the profile's own folder has, wherever this was started.
+        let file = path.parent().unwrap_or(Path::new("")).join(tree.file());
+        let tree = read_tree(&file).map_err(|failure| {
+            // TOML's errors show the place, on lines of their own.
+            let words: Vec<_> = failure.to_string().split_whitespace().map(str::to_owned).collect();
+            refused(&format!("tree {}", words.join(" ")))
+        })?;
+        profile = profile.with_tree(file, tree).map_err(|reason| refused(&reason))?;
+    }
     Ok((profile, name.to_owned()))
 }
 

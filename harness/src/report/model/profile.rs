@@ -12,6 +12,9 @@ pub struct ProfileRun {
     pub name: String,
     /// Its file, or `built in`.
     pub file: String,
+    /// The file of the tree that subscribers joined and left, where the profile names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<String>,
     /// All times of the profile were multiplied by it; 1: it ran in full.
     pub time_scale: f64,
     /// True where it was shortened: it says less than a full run, and is not to be compared with one.
