@@ -129,10 +129,9 @@ struct Prio {
     /// Of `u32`: the name of the root table.
     root: u32,
     has_tables: bool,
-    /// Some of its nodes come and go.
-    leads: bool,
-    /// Some of its nodes stay.
-    stays: bool,
+    /// Nodes of `u32` that come and go, and those that stay.
+    going: usize,
+    staying: usize,
     /// Numbers that are in use, by bucket; 0: that of the prio, and of other classifiers.
     numbers: BTreeMap<u32, Numbers>,
     /// A filter that only goes with the whole prio.
@@ -197,8 +196,8 @@ impl Names {
                     filters: 0,
                     root,
                     has_tables: false,
-                    leads: false,
-                    stays: false,
+                    going: 0,
+                    staying: 0,
                     numbers: BTreeMap::new(),
                     whole: false,
                 })
@@ -217,8 +216,7 @@ impl Names {
             // A line that only makes the prio: `tc filter add … u32`.
             Classifier::U32(u32) if *u32 == U32::default() && !leads => return Ok(None),
             Classifier::U32(u32) => {
-                known.leads |= leads;
-                known.stays |= !leads;
+                *(if leads { &mut known.going } else { &mut known.staying }) += 1;
                 let bucket = u32.ht.map_or(0, |ht| ht & !NODE);
                 if bucket >> TABLE_SHIFT >= FIRST_TABLE {
                     return Err(Obstacle::TableName { parent, prio });
@@ -258,7 +256,7 @@ impl Names {
             return Err(obstacle.clone());
         }
         for (Place { parent, prio, .. }, known) in &self.prios {
-            let all_go = known.leads && !known.stays;
+            let all_go = known.going > 0 && known.staying == 0;
             // With another prio of u32 in the qdisc, none of them goes by itself.
             if known.has_tables && all_go && self.tables.get(&parent.major()) == Some(&1) {
                 return Err(Obstacle::LonelyTables { parent: *parent, prio: *prio });
