@@ -1,5 +1,5 @@
 //! Whether time went on evenly during a run. Durations are measured by `CLOCK_MONOTONIC`, which nobody can set and which stands still while
-//! the machine sleeps (clock_gettime(2)).
+//! the machine sleeps (`clock_gettime(2)`).
 
 use std::time::Duration;
 

@@ -30,7 +30,8 @@ pub(crate) fn a_clock_that_is_set_changes_no_duration() -> Result<Completion, Fa
         let saved = Saved::read(run.finish()?, folder.path())?;
         let step = number(&saved.result, "/environment/clock_step_seconds")?;
         assert!((step - AHEAD.as_secs_f64()).abs() < 1.0, "{step}");
-        assert_eq!(number(&saved.result, "/environment/suspended_seconds")?, 0.0);
+        let slept = number(&saved.result, "/environment/suspended_seconds")?;
+        assert!(slept < 0.001, "{slept}");
         let workload = &saved.workloads()?[0];
         assert!(number(workload, "/measured_seconds")? < 60.0, "{workload}");
         assert!(number(workload, "/latency_all_us/max")? < 60e6, "{workload}");

@@ -100,13 +100,11 @@ impl LoadProfile {
         let users = u64::from(self.most_users());
         if let Some(tree) = &self.tree {
             tree.check(users, self.mix)?;
-        } else {
-            if self.most_classes().div_ceil(u64::from(self.devices)) > MOST_CLASSES_A_DEVICE {
-                return Err(format!(
-                    "population = {}: with {users} users it does not fit on {} devices: HTB has {MOST_CLASSES_A_DEVICE} minors a qdisc",
-                    self.population, self.devices
-                ));
-            }
+        } else if self.most_classes().div_ceil(u64::from(self.devices)) > MOST_CLASSES_A_DEVICE {
+            return Err(format!(
+                "population = {}: with {users} users it does not fit on {} devices: HTB has {MOST_CLASSES_A_DEVICE} minors a qdisc",
+                self.population, self.devices
+            ));
         }
         if self.tree.is_some() && self.traffic.is_some() {
             return Err("traffic flows through classes of its own, for which a tree has no place: leave [traffic] or `tree` out".into());
