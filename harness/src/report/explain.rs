@@ -89,7 +89,9 @@ fn wall(workload: &WorkloadResult) -> Option<String> {
         return None;
     }
     let (first, worst) = (*workload.timeline_ops.first()?, *workload.timeline_ops.iter().min()?);
-    let per_device = workload.population_max / u64::from(workload.devices);
+    // One that was interrupted did not come to its most.
+    let reached = if workload.interrupted { workload.operations } else { workload.population_max };
+    let per_device = reached / u64::from(workload.devices);
     let once = workload.operations <= workload.population_max;
     let declined = (worst as f64) < first as f64 * MARKED_DECLINE;
     (per_device >= MANY_CLASSES && once && declined && !waits_for_rtnl(workload)).then(|| {

@@ -47,11 +47,9 @@ pub fn svg(timeline: &[Second], run: &RunResult) -> Result<String, Failure> {
             unit: "a second",
             lines: vec![
                 line("operations", &|second| {
-                    (second.seconds > 0.0).then(|| second.operations as f64 / second.seconds)
+                    whole(second).then(|| second.operations as f64 / second.seconds)
                 }),
-                line("errors", &|second| {
-                    (second.seconds > 0.0).then(|| second.errors as f64 / second.seconds)
-                }),
+                line("errors", &|second| whole(second).then(|| second.errors as f64 / second.seconds)),
                 line("virtual users (count)", &|second| Some(second.users)),
             ],
         },
@@ -79,6 +77,11 @@ pub fn svg(timeline: &[Second], run: &RunResult) -> Result<String, Failure> {
     draw(&panels, timeline, &mut text)
         .map_err(|error| Failure::internal(format!("draw the time line: {error}")))?;
     Ok(text)
+}
+
+/// Not what is left of a stage after its last whole second: a rate over milliseconds says nothing.
+fn whole(second: &Second) -> bool {
+    second.seconds >= 0.5
 }
 
 type Drawing<'a> = DrawingArea<SVGBackend<'a>, Shift>;
