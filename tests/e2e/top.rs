@@ -96,7 +96,7 @@ pub(crate) fn it_ends_after_so_many_intervals() -> Result<(), Failed> {
     let finished = Finished::of(&mut qdiscope("top --headless --interval 0.1 --count 3")?)?.expect(0)?;
     assert_eq!(objects(&finished.stdout)?.len(), 3, "{}", finished.said());
     // Who says nothing is not waited for.
-    let silent = Finished::of(&mut top("--headless --timeout 0.1", "exec sleep 60")?)?.expect(3)?;
+    let silent = Finished::of(&mut top("--headless --timeout 0.1", "exec sleep 3")?)?.expect(3)?;
     assert!(silent.stderr.contains("no traffic-control request within 0.1 s"), "{}", silent.said());
     Ok(())
 }
