@@ -170,8 +170,11 @@ pub(crate) fn phases_add_up_from_end_to_end() -> Result<(), Failed> {
                 let unattributed = number(phases, "/unattributed/p50")? / number(latency, "/p50")? * 100.0;
                 assert!(unattributed < most, "{unattributed} % of {most} %: {place}");
                 worst = worst.max(unattributed);
-                let lag = number(phases, "/schedule_lag/p50")? / number(latency, "/p50")?;
-                assert!(workload["mode"] == "open" || lag < 0.05, "a closed loop has no schedule: {place}");
+                // A closed loop has no schedule: what is there is the time between two looks at the clock, tens of microseconds where
+                // an emulated CPU is taken away in between.
+                let lag = number(phases, "/schedule_lag/p50")?;
+                let little = lag < 50.0 || lag < number(latency, "/p50")? * 0.05;
+                assert!(workload["mode"] == "open" || little, "a closed loop has a lag of {lag} µs: {place}");
             }
             assert_eq!(at(workload, "/phases_all_us/total")?, at(workload, "/latency_all_us")?);
         }
