@@ -43,14 +43,14 @@ pub fn not_root() -> Failure {
     ))
 }
 
-/// The name of the other end of the veth pair of that number, from 0 on.
-pub fn peer_name(number: u32) -> String {
-    format!("qd{number}p")
-}
-
 /// The name of a run's device, from 0 on: the first end of a veth pair.
 pub fn device_name(number: usize) -> String {
     format!("qd{number}")
+}
+
+/// The name of the pair's other end.
+pub fn peer_name(number: usize) -> String {
+    format!("{}p", device_name(number))
 }
 
 /// Creates `count` veth pairs `qd0`/`qd0p`, … and returns the indices of their first ends. Every second pair is up,
@@ -67,7 +67,7 @@ pub async fn create_devices(count: u32) -> Result<Vec<u32>, Failure> {
     let mut indices = Vec::new();
     for number in 0..count {
         let name = device_name(number as usize);
-        let peer = peer_name(number);
+        let peer = peer_name(number as usize);
         handle
             .link()
             .add(LinkVeth::new(&name, &peer).build())
