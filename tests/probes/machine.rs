@@ -124,15 +124,6 @@ pub(crate) fn expected_kind() -> Result<Option<ProbeKind>, Failed> {
     kind_in(EXPECTED)
 }
 
-/// The kinds that work here.
-pub(crate) fn working_kinds() -> Vec<ProbeKind> {
-    let options = |kind| Options { kind: Some(kind), sample_hz: None, ..Options::default() };
-    ProbeKind::IN_ORDER_OF_PREFERENCE
-        .into_iter()
-        .filter(|kind| Probes::attach(&options(*kind)).is_ok())
-        .collect()
-}
-
 /// Hides what lies at `path` from the calling thread: an empty file system in memory is put over it.
 pub(crate) fn hide(path: &str) -> Result<(), Failed> {
     own_mounts()?;

@@ -1,6 +1,6 @@
 //! Where the running kernel has the fields that the probes read.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use btf_rs::{Btf, Member, Type};
 use ebpf_common::Offsets;
@@ -44,7 +44,10 @@ fn read(path: &Path) -> Result<Btf, String> {
     if !path.exists() {
         return Err("this kernel has no BTF (CONFIG_DEBUG_INFO_BTF)".to_owned());
     }
-    Btf::from_file(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+    let unreadable = |error: &dyn std::error::Error| format!("{} cannot be read: {error}", path.display());
+    // At once: from the file itself the parser would ask the kernel a hundred thousand times where it stands.
+    let bytes = fs::read(path).map_err(|error| unreadable(&error))?;
+    Btf::from_bytes(&bytes).map_err(|error| unreadable(&error))
 }
 
 /// Offset of a field in bytes. Fields of anonymous members count as the structure's own, as in C.

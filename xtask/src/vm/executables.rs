@@ -1,4 +1,4 @@
-//! What runs in a guest: the release build, as it is measured here, too.
+//! What runs in a guest: `qdiscope` as it is measured here, too, and the tests as `cargo xtask test` has them.
 
 use std::{
     fs,
@@ -28,13 +28,11 @@ pub(super) struct Executables {
 /// The guest's first process.
 const INIT: &str = "qdiscope-guest";
 
-/// Builds them in the release profile, as `cargo xtask test` and `bench` build `qdiscope`, which hence is there as a rule. Apart from it,
-/// because together with the tests cargo would unite other features of its dependencies, and compile it anew for minutes.
+/// Builds them as `cargo xtask test` and `bench` do, so that as a rule they are there: all packages at once, or cargo would give its
+/// dependencies other features, and compile them anew for minutes.
 pub(super) fn build(workspace: &Workspace) -> Result<Executables, Error> {
     let qdiscope = workspace.build_qdiscope()?;
-    let mut args = vec!["build", "--release", "--package", "xtask", "--bin", INIT];
-    args.extend(["--package", "qdiscope-tests", "--test", "*"]);
-    let mut executables = workspace.build(&args)?;
+    let mut executables = workspace.build(&["build", "--workspace", "--bin", INIT, "--test", "*"])?;
     let stripped = workspace.target_dir.join("vm/executables");
     fs::create_dir_all(&stripped).map_err(file(&stripped))?;
     for executable in &mut executables {

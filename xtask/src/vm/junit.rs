@@ -63,7 +63,12 @@ mod tests {
         );
         let tests = ["good", "bad", "odd", "hung"].map(str::to_owned).to_vec();
         let row = Row::judge("6.1: tests/x".into(), 4, reader.finish(), Some("signal 9".into()));
-        let leg = Leg { name: "tests/x".into(), task: Task { name: "x".into(), ..Task::default() }, tests };
+        let leg = Leg {
+            name: "tests/x".into(),
+            task: Task { name: "x".into(), ..Task::default() },
+            tests,
+            once: None,
+        };
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("x")).unwrap();
         fs::write(dir.path().join("x/stdout"), "what it \x1b[1mprinted").unwrap();

@@ -13,7 +13,8 @@ use super::{
     junit,
     kernels::Kernel,
     machine::Outcome,
-    python, selection,
+    python,
+    selection::{self, PROBES},
 };
 use crate::{
     error::Error as TaskError,
@@ -24,7 +25,8 @@ use crate::{
     },
 };
 
-/// Run the privileged tests in the guest, the probes' twice: with the kind that the kernel must give, and by kprobe.
+/// Run the privileged tests in the guest, the probes' twice: with the kind that the kernel must give, and by kprobe. Of several
+/// guests only one runs the slowest.
 ///
 /// Then a short bench must have chosen that kind, too. The sum is that of `cargo xtask test`; for each kernel a `JUnit` file is
 /// written below the target folder, vm/SERIES/test/junit.xml, with the output of each test executable beside it.
@@ -42,9 +44,7 @@ pub(super) struct Options {
     e2e: bool,
 }
 
-/// The executable whose tests depend on the probe kind.
-const PROBES: &str = "probes";
-/// The kind that is forced in its second run.
+/// The kind that is forced in the second run of the probes' tests.
 const FORCED: &str = "kprobe";
 /// A test that leaves the kernel locked down, so that it runs by itself after everything else, and the variable that lets it.
 const LOCK_DOWN: &str = "probes::under_lockdown_the_reason_is_told";
@@ -55,12 +55,15 @@ const CHOICE: &str = "bench::the_probe_kind_is_chosen";
 const MOST: u64 = 900;
 
 /// A run of one executable.
+#[derive(Clone)]
 pub(super) struct Leg {
     /// Its row in the sum.
     pub(super) name: String,
     pub(super) task: Task,
     /// The tests that it lists.
     pub(super) tests: Vec<String>,
+    /// For one guest only: counted from the newest kernel.
+    pub(super) once: Option<usize>,
 }
 
 pub(super) fn run(options: &host::Settings, kernels: &[Kernel], test: &Options) -> Result<ExitCode, Error> {
@@ -79,11 +82,16 @@ pub(super) fn run(options: &host::Settings, kernels: &[Kernel], test: &Options) 
         }
     }
     // All at once: under TCG a guest keeps one thread busy, whatever the number of its processors.
-    let (host, legs) = (&host, legs.as_slice());
+    let (host, legs, count) = (&host, legs.as_slice(), guests.len());
     let done: Vec<_> = thread::scope(|scope| {
         let started: Vec<_> = guests
             .iter()
-            .map(|(kernel, (image, accel))| scope.spawn(move || one(host, kernel, (image, *accel), legs)))
+            .enumerate()
+            .map(|(nth, (kernel, (image, accel)))| {
+                let its = |leg: &&Leg| leg.once.is_none_or(|once| nth == count - 1 - once % count);
+                let legs: Vec<_> = legs.iter().filter(its).cloned().collect();
+                scope.spawn(move || one(host, kernel, (image, *accel), &legs))
+            })
             .collect();
         started.into_iter().map(|guest| guest.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
     });
@@ -114,8 +122,8 @@ fn legs(host: &mut Host, test: &Options) -> Result<Vec<Leg>, Error> {
         ("RUST_BACKTRACE".to_owned(), "1".to_owned()),
         // Nobody else's.
         ("QDISCOPE_TEST_CLOCK".to_owned(), "1".to_owned()),
-        // A tenth: under TCG each takes seconds, and all of them are walked through natively.
-        ("QDISCOPE_TREES".to_owned(), "15".to_owned()),
+        // Under TCG each takes seconds, and 150 are walked through natively.
+        ("QDISCOPE_TREES".to_owned(), "8".to_owned()),
     ]);
     if no_skip(test) {
         env.insert("QDISCOPE_NO_SKIP".to_owned(), "1".to_owned());
@@ -124,53 +132,59 @@ fn legs(host: &mut Host, test: &Options) -> Result<Vec<Leg>, Error> {
     let mut legs = Vec::new();
     let mut last = None;
     host.executables.tests.sort_by(|one, other| one.target.cmp(&other.target));
-    for executable in &host.executables.tests {
+    for (nth, executable) in host.executables.tests.iter().enumerate() {
         let listed = native::list(executable, None)?;
         if let Some(name) = selection::stale(&executable.target, &listed) {
             return Err(Error::Stale(name));
         }
-        let selection = selection::select(&executable.target, listed, filter, test.e2e);
-        if selection.waiting > 0 {
-            eprintln!("cargo xtask: {} tests of {} wait for --e2e", selection.waiting, executable.target);
+        let chosen = selection::select(&executable.target, &listed, filter, test.e2e);
+        if chosen.waiting > 0 {
+            eprintln!("cargo xtask: {} tests of {} wait for --e2e", chosen.waiting, executable.target);
         }
-        if selection.run.is_empty() {
+        if chosen.run.is_empty() && chosen.once.is_empty() {
             continue;
         }
         let program = format!("/tests/{}", executable.target);
         host.tree.copy(&executable.path, &program, 0o755)?;
         initramfs::add_libraries(&mut host.tree, &executable.path)?;
-        let (args, tests) = (selection.arguments(), selection.run);
-        let task = Task {
-            name: executable.target.clone(),
-            program,
-            args,
-            env: env.clone(),
-            seconds: MOST,
-            keep: None,
+        let leg = |task: &str, name: String, tests: Vec<String>| Leg {
+            name: format!("tests/{name}"),
+            task: Task {
+                name: task.to_owned(),
+                program: program.clone(),
+                args: selection::arguments(&listed, &tests),
+                env: env.clone(),
+                seconds: MOST,
+                keep: None,
+            },
+            tests,
+            once: None,
         };
-        let name = format!("tests/{}", executable.target);
-        if executable.target == PROBES {
-            if tests.iter().any(|test| test == LOCK_DOWN) {
-                let mut locked = Task { name: "lockdown".into(), ..task.clone() };
-                locked.args = ["--color", "never", "--exact", LOCK_DOWN].map(Into::into).into();
-                locked.env.insert(MAY_LOCK_DOWN.to_owned(), "1".to_owned());
-                let name = format!("{name} under lockdown");
-                last = Some(Leg { name, task: locked, tests: vec![LOCK_DOWN.to_owned()] });
+        let target = &executable.target;
+        let mut of_this = vec![leg(target, target.clone(), chosen.run.clone())];
+        of_this.push(Leg {
+            once: Some(nth),
+            ..leg(&format!("{target}-once"), format!("{target} in one guest"), chosen.once)
+        });
+        if target == PROBES {
+            let tests = selection::by_kind(&chosen.run);
+            let mut forced = leg(&format!("{PROBES}-{FORCED}"), format!("{target} by {FORCED}"), tests);
+            forced.task.env.insert("QDISCOPE_TEST_PROBES".to_owned(), FORCED.to_owned());
+            of_this.push(forced);
+            if chosen.run.iter().any(|test| test == LOCK_DOWN) {
+                let tests = vec![LOCK_DOWN.to_owned()];
+                let mut locked = leg("lockdown", format!("{target} under lockdown"), tests);
+                locked.task.env.insert(MAY_LOCK_DOWN.to_owned(), "1".to_owned());
+                last = Some(locked);
             }
-            let mut forced = task.clone();
-            forced.name = format!("{PROBES}-{FORCED}");
-            forced.env.insert("QDISCOPE_TEST_PROBES".to_owned(), FORCED.to_owned());
-            legs.push(Leg { name: name.clone(), task, tests: tests.clone() });
-            legs.push(Leg { name: format!("{name} by {FORCED}"), task: forced, tests });
-        } else {
-            legs.push(Leg { name, task, tests });
         }
+        legs.extend(of_this.into_iter().filter(|leg| !leg.tests.is_empty()));
     }
     if filter.is_none_or(|filter| CHOICE.contains(filter)) {
         let words = ["--quick", "--workload", "lifecycle", "--duration", "1s", "--probes", "auto"];
         let mut task = bench::task(words.iter().map(|word| (*word).to_owned()).collect());
         task.name = "choice".into();
-        legs.push(Leg { name: "qdiscope bench".into(), task, tests: vec![CHOICE.into()] });
+        legs.push(Leg { name: "qdiscope bench".into(), task, tests: vec![CHOICE.into()], once: None });
     }
     legs.extend(last);
     if legs.iter().any(|leg| leg.tests.iter().any(|test| test.contains("pyroute2"))) && python::is_there() {
@@ -181,6 +195,9 @@ fn legs(host: &mut Host, test: &Options) -> Result<Vec<Leg>, Error> {
 
 /// The rows of one kernel, and its `JUnit` file.
 fn one(host: &Host, kernel: &Kernel, image: (&Image, Accel), legs: &[Leg]) -> Result<Vec<Row>, Error> {
+    if legs.is_empty() {
+        return Ok(Vec::new());
+    }
     let dir = host.folder(&kernel.series, "test")?;
     let tasks = legs.iter().map(|leg| expecting(&leg.task, kernel)).collect();
     let outcome = host.run(kernel, image, &dir, tasks)?;
