@@ -1,9 +1,15 @@
 //! Where the running kernel has the fields that the probes read.
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    os::fd::AsRawFd,
+    path::Path,
+};
 
-use btf_rs::{Btf, Member, Type};
+use btf_rs::{Backend, Btf, Member, Type};
 use ebpf_common::Offsets;
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 /// The running kernel's BTF.
 pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -11,28 +17,30 @@ pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 /// The offsets, or why they are not known.
 pub(crate) fn offsets() -> Result<Offsets, String> {
     let btf = read(Path::new(KERNEL_BTF))?;
-    let offset = |structure, field| field_offset(&btf, structure, field);
-    let known = |structure, field| offset(structure, field).unwrap_or(Offsets::UNKNOWN);
-    // A message's sender is noted in the buffer's scratch space, which is a structure of its own there: `NETLINK_CB()`.
-    let sum = |outer: Option<u32>, inner: Option<u32>| {
-        outer.zip(inner).map_or(Offsets::UNKNOWN, |(outer, inner)| outer + inner)
-    };
-    let skb_portid = sum(offset("sk_buff", "cb"), offset("netlink_skb_parms", "portid"));
+    let [mutex, task, signal, buffer, queue, parameters] =
+        ["mutex", "task_struct", "signal_struct", "sk_buff", "sk_buff_head", "netlink_skb_parms"]
+            .map(|name| Structure::named(&btf, name));
+    let [socket, common, netlink, net, namespace] =
+        ["sock", "sock_common", "netlink_sock", "net", "ns_common"].map(|name| Structure::named(&btf, name));
+    let known = |offset: Option<u32>| offset.unwrap_or(Offsets::UNKNOWN);
+    let sum =
+        |outer: Option<u32>, inner: Option<u32>| known(outer.zip(inner).map(|(outer, inner)| outer + inner));
     let offsets = Offsets {
-        mutex_owner: known("mutex", "owner"),
-        task_pid: known("task_struct", "pid"),
-        task_tgid: known("task_struct", "tgid"),
-        task_comm: known("task_struct", "comm"),
-        skb_portid,
-        socket_portid: known("netlink_sock", "portid"),
-        socket_newest: sum(offset("sock", "sk_receive_queue"), offset("sk_buff_head", "prev")),
-        socket_net: sum(offset("sock", "__sk_common"), offset("sock_common", "skc_net")),
-        net_inode: sum(offset("net", "ns"), offset("ns_common", "inum")),
-        skb_socket: known("sk_buff", "sk"),
-        skb_previous: known("sk_buff", "prev"),
-        skb_data: known("sk_buff", "data"),
-        task_signal: known("task_struct", "signal"),
-        signal_live: known("signal_struct", "live"),
+        mutex_owner: known(mutex.offset("owner")),
+        task_pid: known(task.offset("pid")),
+        task_tgid: known(task.offset("tgid")),
+        task_comm: known(task.offset("comm")),
+        // A message's sender is noted in the buffer's scratch space, which is a structure of its own there: `NETLINK_CB()`.
+        skb_portid: sum(buffer.offset("cb"), parameters.offset("portid")),
+        socket_portid: known(netlink.offset("portid")),
+        socket_newest: sum(socket.offset("sk_receive_queue"), queue.offset("prev")),
+        socket_net: sum(socket.offset("__sk_common"), common.offset("skc_net")),
+        net_inode: sum(net.offset("ns"), namespace.offset("inum")),
+        skb_socket: known(buffer.offset("sk")),
+        skb_previous: known(buffer.offset("prev")),
+        skb_data: known(buffer.offset("data")),
+        task_signal: known(task.offset("signal")),
+        signal_live: known(signal.offset("live")),
     };
     if offsets == Offsets::NONE {
         return Err(format!("{KERNEL_BTF} describes none of the structures that the probes read"));
@@ -40,25 +48,49 @@ pub(crate) fn offsets() -> Result<Offsets, String> {
     Ok(offsets)
 }
 
+/// Reads where it is asked instead of all at once: of 150,000 types eleven are wanted.
 fn read(path: &Path) -> Result<Btf, String> {
     if !path.exists() {
         return Err("this kernel has no BTF (CONFIG_DEBUG_INFO_BTF)".to_owned());
     }
     let unreadable = |error: &dyn std::error::Error| format!("{} cannot be read: {error}", path.display());
-    // At once: from the file itself the parser would ask the kernel a hundred thousand times where it stands.
-    let bytes = fs::read(path).map_err(|error| unreadable(&error))?;
-    Btf::from_bytes(&bytes).map_err(|error| unreadable(&error))
+    Btf::from_file_with_backend(path, Backend::Mmap)
+        // Before Linux 6.16 the kernel does not let its own be mapped (kernel/bpf/sysfs_btf.c), but a copy.
+        .or_else(|_| {
+            let copy = copy(path).map_err(|error| unreadable(&error))?;
+            let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
+            Btf::from_file_with_backend(path, Backend::Mmap).map_err(|error| unreadable(&error))
+        })
 }
 
-/// Offset of a field in bytes. Fields of anonymous members count as the structure's own, as in C.
-fn field_offset(btf: &Btf, structure: &str, field: &str) -> Option<u32> {
-    let types = btf.resolve_types_by_name(structure).ok()?;
-    let found = types.iter().find_map(|found| match found {
-        Type::Struct(found) => offset_among(btf, &found.members, field),
-        _ => None,
-    });
-    // Bit fields cannot be read as bytes.
-    found.filter(|bits| bits % 8 == 0).map(|bits| bits / 8)
+/// A file's content in memory.
+fn copy(path: &Path) -> io::Result<File> {
+    let mut copy = File::from(memfd_create(c"btf", MFdFlags::MFD_CLOEXEC)?);
+    copy.write_all(&fs::read(path)?)?;
+    Ok(copy)
+}
+
+/// A structure of the kernel's, if it has that.
+struct Structure<'a> {
+    btf: &'a Btf,
+    members: Vec<Member>,
+}
+
+impl<'a> Structure<'a> {
+    fn named(btf: &'a Btf, name: &str) -> Self {
+        let members =
+            btf.resolve_types_by_name(name).ok().into_iter().flatten().find_map(|found| match found {
+                Type::Struct(found) => Some(found.members),
+                _ => None,
+            });
+        Self { btf, members: members.unwrap_or_default() }
+    }
+
+    /// Offset of a field in bytes. Fields of anonymous members count as the structure's own, as in C.
+    fn offset(&self, field: &str) -> Option<u32> {
+        // Bit fields cannot be read as bytes.
+        offset_among(self.btf, &self.members, field).filter(|bits| bits % 8 == 0).map(|bits| bits / 8)
+    }
 }
 
 fn offset_among(btf: &Btf, members: &[Member], field: &str) -> Option<u32> {
@@ -86,13 +118,14 @@ mod tests {
     fn fields_are_found_in_the_running_kernel() {
         // Machines without BTF say so in the probes' tests; here there would be nothing to test.
         let Ok(btf) = read(Path::new(KERNEL_BTF)) else { return };
-        assert_eq!(field_offset(&btf, "list_head", "next"), Some(0));
-        assert_eq!(field_offset(&btf, "list_head", "prev"), Some(8));
-        assert_eq!(field_offset(&btf, "list_head", "absent"), None);
-        assert_eq!(field_offset(&btf, "no_such_structure", "next"), None);
+        let offset = |structure, field| Structure::named(&btf, structure).offset(field);
+        assert_eq!(offset("list_head", "next"), Some(0));
+        assert_eq!(offset("list_head", "prev"), Some(8));
+        assert_eq!(offset("list_head", "absent"), None);
+        assert_eq!(offset("no_such_structure", "next"), None);
         // `next` and `prev` of a buffer lie in an anonymous union of an anonymous struct.
-        assert_eq!(field_offset(&btf, "sk_buff", "next"), Some(0));
-        assert_eq!(field_offset(&btf, "sk_buff", "prev"), Some(8));
+        assert_eq!(offset("sk_buff", "next"), Some(0));
+        assert_eq!(offset("sk_buff", "prev"), Some(8));
         let offsets = offsets().unwrap();
         assert_eq!(offsets.task_tgid, offsets.task_pid + 4, "{offsets:?}");
         assert!(!format!("{offsets:?}").contains(&Offsets::UNKNOWN.to_string()), "{offsets:?}");
