@@ -22,8 +22,8 @@ use crate::schema;
 /// The variable that holds the path of the binary.
 const BINARY: &str = "QDISCOPE_BIN";
 
-/// No run of these tests takes half as long, even in an emulated machine on a host that does something else besides.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// No run of these tests takes a quarter as long, even in an emulated machine on a host that does something else besides.
+const PATIENCE: Duration = Duration::from_secs(400);
 
 /// Arguments of a run for tests that look at something else than its figures.
 pub(crate) const QUICK: &str =
