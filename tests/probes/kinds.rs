@@ -31,7 +31,7 @@ pub(crate) fn the_kind_that_must_be_is_chosen() -> Result<(), Failed> {
 
 /// Enough that one more takes long, compared with what the kinds do not see alike: the system call around the message, and each
 /// other's probes, which are 0.1 to 0.4 ms in emulated machines.
-const CLASSES: u16 = 6000;
+const CLASSES: u16 = 4500;
 const ADDED: u16 = 200;
 /// By how much the medians may differ.
 const TOLERANCE: f64 = 0.10;

@@ -52,7 +52,10 @@ fn status(row: &Row, test: &str) -> TestCaseStatus {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::job::Task, *};
+    use super::{
+        super::{job::Task, test::Guests},
+        *,
+    };
     use crate::test::libtest::Reader;
 
     #[test]
@@ -67,7 +70,7 @@ mod tests {
             name: "tests/x".into(),
             task: Task { name: "x".into(), ..Task::default() },
             tests,
-            once: None,
+            guests: Guests::All,
         };
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("x")).unwrap();

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Run the privileged tests in the guest, the probes' twice: with the kind that the kernel must give, and by kprobe. Of several
-/// guests only one runs the slowest.
+/// guests only one runs the slowest, and the oldest and the newest run by kprobe.
 ///
 /// Then a short bench must have chosen that kind, too. The sum is that of `cargo xtask test`; for each kernel a `JUnit` file is
 /// written below the target folder, vm/SERIES/test/junit.xml, with the output of each test executable beside it.
@@ -62,8 +62,27 @@ pub(super) struct Leg {
     pub(super) task: Task,
     /// The tests that it lists.
     pub(super) tests: Vec<String>,
-    /// For one guest only: counted from the newest kernel.
-    pub(super) once: Option<usize>,
+    pub(super) guests: Guests,
+}
+
+/// Which of several guests run a leg.
+#[derive(Clone, Copy)]
+pub(super) enum Guests {
+    All,
+    /// Counted from the newest kernel, and around.
+    One(usize),
+    /// The oldest and the newest kernel.
+    Outermost,
+}
+
+impl Guests {
+    fn have(self, nth: usize, count: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::One(one) => nth == count - 1 - one % count,
+            Self::Outermost => nth == 0 || nth == count - 1,
+        }
+    }
 }
 
 pub(super) fn run(options: &host::Settings, kernels: &[Kernel], test: &Options) -> Result<ExitCode, Error> {
@@ -88,8 +107,7 @@ pub(super) fn run(options: &host::Settings, kernels: &[Kernel], test: &Options) 
             .iter()
             .enumerate()
             .map(|(nth, (kernel, (image, accel)))| {
-                let its = |leg: &&Leg| leg.once.is_none_or(|once| nth == count - 1 - once % count);
-                let legs: Vec<_> = legs.iter().filter(its).cloned().collect();
+                let legs: Vec<_> = legs.iter().filter(|leg| leg.guests.have(nth, count)).cloned().collect();
                 scope.spawn(move || one(host, kernel, (image, *accel), &legs))
             })
             .collect();
@@ -158,17 +176,18 @@ fn legs(host: &mut Host, test: &Options) -> Result<Vec<Leg>, Error> {
                 keep: None,
             },
             tests,
-            once: None,
+            guests: Guests::All,
         };
         let target = &executable.target;
         let mut of_this = vec![leg(target, target.clone(), chosen.run.clone())];
         of_this.push(Leg {
-            once: Some(nth),
+            guests: Guests::One(nth),
             ..leg(&format!("{target}-once"), format!("{target} in one guest"), chosen.once)
         });
         if target == PROBES {
             let tests = selection::by_kind(&chosen.run);
             let mut forced = leg(&format!("{PROBES}-{FORCED}"), format!("{target} by {FORCED}"), tests);
+            forced.guests = Guests::Outermost;
             forced.task.env.insert("QDISCOPE_TEST_PROBES".to_owned(), FORCED.to_owned());
             of_this.push(forced);
             if chosen.run.iter().any(|test| test == LOCK_DOWN) {
@@ -184,7 +203,12 @@ fn legs(host: &mut Host, test: &Options) -> Result<Vec<Leg>, Error> {
         let words = ["--quick", "--workload", "lifecycle", "--duration", "1s", "--probes", "auto"];
         let mut task = bench::task(words.iter().map(|word| (*word).to_owned()).collect());
         task.name = "choice".into();
-        legs.push(Leg { name: "qdiscope bench".into(), task, tests: vec![CHOICE.into()], once: None });
+        legs.push(Leg {
+            name: "qdiscope bench".into(),
+            task,
+            tests: vec![CHOICE.into()],
+            guests: Guests::All,
+        });
     }
     legs.extend(last);
     if legs.iter().any(|leg| leg.tests.iter().any(|test| test.contains("pyroute2"))) && python::is_there() {
@@ -256,4 +280,22 @@ fn chosen(name: String, kernel: &Kernel, folder: &Path) -> Row {
         }
     }
     Row { name, report, fault: None, unseen: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_leg_has_a_guest() {
+        let run =
+            |guests: Guests, count| (0..count).filter(|&nth| guests.have(nth, count)).collect::<Vec<_>>();
+        assert_eq!(run(Guests::All, 3), [0, 1, 2]);
+        assert_eq!(run(Guests::One(0), 3), [2]);
+        assert_eq!(run(Guests::One(4), 3), [1]);
+        assert_eq!(run(Guests::Outermost, 3), [0, 2]);
+        for guests in [Guests::All, Guests::One(7), Guests::Outermost] {
+            assert_eq!(run(guests, 1), [0]);
+        }
+    }
 }
