@@ -27,6 +27,7 @@ mod scaling;
 mod schema;
 mod signals;
 mod stacks;
+mod stats;
 mod streams;
 mod tc;
 mod terminal;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         .chain(deployments())
         .chain(loads())
         .chain(budgets())
+        .chain(statistics())
         .chain(disturbed())
         .chain(watched())
         .chain(traced())
@@ -245,6 +247,20 @@ fn budgets() -> Vec<Trial> {
         ("budget::bad_budgets_are_refused_in_one_line", budget::bad_budgets_are_refused_in_one_line),
     ];
     tests.iter().map(|&(name, test)| support::trial(name, &NEEDS, test)).collect()
+}
+
+/// Tests of `qdiscope stats`, which needs nothing of the machine.
+fn statistics() -> Vec<Trial> {
+    let tests: &[(&str, Test)] = &[
+        ("stats::changes_are_answered_line_by_line", stats::changes_are_answered_line_by_line),
+        ("stats::two_sides_are_compared", stats::two_sides_are_compared),
+        ("stats::certainty_and_order_are_asked_for", stats::certainty_and_order_are_asked_for),
+        (
+            "stats::what_cannot_be_read_is_refused_in_one_line",
+            stats::what_cannot_be_read_is_refused_in_one_line,
+        ),
+    ];
+    tests.iter().map(|&(name, test)| support::trial(name, &[], test)).collect()
 }
 
 /// Tests of `qdiscope disturb`.

@@ -17,6 +17,7 @@ mod progress;
 mod report;
 mod scaling;
 mod schema;
+mod stats;
 mod tc;
 mod top;
 mod trace;
@@ -123,6 +124,9 @@ enum Command {
                             130  interrupted; what was measured until then is shown, and saved with --out"
     )]
     Scaling(scaling::Arguments),
+    /// Answer other programs' questions with the statistics of `qdiscope`: where a series changes, whether one side is slower
+    #[command(subcommand, after_help = stats::AFTER_HELP)]
+    Stats(stats::Command),
     /// Bring a tree of qdiscs, classes and filters about, or say how the kernel differs from it
     #[command(subcommand)]
     Tc(tc::Command),
@@ -181,6 +185,7 @@ pub fn main() -> ExitCode {
         Command::Profiles(command) => profiles::run(&command),
         Command::Report(arguments) => report::run(&arguments),
         Command::Scaling(arguments) => scaling::run(&arguments),
+        Command::Stats(command) => stats::run(&command),
         Command::Tc(command) => tc::run(&command),
         Command::Top(arguments) => top::run(&arguments),
         Command::Trace(arguments) => trace::run(&arguments),

@@ -3,8 +3,10 @@
 //! [`order`] summarises a sample by its order statistics; [`growth`] fits how a figure grows with a size; [`choice`] chooses
 //! among the laws of growth by how well they foretell what they have not seen; [`judgement`] says how sure that is; [`enough`] how many
 //! observations a figure needs. [`rank_sum`] and [`rates`] tell two samples, and two counts, apart.
-//! [`slope`] is how fast a figure grows with time.
+//! [`slope`] is how fast a figure grows with time. [`two_samples`] says whether a candidate is slower than a baseline, and
+//! [`change_points`] where the history of a figure changes its level.
 
+pub mod change_points;
 pub mod choice;
 pub mod enough;
 pub mod growth;
@@ -14,5 +16,7 @@ pub mod order;
 pub mod rank_sum;
 pub mod rates;
 pub mod runs;
+mod scores;
 pub mod slope;
+pub mod two_samples;
 mod unbounded;
