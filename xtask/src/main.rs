@@ -14,6 +14,7 @@ mod packages;
 mod peers;
 mod privilege;
 mod run;
+mod stats_bench;
 mod test;
 mod vagrant;
 mod vm;
@@ -36,6 +37,7 @@ enum Task {
     Ebpf(ebpf::Options),
     Fuzz(fuzz::Options),
     Run(run::Options),
+    StatsBench(stats_bench::Options),
     Test(test::Options),
     Vagrant(vagrant::Options),
     Vm(vm::Options),
@@ -53,6 +55,9 @@ fn main() -> ExitCode {
         }
         Task::Fuzz(options) => fuzz::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Run(options) => run::run(options).map(|never| match never {}),
+        Task::StatsBench(options) => {
+            return stats_bench::run(&options).unwrap_or_else(|error| failure(&error, error.exit_code()));
+        }
         Task::Test(options) => test::run(&options),
         Task::Vagrant(options) => {
             return vagrant::run(options).unwrap_or_else(|error| failure(&error, error.exit_code()));
