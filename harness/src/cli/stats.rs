@@ -143,7 +143,9 @@ impl Answer {
             Verdict::Improvement => ("improvement", None),
             Verdict::NoChange => ("no-change", None),
             Verdict::Inconclusive(Doubt::TooFew) => ("inconclusive", Some("too few values")),
-            Verdict::Inconclusive(Doubt::NotFinite) => ("inconclusive", Some("a value was not measured")),
+            Verdict::Inconclusive(Doubt::NotFinite) => {
+                ("inconclusive", Some("a value was not measured, or is too great"))
+            }
             Verdict::Inconclusive(Doubt::Drift) => {
                 ("inconclusive", Some("values drift on both sides: measure them in turns"))
             }

@@ -97,7 +97,7 @@ pub enum Verdict {
 pub enum Doubt {
     /// There are too few values for any difference to be sure.
     TooFew,
-    /// A value is no number, or infinite.
+    /// A value is no number, or infinite, or values are so great that their differences are.
     NotFinite,
     /// Values drift inside both sides so that the change would follow from it.
     Drift,
@@ -134,6 +134,10 @@ pub fn compare(baseline: &[f64], candidate: &[f64], certainty: Certainty, order:
     let unscaled = |shift: f64| if relative { shift.exp_m1() } else { shift };
     let (before, after) = (scaled(baseline), scaled(candidate));
     let Some(shift) = shift(&before, &after) else { return Comparison::doubtful(Doubt::TooFew) };
+    // Differences of the greatest numbers there are overflow.
+    if !shift.is_finite() || !before.iter().chain(&after).sum::<f64>().is_finite() {
+        return Comparison::doubtful(Doubt::NotFinite);
+    }
     let effect = dominance(&before, &after);
     let known =
         Comparison { change: unscaled(shift), relative, effect, ..Comparison::doubtful(Doubt::TooFew) };
@@ -398,6 +402,7 @@ mod tests {
         assert_eq!(doubt(&[], &above, Certainty::Usual), Some(Doubt::TooFew));
         assert_eq!(doubt(&[1.0; 40], &[2.0; 2], Certainty::Usual), Some(Doubt::TooFew));
         assert_eq!(doubt(&[1.0, 1.0, 1.0, f64::NAN], &above, Certainty::Usual), Some(Doubt::NotFinite));
+        assert_eq!(doubt(&[f64::MAX; 5], &[f64::MIN; 5], Certainty::Usual), Some(Doubt::NotFinite));
     }
 
     #[test]
