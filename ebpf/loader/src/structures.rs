@@ -70,26 +70,27 @@ fn copy(path: &Path) -> io::Result<File> {
     Ok(copy)
 }
 
-/// A structure of the kernel's, if it has that.
+/// The kernel's structures of one name: none, one, or several that differ.
 struct Structure<'a> {
     btf: &'a Btf,
-    members: Vec<Member>,
+    members: Vec<Vec<Member>>,
 }
 
 impl<'a> Structure<'a> {
     fn named(btf: &'a Btf, name: &str) -> Self {
-        let members =
-            btf.resolve_types_by_name(name).ok().into_iter().flatten().find_map(|found| match found {
-                Type::Struct(found) => Some(found.members),
-                _ => None,
-            });
-        Self { btf, members: members.unwrap_or_default() }
+        let types = btf.resolve_types_by_name(name).unwrap_or_default();
+        let members = |found| match found {
+            Type::Struct(found) => Some(found.members),
+            _ => None,
+        };
+        Self { btf, members: types.into_iter().filter_map(members).collect() }
     }
 
     /// Offset of a field in bytes. Fields of anonymous members count as the structure's own, as in C.
     fn offset(&self, field: &str) -> Option<u32> {
+        let found = self.members.iter().find_map(|members| offset_among(self.btf, members, field));
         // Bit fields cannot be read as bytes.
-        offset_among(self.btf, &self.members, field).filter(|bits| bits % 8 == 0).map(|bits| bits / 8)
+        found.filter(|bits| bits % 8 == 0).map(|bits| bits / 8)
     }
 }
 
