@@ -21,7 +21,7 @@ use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
 
 use super::order::median;
-use super::scores::{clipped, deviations, standardised};
+use super::scores::{Scale, clipped, deviations, standardised};
 
 /// Runs of a regime, at least: of two nobody could tell whether they are one.
 pub const SHORTEST: usize = 3;
@@ -65,9 +65,7 @@ impl ChangePoint {
 pub fn change_points(values: &[f64]) -> Vec<ChangePoint> {
     let (places, kept): (Vec<usize>, Vec<f64>) =
         values.iter().copied().enumerate().filter(|(_, value)| value.is_finite()).unzip();
-    let positive = kept.iter().all(|&value| value > 0.0);
-    let scaled: Vec<f64> =
-        if positive { kept.iter().map(|value| value.ln()).collect() } else { kept.clone() };
+    let scaled = Scale::of(&kept).scaled(&kept);
     let mut cuts = Vec::new();
     // The same series has the same changes whenever it is asked.
     cut(&scaled, 0, &mut ChaCha8Rng::seed_from_u64(0), &mut cuts);
@@ -255,6 +253,7 @@ mod tests {
     fn levels_without_noise_zeros_and_gaps_are_no_obstacle() {
         assert_eq!(places(&[[100.0; 20], [101.0; 20]].concat()), [20]);
         assert_eq!(places(&[[0.0; 20], [1.0; 20]].concat()), [20]);
+        assert_eq!(places(&[[0.0; 20], [1e300; 20]].concat()), [20]);
         // What was not measured keeps its place.
         let mut values = series(&[(30, 100.0), (20, 120.0)]);
         values.insert(3, f64::NAN);

@@ -2,6 +2,42 @@
 
 use super::order::median;
 
+/// In what values are compared.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Scale {
+    /// Logarithms, whose differences are ratios.
+    Ratios,
+    /// Shares of the greatest magnitude, so that no square of a difference overflows. Of zero and less there are no ratios.
+    Differences(f64),
+}
+
+impl Scale {
+    /// That of finite values.
+    pub(super) fn of(values: &[f64]) -> Self {
+        if values.iter().all(|&value| value > 0.0) {
+            return Self::Ratios;
+        }
+        let greatest = values.iter().fold(0.0, |greatest: f64, value| greatest.max(value.abs()));
+        Self::Differences(if greatest > 0.0 { greatest } else { 1.0 })
+    }
+
+    pub(super) fn scaled(self, values: &[f64]) -> Vec<f64> {
+        let scaled = |value: &f64| match self {
+            Self::Ratios => value.ln(),
+            Self::Differences(greatest) => value / greatest,
+        };
+        values.iter().map(scaled).collect()
+    }
+
+    /// What a shift of scaled values is: by what share values are greater, or by how much.
+    pub(super) fn change(self, shift: f64) -> f64 {
+        match self {
+            Self::Ratios => shift.exp_m1(),
+            Self::Differences(greatest) => shift * greatest,
+        }
+    }
+}
+
 /// The median absolute deviation of normal values is so much less than their standard deviation.
 const NORMAL: f64 = 1.4826;
 
@@ -45,6 +81,15 @@ mod tests {
         assert_eq!(clipped(&all, 2.5), [-2.0, -1.0, 0.0, 1.0, 2.5]);
         assert_eq!(deviations(&[7.0, 7.0, 7.0, 8.0]), (vec![0.0, 0.0, 0.0, 1.0], 0.0));
         assert_eq!(deviations(&[]), (vec![], 0.0));
+    }
+
+    #[test]
+    fn no_scale_overflows() {
+        let scaled = |values: &[f64]| Scale::of(values).scaled(values);
+        assert_eq!(scaled(&[f64::MAX, 0.0, f64::MIN]), [1.0, 0.0, -1.0]);
+        assert_eq!(scaled(&[0.0, 0.0]), [0.0, 0.0]);
+        assert_eq!((Scale::of(&[f64::MIN_POSITIVE, f64::MAX]), scaled(&[1.0])), (Scale::Ratios, vec![0.0]));
+        assert_eq!((Scale::Differences(8.0).change(0.25), Scale::Ratios.change(0.0)), (2.0, 0.0));
     }
 
     #[test]

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     const SAMPLES: usize = 120;
-    const SEEDS: u64 = 200;
+    const SEEDS: u64 = 400;
     /// 12 MB an hour.
     const LEAK: f64 = 12e6 / 3_600.0;
 

@@ -27,7 +27,7 @@ use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
 
 use super::order::{ascending, median};
-use super::scores::{clipped, deviations, standardised};
+use super::scores::{Scale, clipped, deviations, standardised};
 
 /// Values of a side, at least. More are needed where no way to deal them out would be rare enough: four against four, and five for
 /// [`Certainty::Strict`].
@@ -97,7 +97,7 @@ pub enum Verdict {
 pub enum Doubt {
     /// There are too few values for any difference to be sure.
     TooFew,
-    /// A value is no number, or infinite, or values are so great that their differences are.
+    /// A value is no number, or infinite, or the change is.
     NotFinite,
     /// Values drift inside both sides so that the change would follow from it.
     Drift,
@@ -123,24 +123,19 @@ pub struct Comparison {
 
 /// Compares two sides of which greater values are worse.
 pub fn compare(baseline: &[f64], candidate: &[f64], certainty: Certainty, order: Order) -> Comparison {
-    let all = || baseline.iter().chain(candidate);
-    if !all().all(|value| value.is_finite()) {
+    let all = [baseline, candidate].concat();
+    if !all.iter().all(|value| value.is_finite()) {
         return Comparison::doubtful(Doubt::NotFinite);
     }
-    let relative = all().all(|&value| value > 0.0);
-    let scaled = |side: &[f64]| -> Vec<f64> {
-        side.iter().map(|&value| if relative { value.ln() } else { value }).collect()
-    };
-    let unscaled = |shift: f64| if relative { shift.exp_m1() } else { shift };
-    let (before, after) = (scaled(baseline), scaled(candidate));
+    let scale = Scale::of(&all);
+    let (before, after) = (scale.scaled(baseline), scale.scaled(candidate));
     let Some(shift) = shift(&before, &after) else { return Comparison::doubtful(Doubt::TooFew) };
-    // Differences of the greatest numbers there are overflow.
-    if !shift.is_finite() || !before.iter().chain(&after).sum::<f64>().is_finite() {
+    let (change, relative) = (scale.change(shift), scale == Scale::Ratios);
+    if !change.is_finite() {
         return Comparison::doubtful(Doubt::NotFinite);
     }
     let effect = dominance(&before, &after);
-    let known =
-        Comparison { change: unscaled(shift), relative, effect, ..Comparison::doubtful(Doubt::TooFew) };
+    let known = Comparison { change, relative, effect, ..Comparison::doubtful(Doubt::TooFew) };
     let level = certainty.level();
     if before.len().min(after.len()) < FEWEST || !can_be_rare(before.len(), after.len(), level) {
         return known;
@@ -159,7 +154,7 @@ pub fn compare(baseline: &[f64], candidate: &[f64], certainty: Certainty, order:
     } else {
         Verdict::Improvement
     };
-    let interval = deals.interval(&before, &after, shift, level).map(unscaled);
+    let interval = deals.interval(&before, &after, shift, level).map(|shift| scale.change(shift));
     Comparison { verdict, interval: Some(interval), p: found.p, ..known }
 }
 
