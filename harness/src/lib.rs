@@ -16,6 +16,7 @@ pub mod disturb;
 pub mod duration;
 pub mod environment;
 pub mod exit;
+pub mod fingerprint;
 pub mod gate;
 pub mod investigate;
 pub mod isolation;

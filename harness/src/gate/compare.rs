@@ -10,6 +10,7 @@ use super::change::{SIGNIFICANT, Thresholds, decline, growth, judge};
 use super::model::Check;
 use super::seconds::{Seconds, quantiles};
 use crate::budget::LATE_US;
+use crate::fingerprint::Fingerprint;
 use crate::report::model::{RunResult, WorkloadResult};
 use crate::report::sheet::{Verdict, number};
 use crate::stats::{rank_sum, rates};
@@ -23,52 +24,9 @@ pub struct Side<'a> {
     pub seconds: &'a Seconds,
 }
 
-/// What differs between two runs that must be the same for them to be compared: the machine, the probes, the settings, the load. The
-/// version of qdiscope and the budget may differ.
+/// What differs between two runs that must be the same for them to be compared, or keeps them from it otherwise.
 pub fn differences(before: &RunResult, after: &RunResult) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut same = |what: &str, a: String, b: String| {
-        if a != b {
-            found.push(format!("{what}: {a} and {b}"));
-        }
-    };
-    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".into());
-    let (a, b) = (&before.environment, &after.environment);
-    same("kernel", a.kernel.clone(), b.kernel.clone());
-    same("CPU", text(&a.cpu), text(&b.cpu));
-    same("cores", a.cores.to_string(), b.cores.to_string());
-    same("virtualised", format!("{:?}", a.virtualised), format!("{:?}", b.virtualised));
-    same("probes", a.probes.kind.clone(), b.probes.kind.clone());
-    // Whatever settings there come to be; the budget judges, and does not measure.
-    let settings = |run: &RunResult| {
-        let mut settings = serde_json::to_value(&run.settings).unwrap_or_default();
-        if let Some(settings) = settings.as_object_mut() {
-            settings.remove("budget");
-        }
-        settings
-    };
-    if let (Some(a), Some(b)) = (settings(before).as_object(), settings(after).as_object()) {
-        for name in a.keys().chain(b.keys().filter(|name| !a.contains_key(*name))) {
-            let of = |settings: &serde_json::Map<_, serde_json::Value>| {
-                settings.get(name).map_or_else(|| "none".to_owned(), ToString::to_string)
-            };
-            same(name, of(a), of(b));
-        }
-    }
-    let profile = |run: &RunResult| match &run.profile {
-        None => "none".to_owned(),
-        Some(profile) => format!("{} (times × {})", profile.name, profile.time_scale),
-    };
-    same("profile", profile(before), profile(after));
-    same("disturbances", disturbances(before), disturbances(after));
-    let titles =
-        |run: &RunResult| run.workloads.iter().map(WorkloadResult::title).collect::<Vec<_>>().join(", ");
-    same("workloads", titles(before), titles(after));
-    for (old, new) in before.workloads.iter().zip(&after.workloads) {
-        for ((name, a), (_, b)) in load(old).into_iter().zip(load(new)) {
-            same(&format!("{name} of {}", new.title()), a, b);
-        }
-    }
+    let mut found = Fingerprint::of(before).differences(&Fingerprint::of(after));
     let incomplete = [("the baseline", before), ("the fresh run", after)];
     found.extend(
         incomplete
@@ -76,44 +34,6 @@ pub fn differences(before: &RunResult, after: &RunResult) -> Vec<String> {
             .filter_map(|(which, run)| Some(format!("{which} is not whole: {}", run.incomplete()?))),
     );
     found
-}
-
-/// What stood in a run's way on purpose, in a line.
-fn disturbances(run: &RunResult) -> String {
-    let all = run.profile.iter().flat_map(|profile| &profile.disturbances);
-    let each = all.map(|outcome| serde_json::to_string(&outcome.disturbance).unwrap_or_default());
-    let text = each.collect::<Vec<_>>().join(", ");
-    if text.is_empty() { "none".to_owned() } else { text }
-}
-
-/// A workload's load: what must be the same, in words.
-fn load(workload: &WorkloadResult) -> Vec<(&'static str, String)> {
-    let WorkloadResult {
-        name, mode, workers, rate, duration_seconds, classes, weights, devices, stage, ..
-    } = workload;
-    let or_none = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
-    let mut load = vec![
-        ("workload", format!("{name} ({mode})")),
-        ("workers", workers.to_string()),
-        ("rate", or_none(rate.map(|rate| rate.to_string()))),
-        ("length", format!("{duration_seconds} s")),
-        ("classes", or_none(classes.map(|classes| classes.to_string()))),
-        ("weights", or_none(weights.clone())),
-        ("devices", devices.to_string()),
-    ];
-    let range = |ends: Option<[f64; 2]>| or_none(ends.map(|[from, to]| format!("{from} to {to}")));
-    load.extend([
-        ("users", range(stage.as_ref().map(|stage| stage.users))),
-        ("the stage's rate", range(stage.as_ref().and_then(|stage| stage.rate))),
-        ("arrivals", or_none(stage.as_ref().and_then(|stage| stage.arrivals.clone()))),
-        (
-            "think time",
-            or_none(stage.as_ref().and_then(|stage| {
-                Some(format!("{} µs, {}", stage.think_time_us?, stage.think_time.as_ref()?))
-            })),
-        ),
-    ]);
-    load
 }
 
 /// Compares. Where the environments differ there is one check, which says so, and no verdict.

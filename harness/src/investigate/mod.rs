@@ -13,6 +13,7 @@ use std::io;
 
 use inferno::differential;
 
+use crate::fingerprint::Fingerprint;
 use crate::profile::STACK_FILES;
 use crate::report::model::RunResult;
 use crate::store::SavedRun;
@@ -103,42 +104,5 @@ fn place(workload: &crate::report::model::WorkloadResult) -> String {
 
 /// Which settings and machines two runs do not share: their figures are shown side by side then, and nothing is said of them.
 fn incomparable(one: &RunResult, other: &RunResult) -> Vec<String> {
-    let mut differences = Vec::new();
-    let mut compare = |what: &str, one: String, other: String| {
-        if one != other {
-            differences.push(format!("{what}: {one} and {other}"));
-        }
-    };
-    let (machine, against) = (&one.environment, &other.environment);
-    compare("kernel", machine.kernel.clone(), against.kernel.clone());
-    compare("CPU", format!("{:?}", machine.cpu), format!("{:?}", against.cpu));
-    compare("cores", machine.cores.to_string(), against.cores.to_string());
-    compare("probes", machine.probes.kind.clone(), against.probes.kind.clone());
-    compare("devices", one.settings.devices.to_string(), other.settings.devices.to_string());
-    compare("seed", one.settings.seed.to_string(), other.settings.seed.to_string());
-    compare(
-        "messages per packet",
-        one.settings.messages_per_packet.to_string(),
-        other.settings.messages_per_packet.to_string(),
-    );
-    let heap = |of: &RunResult| {
-        of.settings
-            .heap_sampled_every_bytes
-            .map_or_else(|| "not sampled".to_owned(), |every| format!("sampled every {every} bytes"))
-    };
-    compare("allocations", heap(one), heap(other));
-    compare("stacks", one.settings.stacks.to_string(), other.settings.stacks.to_string());
-    for workload in &one.workloads {
-        let Some(counterpart) = other.workloads.iter().find(|other| other.tag() == workload.tag()) else {
-            continue;
-        };
-        let settings = |of: &crate::report::model::WorkloadResult| {
-            format!(
-                "{} workers, rate {:?}, classes {:?}, weights {:?}",
-                of.workers, of.rate, of.classes, of.weights
-            )
-        };
-        compare(&place(workload), settings(workload), settings(counterpart));
-    }
-    differences
+    Fingerprint::of(one).differences_of_what_both_have(&Fingerprint::of(other))
 }
