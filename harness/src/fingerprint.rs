@@ -49,10 +49,7 @@ impl Fingerprint {
             },
         );
         facts.add("disturbances", disturbances(run));
-        facts.add(
-            WORKLOADS,
-            run.workloads.iter().map(WorkloadResult::title).collect::<Vec<_>>().join(", "),
-        );
+        facts.add(WORKLOADS, run.workloads.iter().map(WorkloadResult::title).collect::<Vec<_>>().join(", "));
         for workload in &run.workloads {
             facts.of = Some(workload.title());
             facts.load(workload);
@@ -127,7 +124,16 @@ impl Facts {
     /// A workload's load.
     fn load(&mut self, workload: &WorkloadResult) {
         let WorkloadResult {
-            name, mode, workers, rate, duration_seconds, classes, weights, devices, stage, ..
+            name,
+            mode,
+            workers,
+            rate,
+            duration_seconds,
+            classes,
+            weights,
+            devices,
+            stage,
+            ..
         } = workload;
         let or_none = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
         let range = |ends: Option<[f64; 2]>| or_none(ends.map(|[from, to]| format!("{from} to {to}")));

@@ -18,6 +18,7 @@ pub mod environment;
 pub mod exit;
 pub mod fingerprint;
 pub mod gate;
+pub mod history;
 pub mod investigate;
 pub mod isolation;
 pub mod load;

@@ -11,12 +11,14 @@ mod disturb;
 mod faults;
 mod figures;
 mod gate;
+mod history;
 mod host;
 mod investigate;
 mod load;
 mod mounts;
 mod outputs;
 mod overhead;
+mod postgres;
 mod profile;
 mod profiles;
 mod qdiscope;
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         .chain(loads())
         .chain(budgets())
         .chain(statistics())
+        .chain(remembered())
         .chain(disturbed())
         .chain(watched())
         .chain(traced())
@@ -261,6 +264,50 @@ fn statistics() -> Vec<Trial> {
         ),
     ];
     tests.iter().map(|&(name, test)| support::trial(name, &[], test)).collect()
+}
+
+/// Tests of `qdiscope history`: what both databases do alike is tested with each.
+fn remembered() -> Vec<Trial> {
+    let python: &'static [Need] = &[Need::Root, Need::Htb, Need::Program("python3")];
+    let mut trials = Vec::new();
+    for &(name, test) in history::BOTH {
+        trials.push(support::trial_with(&format!("history::sqlite::{name}"), python, move || {
+            test(&mut history::Store::sqlite()?)
+        }));
+        trials.push(Trial::ignorable_test(format!("history::postgres::{name}"), move || {
+            with_server(|| test(&mut history::Store::postgres()?))
+        }));
+    }
+    for (name, test) in [
+        (
+            "history::postgres::a_server_that_stops_gets_the_run_later",
+            history::a_server_that_stops_gets_the_run_later as Test,
+        ),
+        (
+            "history::postgres::a_server_is_reached_from_where_the_run_was_started",
+            history::a_server_is_reached_from_where_the_run_was_started,
+        ),
+    ] {
+        trials.push(Trial::ignorable_test(name, move || with_server(test)));
+    }
+    let files: [(&str, Test); 3] = [
+        ("history::sqlite::damaged_files_are_told", history::damaged_files_are_told),
+        (
+            "history::sqlite::where_nothing_can_be_written_the_run_waits_or_is_named",
+            history::where_nothing_can_be_written_the_run_waits_or_is_named,
+        ),
+        ("history::sqlite::nobody_has_to_keep_anything", history::nobody_has_to_keep_anything),
+    ];
+    trials.extend(files.map(|(name, test)| support::trial(name, &NEEDS, test)));
+    trials
+}
+
+fn with_server(test: impl FnOnce() -> Result<(), Failed> + Send) -> Result<Completion, Failed> {
+    match (require(&NEEDS), postgres::programs()) {
+        (Err(skip), _) => skip.into_result(),
+        (Ok(()), None) => Skip { reason: "PostgreSQL is not installed".into(), forced: false }.into_result(),
+        (Ok(()), Some(_)) => in_namespace(test).map(|()| Completion::Completed),
+    }
 }
 
 /// Tests of `qdiscope disturb`.

@@ -293,7 +293,7 @@ fn after(arguments: &Post, spans: &SpanRecorder) -> Result<(GateResult, Exit), F
             })
         })
         .transpose()?;
-    let (run, saved) = bench::fresh(&arguments.fresh()?, spans)?;
+    let bench::Fresh { run, saved, .. } = bench::fresh(&arguments.fresh()?, spans)?;
     let folder = saved.or_else(|failure| {
         // What was measured is shown, also where it could not be saved.
         let seconds = Seconds::default();

@@ -8,6 +8,7 @@ mod doctor;
 mod followed;
 mod gate;
 mod generate;
+mod history;
 mod investigate;
 mod outputs;
 mod overhead;
@@ -85,6 +86,9 @@ enum Command {
     /// Write what runs qdiscope elsewhere
     #[command(subcommand)]
     Generate(generate::Command),
+    /// What was measured before: list, show, label, export and import runs
+    #[command(subcommand, after_help = history::AFTER_HELP)]
+    History(history::Command),
     /// Say why a saved run was slow: a folder with a page that leads from the verdict to the phase to the stack
     #[command(
         after_help = "Exit codes:\n    0  written\n    1  internal error\n    2  usage: no such run\n    3  the folder cannot be written"
@@ -178,6 +182,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Gate(command) => gate::run(&command, &spans.unwrap_or_default()),
         Command::Generate(command) => generate::run(&command),
+        Command::History(command) => history::run(&command),
         Command::Investigate(arguments) => investigate::run(&arguments),
         Command::Overhead(arguments) => overhead::run(&arguments),
         Command::OverheadLoad(arguments) => overhead::serve(&arguments),

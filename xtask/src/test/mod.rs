@@ -58,7 +58,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
         vars.push(("QDISCOPE_NO_SKIP", OsString::from("1")));
     }
 
-    let executables = workspace.build(&["test", "--workspace", "--no-run"])?;
+    let executables =
+        workspace.build(&[&["test", "--workspace", "--no-run"], cargo::test_profile()].concat())?;
     let mut suites = Vec::new();
     for executable in executables.into_iter().filter(|executable| executable.test) {
         let package = workspace.package_of(&executable)?;
@@ -168,7 +169,8 @@ pub(crate) fn list(executable: &Executable, filter: Option<&str>) -> Result<Vec<
 /// the dependencies anew for each set.
 fn run_doc_tests(workspace: &Workspace, filter: Option<&str>) -> Result<Option<Row>, Error> {
     let mut command = cargo::command();
-    command.current_dir(&workspace.root).args(["test", "--doc", "--workspace", "--no-fail-fast", "--"]);
+    command.current_dir(&workspace.root).args(["test", "--doc", "--workspace", "--no-fail-fast"]);
+    command.args(cargo::test_profile()).arg("--");
     command.args(["--color", "never"]).args(filter);
     let (report, died) = watch(&mut command)?;
     let died = died.map(|status| status.to_string());

@@ -8,11 +8,13 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::budget::Budget;
+use crate::cli::history::{Labels, StoreArgument};
 use crate::cli::outputs::Outputs;
 use crate::cli::tc::read_tree;
 use crate::cli::{budget, read_file};
 use crate::duration;
 use crate::exit::Failure;
+use crate::history::Keeper;
 use crate::load_profile::{BUILT_IN, BuiltIn, LoadProfile};
 use crate::plan::{Load, Plan, Workload};
 use crate::probes::Choice;
@@ -102,6 +104,10 @@ pub(in crate::cli) struct Arguments {
     #[arg(long)]
     quick: bool,
     #[command(flatten)]
+    labels: Labels,
+    #[command(flatten)]
+    store: StoreArgument,
+    #[command(flatten)]
     pub(super) outputs: Outputs,
 }
 
@@ -155,6 +161,11 @@ impl Order {
 }
 
 impl Arguments {
+    /// Who puts the run into its history.
+    pub(super) fn keeper(&self) -> Result<Option<Keeper>, Failure> {
+        self.store.keeper(&self.labels)
+    }
+
     pub(super) fn order(&self) -> Result<Order, Failure> {
         let Some(name) = &self.profile else { return self.plan().map(Order::Workloads) };
         let (mut profile, file) = load_profile(name)?;

@@ -24,6 +24,7 @@ use super::{SAVED, print, runtime, stop_on_signal};
 use crate::budget::{Budget, judge};
 use crate::environment::Before;
 use crate::exit::{Exit, Failure};
+use crate::history::Kept as KeptRun;
 use crate::isolation;
 use crate::load::Stop;
 use crate::memory;
@@ -43,23 +44,30 @@ use crate::store::RunDir;
 #[expect(clippy::needless_pass_by_value, reason = "the command line is used up here")]
 pub(super) fn run(arguments: Arguments, spans: &SpanRecorder) -> Result<Exit, Failure> {
     arguments.outputs.check()?;
-    let (run, saved) = fresh(&arguments, spans)?;
+    let Fresh { run, saved, kept } = fresh(&arguments, spans)?;
     // What was measured is shown, also where it could not be saved.
-    report(&run, saved.as_deref().ok())?;
+    report(&run, saved.as_deref().ok(), kept.as_ref())?;
     arguments.outputs.write(&Sheet::of_run(&run))?;
     saved.map(|_| exit(&run))
 }
 
-/// Measures, judges, and saves: the run, and its folder or why it could not be saved. Ends in namespaces of its own.
-pub(super) fn fresh(
-    arguments: &Arguments,
-    spans: &SpanRecorder,
-) -> Result<(RunResult, Result<PathBuf, Failure>), Failure> {
+/// A run that was measured now.
+pub(super) struct Fresh {
+    pub(super) run: RunResult,
+    /// Its folder, or why it could not be saved.
+    pub(super) saved: Result<PathBuf, Failure>,
+    /// What became of it in the history. `None` where it is to be in none, or was not saved.
+    pub(super) kept: Option<KeptRun>,
+}
+
+/// Measures, judges, saves, and puts it into the history. Ends in namespaces of its own.
+pub(super) fn fresh(arguments: &Arguments, spans: &SpanRecorder) -> Result<Fresh, Failure> {
     let order = arguments.order()?;
     let budget = arguments.budget()?;
     check_out(arguments.out.as_deref())?;
     // Before anything else has a thread: what a process observes of the host, and its way out of it.
     let before = Before::observe();
+    let keeper = arguments.keeper()?;
     isolation::enter()?;
     let started = Timestamp::now();
     let mut dir = RunDir::create(arguments.out.as_deref(), run_id(started))?;
@@ -110,8 +118,26 @@ pub(super) fn fresh(
     (run.budget, run.not_judged, run.verdict) = (judged.judgements, judged.not_judged, judged.verdict);
     run.explanations = explain(&run);
     let finished = Finished { kept: measured.kept, slowest: &slowest, symbols: &symbols, profiles, named };
-    let saved = save(&mut dir, &mut run, finished, spans);
-    Ok((run, saved.map(|()| dir.path().to_owned())))
+    let saved = save(&mut dir, &mut run, finished, spans).map(|()| dir.path().to_owned());
+    let kept = keeper.as_ref().zip(saved.as_deref().ok()).map(|(keeper, folder)| keeper.keep(folder));
+    if let Some(kept) = &kept {
+        warn_of(kept);
+    }
+    Ok(Fresh { run, saved, kept })
+}
+
+/// What did not go as it should. The run is saved, whatever became of it in the history, so its exit code stays.
+fn warn_of(kept: &KeptRun) {
+    match kept {
+        KeptRun::Stored { notes, .. } => notes.iter().for_each(|note| tracing::warn!("history: {note}")),
+        KeptRun::Waiting { file, reason } => tracing::warn!(
+            "the run is not in the history: {reason}; it waits in {} and is sent with the next one, or by `qdiscope history send`",
+            file.display()
+        ),
+        KeptRun::Lost { reason } => tracing::warn!(
+            "the run is in no history: {reason}; `qdiscope history import` takes it from its folder"
+        ),
+    }
 }
 
 fn exit(run: &RunResult) -> Exit {
@@ -320,7 +346,7 @@ fn json(document: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {
         .map_err(|error| Failure::internal(format!("encode the result: {error}")))
 }
 
-fn report(run: &RunResult, saved: Option<&Path>) -> Result<(), Failure> {
+fn report(run: &RunResult, saved: Option<&Path>, kept: Option<&KeptRun>) -> Result<(), Failure> {
     let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let mut text = terminal::render(run, color);
     for line in terminal::violations(run) {
@@ -332,6 +358,10 @@ fn report(run: &RunResult, saved: Option<&Path>) -> Result<(), Failure> {
         for name in run.artifacts.values() {
             let _ = writeln!(text, "       {}", dir.join(name).display());
         }
+    }
+    if let Some(KeptRun::Stored { location, sent, .. }) = kept {
+        let waited = if *sent > 0 { format!(", with {sent} that had waited") } else { String::new() };
+        let _ = writeln!(text, "kept:  {location}{waited}");
     }
     print(&text)
 }

@@ -1,0 +1,50 @@
+//! `qdiscope history prune`
+
+use clap::Args;
+use jiff::Timestamp;
+
+use super::{StoreArgument, count, named, parse_moment};
+use crate::cli::print;
+use crate::exit::Failure;
+use crate::history::{Filter, History};
+
+#[derive(Args)]
+pub(in crate::cli) struct Arguments {
+    /// Runs, labels, or beginnings of commits' hashes
+    #[arg(required_unless_present = "before", conflicts_with = "before")]
+    run: Vec<String>,
+    /// All that began before a day (2026-11-29), a moment (RFC 3339), or longer than a time ago (90d)
+    #[arg(long, value_name = "WHEN", value_parser = parse_moment)]
+    before: Option<Timestamp>,
+    /// Keep those that have a label
+    #[arg(long)]
+    keep_labelled: bool,
+    /// Say what would be taken out, and leave it
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    pub(super) store: StoreArgument,
+}
+
+pub(super) async fn run(arguments: &Arguments, history: &mut History) -> Result<(), Failure> {
+    let mut runs = match arguments.before {
+        Some(before) => history.list(&Filter { before: Some(before), ..Filter::default() }).await?,
+        None => {
+            let mut runs = Vec::new();
+            for name in &arguments.run {
+                runs.extend(named(history, name).await?);
+            }
+            runs
+        }
+    };
+    runs.retain(|run| !arguments.keep_labelled || run.labels.is_empty());
+    let mut ids: Vec<String> = runs.into_iter().map(|run| run.id).collect();
+    ids.sort();
+    ids.dedup();
+    if arguments.dry_run {
+        let lines: String = ids.iter().map(|id| format!("{id}\n")).collect();
+        return print(&format!("{lines}would be taken out: {}\n", count(ids.len(), "run")));
+    }
+    history.remove(&ids).await?;
+    print(&format!("taken out: {}\n", count(ids.len(), "run")))
+}
