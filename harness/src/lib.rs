@@ -38,4 +38,5 @@ pub mod stats;
 pub mod store;
 pub mod top;
 pub mod traffic;
+pub mod trend;
 pub mod workload;

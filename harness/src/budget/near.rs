@@ -4,7 +4,7 @@
 const ALIKE: f64 = 0.6;
 
 /// The candidate that is most like `word` (Damerau and Levenshtein), if any is near.
-pub(super) fn near<T: AsRef<str>>(word: &str, candidates: impl IntoIterator<Item = T>) -> Option<String> {
+pub(crate) fn near<T: AsRef<str>>(word: &str, candidates: impl IntoIterator<Item = T>) -> Option<String> {
     candidates
         .into_iter()
         .map(|candidate| {

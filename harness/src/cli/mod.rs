@@ -15,6 +15,7 @@ mod overhead;
 mod profile;
 mod profiles;
 mod progress;
+mod regressions;
 mod report;
 mod scaling;
 mod schema;
@@ -22,6 +23,7 @@ mod stats;
 mod tc;
 mod top;
 mod trace;
+mod trend;
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
@@ -116,6 +118,9 @@ enum Command {
     /// List, show and write the load profiles of `bench --profile`
     #[command(subcommand, after_help = profiles::AFTER_HELP)]
     Profiles(profiles::Command),
+    /// Say what became worse in the history, and with which commit
+    #[command(after_help = regressions::AFTER_HELP)]
+    Regressions(regressions::Arguments),
     /// Show a saved run again, and write it for CI: JUnit, Markdown, GitHub annotations, github-action-benchmark
     #[command(
         after_help = "Exit codes:\n    0  shown, whatever the run's verdict\n    1  internal error\n    2  usage: no such run\n    3  a file cannot be written"
@@ -154,6 +159,9 @@ enum Command {
     /// line stands for one system call, also where that sends several messages; a result that nobody asked for is not known (`?`).
     #[command(after_help = trace::AFTER_HELP)]
     Trace(trace::Arguments),
+    /// Show the history of a figure: where it stepped, with the commits, and whether it drifts
+    #[command(after_help = trend::AFTER_HELP)]
+    Trend(trend::Arguments),
     /// Print the JSON Schema of result.json, or of another document
     Schema(schema::Arguments),
 }
@@ -188,12 +196,14 @@ pub fn main() -> ExitCode {
         Command::OverheadLoad(arguments) => overhead::serve(&arguments),
         Command::Profile(arguments) => profile::run(&arguments),
         Command::Profiles(command) => profiles::run(&command),
+        Command::Regressions(arguments) => regressions::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Scaling(arguments) => scaling::run(&arguments),
         Command::Stats(command) => stats::run(&command),
         Command::Tc(command) => tc::run(&command),
         Command::Top(arguments) => top::run(&arguments),
         Command::Trace(arguments) => trace::run(&arguments),
+        Command::Trend(arguments) => trend::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
     })
     // The panic's own message is on stderr already.

@@ -58,6 +58,13 @@ impl Commit {
         Some(Self { hash, repository, branch: None, author_date, subject, dirty: None })
     }
 
+    /// How many commits lie behind one and not behind the other, the later one counted. `None` where git does not know one of them.
+    ///
+    /// `git rev-list --count BEFORE..AFTER`
+    pub fn distance(folder: &Path, before: &str, after: &str) -> Option<usize> {
+        git(folder, &["rev-list", "--count", &format!("{before}..{after}"), "--"])?.parse().ok()
+    }
+
     /// One of which only the hash is known.
     pub fn unknown(hash: &str) -> Self {
         Self {

@@ -65,12 +65,20 @@ impl History {
             Location::Postgres(_) => false,
         };
         let failed = |operation| move |source| HistoryError::of(location, operation, source);
-        let options = AnyConnectOptions::from_str(&url(location))
-            .map_err(failed("understand its address"))?
-            // A statement is not for the terminal; that it failed is told by its error.
-            .log_statements(LevelFilter::Off)
-            .log_slow_statements(LevelFilter::Off, Duration::MAX);
-        let connection = options.connect().await.map_err(failed("open it"))?;
+        let connect = async |mode: &str| {
+            let options = AnyConnectOptions::from_str(&url(location, mode))?
+                // A statement is not for the terminal; that it failed is told by its error.
+                .log_statements(LevelFilter::Off)
+                .log_slow_statements(LevelFilter::Off, Duration::MAX);
+            options.connect().await
+        };
+        let connection = match connect("mode=rwc").await {
+            Err(error) if purpose == Purpose::Read && cannot_open(&error) && is_settled(location) => {
+                connect("mode=ro&immutable=1").await.or(Err(error))
+            }
+            outcome => outcome,
+        };
+        let connection = connection.map_err(failed("open it"))?;
         let mut history = Self { connection, location: location.clone() };
         if matches!(location, Location::Sqlite(_)) {
             history.make_ready().await.map_err(failed("open it"))?;
@@ -164,6 +172,22 @@ impl History {
     }
 }
 
+/// Of a file that is there: it cannot be written, or its folder, and the log beside it not be made (sqlite.org/wal.html, "Read-Only Databases").
+fn cannot_open(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == CANNOT_OPEN)
+}
+
+/// `SQLITE_CANTOPEN`
+const CANNOT_OPEN: &str = "14";
+
+/// Whether nothing of it is in a log that would have to be read, too: then it can be read as it is, for nobody changes it where nobody can write.
+fn is_settled(location: &Location) -> bool {
+    let Location::Sqlite(path) = location else { return false };
+    let mut log = path.clone().into_os_string();
+    log.push("-wal");
+    std::fs::metadata(log).map_or(true, |log| log.len() == 0)
+}
+
 /// Whether the file is begun now.
 fn prepare_file(path: &Path, location: &Location, purpose: Purpose) -> Result<bool, HistoryError> {
     if path.exists() {
@@ -177,7 +201,7 @@ fn prepare_file(path: &Path, location: &Location, purpose: Purpose) -> Result<bo
     Ok(true)
 }
 
-fn url(location: &Location) -> String {
+fn url(location: &Location, mode: &str) -> String {
     match location {
         Location::Postgres(url) => url.clone(),
         Location::Sqlite(path) => {
@@ -191,7 +215,7 @@ fn url(location: &Location) -> String {
                 }
                 name
             });
-            format!("sqlite:{name}?mode=rwc")
+            format!("sqlite:{name}?{mode}")
         }
     }
 }

@@ -32,7 +32,7 @@ pub enum HistoryError {
         reason: String,
     },
     /// It may be read only.
-    #[error("{store}: cannot be written: {reason}")]
+    #[error("{store}: cannot be written, or its folder not: {reason}")]
     ReadOnly {
         /// The database.
         store: String,
@@ -105,7 +105,8 @@ impl HistoryError {
         };
         match (sqlite, code.as_deref()) {
             (Some(5 | 6), _) => Self::Busy { store },
-            (Some(8), _) => Self::ReadOnly { store, reason: words() },
+            // Of a file that is there, 14 says that nothing can be made beside it.
+            (Some(8 | 14), _) => Self::ReadOnly { store, reason: words() },
             (Some(11 | 26), _) => Self::Damaged { store, reason: words() },
             (Some(13), _) | (None, Some("53100")) => Self::Full { store },
             (None, Some("25006")) => Self::ReadOnly { store, reason: words() },

@@ -14,6 +14,9 @@
 //! 4. differences at the ends weigh a little more (`TILT`): what changed in the last three runs is what people wait for (weighted
 //!    cumulative sums: Csörgő and Horváth, Limit Theorems in Change-Point Analysis, 1997, chapter 2).
 //!
+//! A level that is left and come back to, as a regression that was mended, differs little from the rest when it is cut in two. Where no cut is found,
+//! each stretch inside is held against what surrounds it, by the same means.
+//!
 //! How often it is wrong, and what it finds, `cargo xtask stats-bench` prints.
 
 use rand::SeedableRng as _;
@@ -29,6 +32,14 @@ pub const SHORTEST: usize = 3;
 pub const FEWEST: usize = 8;
 /// A cut is kept where no more than this share of the shuffles shows as great a difference anywhere.
 pub const LEVEL: f64 = 0.018;
+/// The same for a stretch inside, of which there are many more.
+const ARC_LEVEL: f64 = 0.002;
+/// The stretch that differs most takes more of its neighbours' resemblance away than a cut does, so that less is left to be seen: what is seen
+/// counts this often, and so much is taken for granted. Found by simulation; it costs what differs little, and no more.
+const ARC_CAUTION: f64 = 2.0;
+const ARC_CORRELATION: f64 = 0.2;
+/// So many places are ends of stretches.
+const MOST_ARCS: usize = 200;
 /// How often the values are shuffled.
 const SHUFFLES: u16 = 499;
 /// Standard deviations beyond which a value is as far away as any.
@@ -65,10 +76,7 @@ impl ChangePoint {
 pub fn change_points(values: &[f64]) -> Vec<ChangePoint> {
     let (places, kept): (Vec<usize>, Vec<f64>) =
         values.iter().copied().enumerate().filter(|(_, value)| value.is_finite()).unzip();
-    let scaled = Scale::of(&kept).scaled(&kept);
-    let mut cuts = Vec::new();
-    // The same series has the same changes whenever it is asked.
-    cut(&scaled, 0, &mut ChaCha8Rng::seed_from_u64(0), &mut cuts);
+    let cuts = change_points_of(&Scale::of(&kept).scaled(&kept));
     let ends = |index: usize| cuts.get(index).map_or(kept.len(), |&(at, _)| at);
     let level = |from: usize, to: usize| median(&kept[from..to]).unwrap_or(f64::NAN);
     let mut before = 0;
@@ -81,28 +89,73 @@ pub fn change_points(values: &[f64]) -> Vec<ChangePoint> {
     changes
 }
 
-/// Cuts where the difference is greatest, as long as it is no chance.
+/// The places of the changes of finite values whose differences count, with the share of shuffles that showed as great a difference.
+pub(super) fn change_points_of(scaled: &[f64]) -> Vec<(usize, f64)> {
+    let mut cuts = Vec::new();
+    // The same series has the same changes whenever it is asked.
+    cut(scaled, 0, &mut ChaCha8Rng::seed_from_u64(0), &mut cuts);
+    cuts
+}
+
+/// Cuts where the difference is greatest, as long as it is no chance; and where no cut is, around what differs from all that surrounds it.
 fn cut(values: &[f64], offset: usize, random: &mut ChaCha8Rng, cuts: &mut Vec<(usize, f64)>) {
     if values.len() < FEWEST {
         return;
     }
     let Some(scores) = scores(values) else { return };
+    let found = cut_in_two(values, &scores, random).map(|(at, p)| (vec![at], p));
+    let Some((places, p)) = found.or_else(|| cut_out(values, scores, random)) else { return };
+    let ends = places.iter().copied().chain([values.len()]);
+    let mut from = 0;
+    for to in ends {
+        cut(&values[from..to], offset + from, random, cuts);
+        if to < values.len() {
+            cuts.push((offset + to, p));
+        }
+        from = to;
+    }
+}
+
+fn cut_in_two(values: &[f64], scores: &[f64], random: &mut ChaCha8Rng) -> Option<(usize, f64)> {
     let independent = Scan::new(values.len(), 0.0);
-    let (_, first) = independent.greatest(&scores);
-    let correlation = ((correlation(values, first) - CHANCE) * CAUTION).clamp(0.0, MOST_CORRELATED);
-    let (greatest, at) = Scan::new(values.len(), correlation).greatest(&scores);
-    let mut shuffled = scores;
+    let (_, first) = independent.greatest(scores);
+    let correlation = correlation_of_neighbours(&around_medians(values, &[first]));
+    let (greatest, at) = Scan::new(values.len(), correlation).greatest(scores);
+    let p = share_of_shuffles(scores.to_vec(), random, LEVEL, |shuffled| {
+        independent.greatest(shuffled).0 >= greatest
+    })?;
+    Some((at, p))
+}
+
+/// A level that was left and come back to, as a regression that was mended: cut in two, it differs little on the whole (circular binary
+/// segmentation: Olshen and others, Circular Binary Segmentation for the Analysis of Array-Based DNA Copy Number Data, 2004).
+fn cut_out(values: &[f64], scores: Vec<f64>, random: &mut ChaCha8Rng) -> Option<(Vec<usize>, f64)> {
+    let arcs = Arcs::new(values.len())?;
+    let (greatest, [begin, end]) = arcs.greatest(&scores);
+    let correlation = correlation_of_neighbours(&around_medians(values, &[begin, end]));
+    let correlation = (correlation * ARC_CAUTION + ARC_CORRELATION).min(MOST_CORRELATED);
+    // What the variance of a mean of many grows by.
+    let greatest = greatest * ((1.0 - correlation) / (1.0 + correlation)).sqrt();
+    let p = share_of_shuffles(scores, random, ARC_LEVEL, |shuffled| arcs.greatest(shuffled).0 >= greatest)?;
+    Some((vec![begin, end], p))
+}
+
+/// The share of shuffles of which something holds that holds of the series; `None` where that is more than a level.
+fn share_of_shuffles(
+    mut scores: Vec<f64>,
+    random: &mut ChaCha8Rng,
+    level: f64,
+    holds: impl Fn(&[f64]) -> bool,
+) -> Option<f64> {
     let mut as_great = 1_u16;
     for _ in 0..SHUFFLES {
-        shuffled.shuffle(random);
-        as_great += u16::from(independent.greatest(&shuffled).0 >= greatest);
-        if share(as_great) > LEVEL {
-            return;
+        scores.shuffle(random);
+        as_great += u16::from(holds(&scores));
+        if share(as_great) > level {
+            return None;
         }
     }
-    cut(&values[..at], offset, random, cuts);
-    cuts.push((offset + at, share(as_great)));
-    cut(&values[at..], offset + at, random, cuts);
+    Some(share(as_great))
 }
 
 /// Of the shuffles and the series itself, which is one of its own shuffles (Phipson and Smyth, Permutation P-values Should Never Be Zero,
@@ -119,20 +172,28 @@ fn scores(values: &[f64]) -> Option<Vec<f64>> {
     standardised(clipped(&deviations, most))
 }
 
-/// The correlation of neighbours around the medians of both sides of a cut, corrected for what estimating them takes from it (Kendall, Note
-/// on Bias in the Estimation of Autocorrelation, 1954).
-fn correlation(values: &[f64], at: usize) -> f64 {
-    let (before, after) = values.split_at(at);
-    let around = |side: &[f64]| {
-        let middle = median(side).unwrap_or_default();
-        side.iter().map(move |value| value - middle).collect::<Vec<_>>()
-    };
-    let residuals = [around(before), around(after)].concat();
-    let Some(scores) = scores(&residuals) else { return 0.0 };
+/// What is left around the medians of the stretches between cuts.
+fn around_medians(values: &[f64], cuts: &[usize]) -> Vec<f64> {
+    let begins = [0].into_iter().chain(cuts.iter().copied());
+    let ends = cuts.iter().copied().chain([values.len()]);
+    begins
+        .zip(ends)
+        .flat_map(|(begin, end)| {
+            let middle = median(&values[begin..end]).unwrap_or_default();
+            values[begin..end].iter().map(move |value| value - middle)
+        })
+        .collect()
+}
+
+/// By how much neighbours resemble each other beyond chance, 0 to [`MOST_CORRELATED`]; corrected for what estimating the middle takes from it
+/// (Kendall, Note on Bias in the Estimation of Autocorrelation, 1954).
+pub(super) fn correlation_of_neighbours(residuals: &[f64]) -> f64 {
+    let Some(scores) = scores(residuals) else { return 0.0 };
     let products: f64 = scores.windows(2).map(|pair| pair[0] * pair[1]).sum();
-    let count = values.len() as f64;
+    let count = residuals.len() as f64;
     let correlation = products / (count - 1.0);
-    correlation + (1.0 + 3.0 * correlation) / count
+    let corrected = correlation + (1.0 + 3.0 * correlation) / count;
+    ((corrected - CHANCE) * CAUTION).clamp(0.0, MOST_CORRELATED)
 }
 
 /// All cuts of a series of one length, by what a difference of means weighs at each.
@@ -180,6 +241,42 @@ impl Scan {
             }
         }
         greatest
+    }
+}
+
+/// All stretches inside a series, each held against the rest.
+struct Arcs {
+    count: usize,
+    /// Of a long series every so many values are looked at.
+    stride: usize,
+}
+
+impl Arcs {
+    /// `None`: the series is too short for three regimes.
+    fn new(count: usize) -> Option<Self> {
+        (count >= 3 * SHORTEST).then(|| Self { count, stride: count.div_ceil(MOST_ARCS) })
+    }
+
+    /// The greatest difference of means in its standard deviations, those being of what is left in and out of the stretch, and its ends.
+    fn greatest(&self, scores: &[f64]) -> (f64, [usize; 2]) {
+        let mut sums = vec![0.0; self.count + 1];
+        for (at, score) in scores.iter().enumerate() {
+            sums[at + 1] = sums[at] + score;
+        }
+        let all = self.count as f64;
+        let mut greatest = (0.0, [SHORTEST, 2 * SHORTEST]);
+        for begin in (SHORTEST..=self.count - 2 * SHORTEST).step_by(self.stride) {
+            for end in (begin + SHORTEST..=self.count - SHORTEST).step_by(self.stride) {
+                let inside = (end - begin) as f64;
+                // Scores sum up to zero, as above; here the square is compared, and its root taken at the end.
+                let explained = (sums[end] - sums[begin]).powi(2) * all / (inside * (all - inside));
+                if explained > greatest.0 {
+                    greatest = (explained, [begin, end]);
+                }
+            }
+        }
+        let left = ((all - 1.0 - greatest.0) / (all - 2.0)).max(1e-9);
+        ((greatest.0 / left).sqrt(), greatest.1)
     }
 }
 
@@ -262,12 +359,26 @@ mod tests {
     }
 
     #[test]
+    fn what_was_left_and_come_back_to_is_found() {
+        assert_eq!(places(&series(&[(15, 100.0), (15, 120.0), (15, 100.0)])), [15, 30]);
+        assert_eq!(places(&series(&[(20, 100.0), (5, 80.0), (20, 100.0)])), [20, 25]);
+        // A spike is none.
+        let mut spike = series(&[(40, 100.0)]);
+        spike[20] = 400.0;
+        assert_eq!(places(&spike), []);
+    }
+
+    #[test]
     fn correlated_values_vary_more_in_the_mean() {
         assert!((variance_of_mean(4, 0.0) - 0.25).abs() < 1e-12);
         // (3 + 2·2·0.5 + 2·1·0.25) / 9
         assert!((variance_of_mean(3, 0.5) - 5.5 / 9.0).abs() < 1e-12);
-        let alternating: Vec<f64> = (0..40).map(|at| f64::from(at % 2)).collect();
-        assert!(correlation(&alternating, 20) < -0.9);
+        let correlation = |value: fn(u8) -> f64| {
+            correlation_of_neighbours(&around_medians(&(0..40).map(value).collect::<Vec<_>>(), &[20]))
+        };
+        // Neighbours that differ more than others make a mean no less sure.
+        assert!(correlation(|at| f64::from(at % 2)).abs() < 1e-12);
+        assert!((0.5..=MOST_CORRELATED).contains(&correlation(|at| f64::from(at / 5 % 2))));
     }
 
     proptest! {

@@ -71,7 +71,7 @@ pub(super) struct SendArguments {
 
 /// Which runs.
 #[derive(Args, Default)]
-struct Runs {
+pub(in crate::cli) struct Runs {
     /// Only those of a commit, by the beginning of its hash
     #[arg(long, value_name = "HASH", value_parser = parse_commit)]
     commit: Option<String>,
@@ -90,7 +90,7 @@ struct Runs {
 }
 
 impl Runs {
-    fn filter(&self) -> Filter {
+    pub(in crate::cli) fn filter(&self) -> Filter {
         Filter {
             commit: self.commit.clone(),
             branch: self.branch.clone(),

@@ -57,7 +57,7 @@ impl StoreArgument {
     }
 
     /// Opens it, has something done with it, and closes it.
-    pub(super) fn with<Outcome>(
+    pub(in crate::cli) fn with<Outcome>(
         &self,
         purpose: Purpose,
         work: impl AsyncFnOnce(&mut History) -> Result<Outcome, Failure>,
