@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::report::model::State;
 
-/// Exit codes, a contract with scripts. 5 is kept for regressions.
+/// Exit codes, a contract with scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
@@ -18,6 +18,8 @@ pub enum Exit {
     Environment = 3,
     /// A target is violated.
     BudgetViolated = 4,
+    /// A figure became worse, and that was to fail (`compare --fail-on-regression`).
+    Regression = 5,
     /// Something that a target needs was not measured.
     Inconclusive = 6,
     /// The kernel differs from what it is to have (`tc diff`).
