@@ -77,8 +77,8 @@ enum Command {
     /// change is beyond its threshold: latency 15 % (critical from 25 %), throughput 10 (20), errors 5 (10), memory and CPU 10 (20).
     ///
     /// Runs of different machines, probes, settings or loads are not compared, unless by --force, and then have no verdict. Five runs a side
-    /// are the least for the metrics of one workload; ten find 10 % in the usual noise. Measured in turns (--interleave) is better than one
-    /// side after the other.
+    /// are the least for the metrics of one workload, and ten are better. Measured in turns (--interleave) they prove more than one side
+    /// after the other.
     #[command(after_help = compare::AFTER_HELP)]
     Compare(compare::Arguments),
     /// End a command with its descendants, for `compare`

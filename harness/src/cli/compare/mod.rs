@@ -43,8 +43,6 @@ pub(super) struct Arguments {
     /// `$QDISCOPE_TARGET_DIR` is its run, as of `qdiscope bench` without --out; of any other command wall time, CPU time and peak memory are compared
     #[arg(long, num_args = 2, value_names = ["CMD_A", "CMD_B"])]
     interleave: Option<Vec<String>>,
-    #[command(flatten)]
-    turns: TurnArguments,
     /// Compare this metric only, by its name in budgets; may be repeated. Each that is asked makes the others less sure
     #[arg(long = "metric", value_name = "NAME", conflicts_with = "all")]
     metrics: Vec<String>,
@@ -66,6 +64,8 @@ pub(super) struct Arguments {
     fail_on_regression: bool,
     #[command(flatten)]
     outputs: Outputs,
+    #[command(flatten)]
+    turns: TurnArguments,
 }
 
 /// How two commands take turns.

@@ -179,7 +179,12 @@ fn check(line: &str, ended: &Ended, saved: &[PathBuf]) -> Result<(), Failure> {
     let sound = if saved.is_empty() { ended.code == 0 } else { MEASURED.contains(&ended.code) };
     if !sound {
         let words = ended.last_words.as_ref().map_or_else(String::new, |words| format!(": {words}"));
-        return Err(Failure::environment(format!("`{line}` ended with {}{words}", ended.code)));
+        let advice = if MEASURED.contains(&ended.code) {
+            format!(" (a run of qdiscope is looked for in ${TARGET}: leave --out away)")
+        } else {
+            String::new()
+        };
+        return Err(Failure::environment(format!("`{line}` ended with {}{words}{advice}", ended.code)));
     }
     if saved.len() > 1 {
         return Err(Failure::usage(format!(
@@ -389,7 +394,9 @@ mod tests {
         for (code, saved) in [(1, &saved[..]), (130, &saved), (4, &[]), (137, &[])] {
             let failure = check("x y", &ended(code), saved).unwrap_err();
             assert_eq!(failure.exit, Exit::Environment);
-            assert_eq!(failure.to_string(), format!("`x y` ended with {code}: no such file"));
+            let said = failure.to_string();
+            assert!(said.starts_with(&format!("`x y` ended with {code}: no such file")), "{said}");
+            assert_eq!(said.contains("leave --out away"), code == 4, "{said}");
         }
         let two = [PathBuf::from("one"), PathBuf::from("two")];
         assert_eq!(check("x", &ended(0), &two).unwrap_err().exit, Exit::Usage);
