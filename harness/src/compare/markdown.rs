@@ -23,7 +23,7 @@ fn round(text: &mut String, comparison: &Comparison) {
     for line in words::heading(comparison) {
         let _ = writeln!(text, "- {}", escaped(&line));
     }
-    let heads = words::HEADS.join(" | ");
+    let heads = words::heads(comparison).join(" | ");
     let _ = writeln!(text, "\n| {heads} |\n|---|---|---:|---:|---:|---:|---:|---:|---|");
     for row in &comparison.rows {
         let cells = words::cells(row).map(|cell| escaped(&cell)).join(" | ");

@@ -22,7 +22,7 @@ mod words;
 pub use execution::{EXECUTION_VERSION, Execution};
 pub use series::Selection;
 pub use side::{Runs, Side};
-pub use verdict::{confirmed, exit};
+pub use verdict::{confirmed, exit, unconfirmed};
 
 use crate::stats::two_samples::{Certainty, Order};
 use model::{Comparison, SCHEMA_VERSION, Severity, Verdict};
@@ -84,13 +84,14 @@ pub fn compare(baseline: Side, candidate: Side, options: &Options) -> Result<Com
     let [baseline, candidate] = sides;
     let differences = differences(&baseline.runs, &candidate.runs, options.force)?;
     let in_turns = order::in_turns(&baseline.runs.moments(), &candidate.runs.moments());
+    let series = series::series(&baseline.runs, &candidate.runs, &options.selection);
     let setting = Setting {
         certainty: options.certainty,
         order: if in_turns { Order::Interleaved } else { Order::Unknown },
         threshold: options.threshold,
         same: baseline.told.runs == candidate.told.runs,
+        rows: series.len(),
     };
-    let series = series::series(&baseline.runs, &candidate.runs, &options.selection);
     let mut rows: Vec<_> = series.iter().map(|series| row::row(series, &setting)).collect();
     let counts = [baseline.runs.len(), candidate.runs.len()];
     let settled = verdict::settle(&mut rows, counts, options.certainty.level(), &differences);

@@ -19,6 +19,8 @@ pub(super) struct Setting {
     pub(super) threshold: Option<f64>,
     /// Both sides are the same runs.
     pub(super) same: bool,
+    /// How many rows are asked together.
+    pub(super) rows: usize,
 }
 
 /// Compares a series. What the other rows make of it is settled later.
@@ -81,7 +83,7 @@ fn judged(series: &Series, found: &two_samples::Comparison, setting: &Setting) -
     };
     let verdict = match found.verdict {
         two_samples::Verdict::Inconclusive(Doubt::TooFew) if setting.same => Verdict::NoChange,
-        two_samples::Verdict::Inconclusive(doubt) => return open(told(doubt, series, setting.certainty)),
+        two_samples::Verdict::Inconclusive(doubt) => return open(told(doubt, series, setting)),
         two_samples::Verdict::NoChange => Verdict::NoChange,
         verdict if verdict == worse => Verdict::Regression,
         _ => Verdict::Improvement,
@@ -111,13 +113,15 @@ fn runs(count: usize) -> String {
     if count == 1 { "1 run".to_owned() } else { format!("{count} runs") }
 }
 
-fn told(doubt: Doubt, series: &Series, certainty: Certainty) -> String {
+fn told(doubt: Doubt, series: &Series, setting: &Setting) -> String {
     match doubt {
         Doubt::NotFinite => "a value is no number, or too great".to_owned(),
         Doubt::Drift => "values drift on both sides: measure them in turns".to_owned(),
         Doubt::TooFew => {
             let counts = [series.baseline.len(), series.candidate.len()];
-            let enough = runs_needed(1, certainty.level()).unwrap_or(FEWEST);
+            let level = setting.certainty.level();
+            let enough = [setting.rows, 1].into_iter().find_map(|rows| runs_needed(rows, level));
+            let enough = enough.unwrap_or(FEWEST);
             if counts == [1, 1] {
                 format!(
                     "one run a side says nothing of how much runs differ by themselves: measure {enough} a side or more"
@@ -194,7 +198,7 @@ mod tests {
     }
 
     const SETTING: Setting =
-        Setting { certainty: Certainty::Usual, order: Order::Unknown, threshold: None, same: false };
+        Setting { certainty: Certainty::Usual, order: Order::Unknown, threshold: None, same: false, rows: 1 };
 
     fn compared(name: &str, baseline: &[f64], candidate: &[f64]) -> Row {
         row(&series(name, baseline, candidate), &SETTING)
@@ -268,6 +272,9 @@ mod tests {
         assert!((one.change_percent.unwrap() - 20.0).abs() < 1e-9 && one.p.is_none());
         let three = compared("latency_p95_us", &LEVEL[..3], &times(2.0)[..3]);
         assert_eq!(three.reason.as_deref(), Some("3 runs and 3 runs are too few: measure 4 a side or more"));
+        let among = Setting { rows: 6, ..SETTING };
+        let three = row(&series("latency_p95_us", &LEVEL[..3], &LEVEL[..3]), &among);
+        assert!(three.reason.unwrap().ends_with("measure 5 a side or more"));
         let nan = compared("latency_p95_us", &LEVEL, &[f64::NAN; 10]);
         assert_eq!(nan.reason.as_deref(), Some("a value is no number, or too great"));
         assert_eq!(nan.candidate_values, [None; 10]);

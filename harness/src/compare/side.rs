@@ -1,5 +1,7 @@
 //! One side of a comparison, before it is compared.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 
 use super::execution::Execution;
@@ -72,7 +74,7 @@ impl Runs {
             }
             _ => return None,
         };
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         found.retain(|difference| seen.insert(difference.clone()));
         Some(found)
     }
@@ -101,6 +103,15 @@ pub(super) struct Whole {
 impl Side {
     pub(super) fn whole(self) -> Whole {
         let mut left_out = Vec::new();
+        let mut seen = HashSet::new();
+        // A copy of a run says nothing that the run has not said.
+        let mut once = |id: &str, left_out: &mut Vec<String>| {
+            let first = seen.insert(id.to_owned());
+            if !first {
+                left_out.push(format!("{id}: it is there twice"));
+            }
+            first
+        };
         let runs = match self.runs {
             Runs::Saved(mut runs) => {
                 runs.retain(|run| match run.incomplete() {
@@ -108,12 +119,13 @@ impl Side {
                         left_out.push(format!("{}: {reason}", run.run_id));
                         false
                     }
-                    None => true,
+                    None => once(&run.run_id, &mut left_out),
                 });
                 runs.sort_by_key(|run| moment(&run.started_at));
                 Runs::Saved(runs)
             }
             Runs::Commands(mut runs) => {
+                runs.retain(|run| once(&run.id, &mut left_out));
                 runs.sort_by_key(|run| moment(&run.started_at));
                 Runs::Commands(runs)
             }

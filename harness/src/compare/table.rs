@@ -30,9 +30,8 @@ fn round(text: &mut String, comparison: &Comparison, color: bool) {
 }
 
 fn rows(comparison: &Comparison, color: bool) -> Table {
-    let interval = format!("{:.0} % interval", comparison.confidence_percent);
-    let heads = words::HEADS.map(|head| if head == "interval" { &*interval } else { head });
-    let mut table = table(&heads, 2);
+    let heads = words::heads(comparison);
+    let mut table = table(&heads.each_ref().map(String::as_str), 2);
     let mut place = None;
     for row in &comparison.rows {
         let mut cells = words::cells(row);

@@ -212,6 +212,12 @@ fn what_is_not_whole_is_left_out_and_said() {
     let fewer = fewer.unwrap();
     assert_eq!((fewer.candidate.runs.len(), fewer.verdict), (9, Verdict::NoChange));
     assert_eq!(fewer.notes, ["left out of B: run-19: the run was interrupted"]);
+    let mut copied = before.clone();
+    copied.push(before[3].clone());
+    let copied =
+        compare(side("before", before.clone()), side("copied", copied), &Options::default()).unwrap();
+    assert_eq!((copied.candidate.runs.len(), copied.verdict), (10, Verdict::NoChange));
+    assert!(copied.notes.contains(&"left out of B: run-06: it is there twice".to_owned()), "{copied:?}");
     for run in &mut after {
         run.interrupted = true;
     }
@@ -279,6 +285,9 @@ fn an_alarm_stands_only_where_fresh_runs_alarm_alone() {
 
 #[test]
 fn an_interruption_is_how_it_ends() {
+    let unconfirmed = unconfirmed(usual(&around(100.0, 10), &around(130.0, 10)));
+    assert_eq!((unconfirmed.verdict, unconfirmed.alarm), (Verdict::Inconclusive, false));
+    assert_eq!(exits(&unconfirmed), [Exit::Interrupted; 2]);
     let mut slower = usual(&around(100.0, 10), &around(130.0, 10));
     slower.interrupted = true;
     assert_eq!(exits(&slower), [Exit::Interrupted; 2]);

@@ -138,6 +138,20 @@ pub fn confirmed(first: Comparison, fresh: Comparison) -> Comparison {
     all
 }
 
+/// A comparison whose alarm could not be asked again: nothing fresh stands behind it, and nothing against it.
+pub fn unconfirmed(first: Comparison) -> Comparison {
+    let mut doubts = first.doubts;
+    doubts.push("interrupted before fresh runs could confirm the alarm".to_owned());
+    Comparison {
+        verdict: Verdict::Inconclusive,
+        severity: Severity::None,
+        alarm: false,
+        interrupted: true,
+        doubts,
+        ..first
+    }
+}
+
 /// Whether a row makes an alarm.
 pub(super) fn is_alarm(row: &Row) -> bool {
     row.verdict == Verdict::Regression && row.holds_among_all && row.severity > Severity::None

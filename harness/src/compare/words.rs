@@ -8,8 +8,10 @@ use crate::report::sheet::number;
 use crate::report::words::duration;
 
 /// The columns. The first two are text.
-pub(super) const HEADS: [&str; 9] =
-    ["workload", "metric", "A", "B", "change", "interval", "p", "effect", "verdict"];
+pub(super) fn heads(comparison: &Comparison) -> [String; 9] {
+    let interval = format!("{:.0} % interval", comparison.confidence_percent);
+    ["workload", "metric", "A", "B", "change", &interval, "p", "effect", "verdict"].map(str::to_owned)
+}
 
 /// What is not there.
 const NONE: &str = "–";

@@ -76,7 +76,12 @@ impl Runner {
         let mut asked: Option<Instant> = None;
         loop {
             match ended.recv_timeout(TICK) {
-                Ok(waited) => return Ok(Some(waited?).filter(|_| asked.is_none() && !self.asked())),
+                Ok(waited) if asked.is_none() && !self.asked() => return Ok(Some(waited?)),
+                Ok(_) => {
+                    // What it has started goes with it, as far as that has not gone yet.
+                    let _ = killpg(group, Signal::SIGKILL);
+                    return Ok(None);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(io::Error::other("the waiting thread has gone"));

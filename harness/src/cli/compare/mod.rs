@@ -104,7 +104,15 @@ impl Arguments {
         let selection = match &self.metrics[..] {
             _ if self.all => Selection::All,
             [] => Selection::Headline,
-            names => Selection::Named(names.to_vec()),
+            names => {
+                let mut once = Vec::new();
+                for name in names {
+                    if !once.contains(name) {
+                        once.push(name.clone());
+                    }
+                }
+                Selection::Named(once)
+            }
         };
         selection.check().map_err(|error| Failure::usage(format!("--metric: {error}")))?;
         Ok(Options {
@@ -157,8 +165,7 @@ fn interleaved(
     let blocks = first.interleaved.map_or(arguments.runs, |turns| turns.blocks);
     turns.begin_confirmation()?;
     let Some(fresh) = turns.round(0, blocks)?.compared_if_any(options)? else {
-        // Nothing fresh stands behind the alarm, and nothing against it.
-        return Ok(Comparison { interrupted: true, ..first });
+        return Ok(compare::unconfirmed(first));
     };
     Ok(compare::confirmed(first, fresh))
 }
@@ -209,6 +216,8 @@ mod tests {
         let slip = parse(&["x", "y", "--metric", "latency_p95_ms"]).unwrap().options().unwrap_err();
         assert_eq!(slip.exit, Exit::Usage);
         assert!(slip.to_string().contains("did you mean `latency_p95_us`?"), "{slip}");
+        let twice = parse(&["x", "y", "--metric", "leaked_fds", "--metric", "leaked_fds"]).unwrap();
+        assert_eq!(twice.options().unwrap().selection, Selection::Named(vec!["leaked_fds".to_owned()]));
         let options = parse(&["x", "y", "--metric", "wall_time_us", "--threshold", "3"]).unwrap().options();
         assert_eq!(options.unwrap().threshold, Some(0.03));
     }

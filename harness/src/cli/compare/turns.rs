@@ -156,8 +156,7 @@ impl Turns {
             }
             Outcome::Saved(Box::new(run))
         } else {
-            let id = format!("{}/{}", FOLDERS[side], number.unwrap_or_default());
-            let execution = execution(line, id, started, &ended);
+            let execution = execution(line, started, &ended);
             if let Some(place) = &place {
                 keep_execution(&execution, place)?;
             }
@@ -195,11 +194,12 @@ fn check(line: &str, ended: &Ended, saved: &[PathBuf]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn execution(line: &str, id: String, started: Timestamp, ended: &Ended) -> Execution {
+fn execution(line: &str, started: Timestamp, ended: &Ended) -> Execution {
     let micros = |time: Duration| time.as_secs_f64() * 1e6;
     Execution {
         schema_version: EXECUTION_VERSION,
-        id,
+        // As those of runs: sortable by time, and no two are the same.
+        id: format!("{}-{:09}", started.strftime("%Y%m%dT%H%M%SZ"), started.subsec_nanosecond()),
         command: line.to_owned(),
         started_at: started.to_string(),
         kernel: environment::kernel_release(),
@@ -259,29 +259,12 @@ impl Round {
         self.turns.blocks += 1;
     }
 
-    /// Tells at once what will not be compared.
+    /// Tells at once what will not be compared: whether the last block is as the first was.
     fn check(&self, force: bool) -> Result<(), Failure> {
-        let [baseline, candidate] = self.runs()?;
-        compare::differences(&baseline, &candidate, force)?;
+        let [baseline, candidate] = &self.sides;
+        let baseline = runs(baseline.first().into_iter().chain(baseline.last()))?;
+        compare::differences(&baseline, &runs(candidate.last())?, force)?;
         Ok(())
-    }
-
-    fn runs(&self) -> Result<[Runs; 2], Failure> {
-        let side = |outcomes: &[Outcome]| {
-            let (mut saved, mut commands) = (Vec::new(), Vec::new());
-            for outcome in outcomes {
-                match outcome {
-                    Outcome::Saved(run) => saved.push((**run).clone()),
-                    Outcome::Command(run) => commands.push(run.clone()),
-                }
-            }
-            match (saved.is_empty(), commands.is_empty()) {
-                (_, true) => Ok(Runs::Saved(saved)),
-                (true, false) => Ok(Runs::Commands(commands)),
-                (false, false) => Err(Failure::from(Refusal::Mixed)),
-            }
-        };
-        Ok([side(&self.sides[0])?, side(&self.sides[1])?])
     }
 
     /// Compares what there is.
@@ -297,10 +280,27 @@ impl Round {
         if self.turns.blocks == 0 {
             return Ok(None);
         }
-        let [baseline, candidate] = self.runs()?;
+        let [baseline, candidate] = &self.sides;
+        let (baseline, candidate) = (runs(baseline)?, runs(candidate)?);
         let side = |at: usize, runs: Runs| Side { name: self.names[at].clone(), runs };
         let comparison = compare::compare(side(0, baseline), side(1, candidate), options)?;
         Ok(Some(Comparison { interleaved: Some(self.turns), interrupted: self.interrupted, ..comparison }))
+    }
+}
+
+/// A side's runs, which are of one kind.
+fn runs<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Result<Runs, Failure> {
+    let (mut saved, mut commands) = (Vec::new(), Vec::new());
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Saved(run) => saved.push((**run).clone()),
+            Outcome::Command(run) => commands.push(run.clone()),
+        }
+    }
+    match (saved.is_empty(), commands.is_empty()) {
+        (_, true) => Ok(Runs::Saved(saved)),
+        (true, false) => Ok(Runs::Commands(commands)),
+        (false, false) => Err(Refusal::Mixed.into()),
     }
 }
 
