@@ -4,14 +4,15 @@
 //! A folder is a role: [`cli`] parses, [`session`] orchestrates, [`workload`] yields requests, [`load`]
 //! times them, [`record`] keeps figures, [`attribution`] says where time went, [`profile`] keeps stacks, [`spans`] what the harness was
 //! at, [`observe`] follows other programs, [`top`] shows which of them keep it busy, [`disturb`] stands in a run's way on purpose,
-//! [`budget`] judges, [`gate`] lets a change pass or not, with [`traffic`] flowing through classes meanwhile, [`report`] renders and
-//! [`store`] saves. Only `session` knows all of them.
+//! [`budget`] judges, [`compare`] holds two sides of runs against each other, [`gate`] lets a change pass or not, with [`traffic`] flowing
+//! through classes meanwhile, [`report`] renders and [`store`] saves. Only `session` knows all of them.
 
 pub mod attribution;
 pub mod budget;
 pub mod capacity;
 pub mod cli;
 pub mod clocks;
+pub mod compare;
 pub mod disturb;
 pub mod duration;
 pub mod environment;

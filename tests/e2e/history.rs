@@ -30,6 +30,10 @@ pub(crate) const BOTH: Suite = &[
     ("what_is_exported_comes_back_the_same", what_is_exported_comes_back_the_same),
     ("many_write_at_once", many_write_at_once),
     ("what_is_pruned_is_gone", what_is_pruned_is_gone),
+    (
+        "a_step_is_named_by_its_commits_and_a_drift_is_told",
+        a_step_is_named_by_its_commits_and_a_drift_is_told,
+    ),
     ("a_newer_one_is_refused", a_newer_one_is_refused),
 ];
 
@@ -66,15 +70,13 @@ impl Store {
 
     /// A statement, past qdiscope.
     fn sql(&self, statement: &str) -> Result<(), Failed> {
-        match &self.server {
-            Some(server) => server.sql("perf", statement).map(drop),
-            None => {
-                let script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()";
-                let status =
-                    Command::new("python3").args(["-c", script]).arg(self.file()).arg(statement).status()?;
-                if status.success() { Ok(()) } else { Err(format!("{statement}: {status}").into()) }
-            }
+        if let Some(server) = &self.server {
+            return server.sql("perf", statement).map(drop);
         }
+        let script =
+            "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()";
+        let status = Command::new("python3").args(["-c", script]).arg(self.file()).arg(statement).status()?;
+        if status.success() { Ok(()) } else { Err(format!("{statement}: {status}").into()) }
     }
 
     /// A run that was measured, and is in it.
@@ -96,14 +98,18 @@ fn lines(text: &str) -> Result<Vec<Value>, Failed> {
 
 /// So many runs, made of a measured one.
 fn copies(of: &Value, numbers: std::ops::Range<u32>) -> String {
-    numbers
-        .map(|number| {
-            let mut record = of.clone();
-            record["id"] = json!(format!("copy-{number}"));
-            record["started_at"] = json!(format!("2026-01-{:02}T00:00:00Z", 1 + number % 28));
-            format!("{record}\n")
-        })
-        .collect()
+    let copy = |number| {
+        let mut record = of.clone();
+        record["id"] = json!(format!("copy-{number}"));
+        record["started_at"] = json!(format!("2026-01-{:02}T00:00:00Z", 1 + number % 28));
+        record.to_string()
+    };
+    as_lines(numbers.map(copy))
+}
+
+/// A line each.
+fn as_lines(lines: impl Iterator<Item = String>) -> String {
+    lines.fold(String::new(), |text, line| text + &line + "\n")
 }
 
 fn import(store: &Store, text: &str) -> Result<Finished, Failed> {
@@ -246,6 +252,89 @@ fn what_is_pruned_is_gone(store: &mut Store) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Forty runs of forty commits, whose p95 is so many times that of a measured run.
+fn forty(of: &Value, happens: impl Fn(u32) -> f64) -> String {
+    let run = |nth: u32| {
+        let mut record = of.clone();
+        record["id"] = json!(format!("run-{nth}"));
+        record["started_at"] = json!(format!("2026-{:02}-{:02}T00:00:00Z", 1 + nth / 28, 1 + nth % 28));
+        record["commit"] =
+            json!({ "hash": format!("{nth:040x}"), "subject": format!("Change {nth}"), "dirty": false });
+        // A saw, so that values vary.
+        let factor = happens(nth) * (1.0 + f64::from(nth * 7 % 5) / 100.0);
+        for figure in record["figures"].as_array_mut().into_iter().flatten() {
+            if figure["metric"] == "latency_p95_us" && figure["operation"] == "" {
+                figure["value"] = json!(100.0 * factor);
+            }
+        }
+        record.to_string()
+    };
+    as_lines((0..40).map(run))
+}
+
+fn a_step_is_named_by_its_commits_and_a_drift_is_told(store: &mut Store) -> Result<(), Failed> {
+    let source = Store::sqlite()?;
+    source.bench("")?;
+    let record = source.records()?.remove(0);
+    let step = |nth| if nth < 25 { 1.0 } else { 1.2 };
+    import(store, &forty(&record, step))?.expect(0)?;
+    let trend = &lines(&store.does("history list --json -n 1")?.stdout)?[0];
+    assert_eq!(trend["id"], "run-39");
+    let trend = &lines(&store.does("trend latency_p95_us --json")?.stdout)?[0];
+    assert_eq!(trend["values"].as_array().map(Vec::len), Some(40));
+    assert_eq!(trend["steps"].as_array().map(Vec::len), Some(1), "{trend}");
+    let found = &trend["steps"][0];
+    assert_eq!((&found["at"], &found["worse"], &found["over"]), (&json!(25), &json!(true), &json!(false)));
+    assert_eq!(
+        (&found["last_before"]["subject"], &found["first_after"]["subject"]),
+        (&json!("Change 24"), &json!("Change 25"))
+    );
+    assert_eq!(trend["drift"], Value::Null);
+    let told = store.does("regressions")?.stdout;
+    let line = told.lines().find(|line| line.contains("Change 25")).ok_or_else(|| told.clone())?;
+    assert!(line.contains("latency_p95_us") && line.contains("open") && line.contains("+20.0 %"), "{line}");
+    let failing = Finished::of(&mut store.command("regressions --fail-on-regression")?)?.expect(5)?;
+    assert_eq!(failing.stdout, told);
+    // A part of the history, in which nothing happens.
+    assert!(
+        store
+            .does("regressions --since 2026-01-28 --fail-on-regression")?
+            .stdout
+            .starts_with("no regression in ")
+    );
+
+    let svg = store.home.path().join("trend.svg");
+    let shown = Finished::of(store.command("trend latency_p95_us --svg")?.arg(&svg))?.expect(0)?;
+    assert!(shown.stdout.contains("worse: +") && shown.stdout.contains("z-score"), "{}", shown.said());
+    let picture = fs::read_to_string(svg)?;
+    assert!(picture.matches("<circle").count() == 40 && picture.contains("Change 25"), "{picture}");
+    for (line, words) in [
+        ("trend latency_p95_ms", "did you mean \"latency_p95_us\"?"),
+        ("trend latency_p95_us --workload none", "no workload of this history"),
+        ("trend latency_p95_us --operation class-move", "no operation of this history"),
+        ("regressions --metric latency_p95_ms", "no metric of this history"),
+    ] {
+        let refused = Finished::of(&mut store.command(line)?)?.expect(2)?;
+        assert!(refused.one_line()?.contains(words), "{}", refused.said());
+    }
+    // Two sides by the names that the history knows.
+    store.does("history label run-0 old")?;
+    let sides = Finished::of(&mut store.command("compare old run-39 --metric latency_p95_us")?)?.expect(0)?;
+    assert!(sides.stdout.contains("old") && sides.stdout.contains("run-39"), "{}", sides.said());
+    let missing = Finished::of(&mut store.command("compare old older")?)?.expect(2)?;
+    assert!(missing.one_line()?.contains("older: no such run"), "{}", missing.said());
+
+    let ids: Vec<String> = (0..40).map(|nth| format!("run-{nth}")).collect();
+    store.does(&format!("history prune {}", ids.join(" ")))?;
+    let drift = |nth| 1.0 + f64::from(nth) / 39.0 * 0.4;
+    import(store, &forty(&record, drift))?.expect(0)?;
+    let trend = &lines(&store.does("trend latency_p95_us --json")?.stdout)?[0];
+    let change = trend["drift"]["change"].as_f64().ok_or_else(|| format!("no drift: {trend}"))?;
+    assert!((0.3..0.5).contains(&change) && trend["steps"].as_array().is_some_and(Vec::is_empty), "{trend}");
+    assert!(store.does("regressions")?.stdout.contains("drifts over 40 runs"));
+    Ok(())
+}
+
 fn a_newer_one_is_refused(store: &mut Store) -> Result<(), Failed> {
     store.bench("")?;
     let digest = if store.server.is_some() { "''::bytea" } else { "x''" };
@@ -326,6 +415,8 @@ pub(crate) fn a_server_is_reached_from_where_the_run_was_started() -> Result<(),
     Ok(())
 }
 
+type Damage = fn(&Path) -> std::io::Result<()>;
+
 pub(crate) fn damaged_files_are_told() -> Result<(), Failed> {
     let store = Store::sqlite()?;
     let missing = Finished::of(&mut store.command("history list")?)?.expect(2)?;
@@ -333,7 +424,7 @@ pub(crate) fn damaged_files_are_told() -> Result<(), Failed> {
     assert!(!store.file().exists(), "looking makes none");
     store.bench("")?;
     let whole = fs::read(store.file())?;
-    let damage: [(&str, fn(&Path) -> std::io::Result<()>); 3] = [
+    let damage: [(&str, Damage); 3] = [
         ("no database", |path| fs::write(path, "no database, but long enough to be taken for one")),
         ("pages", |path| {
             let file = File::options().write(true).open(path)?;

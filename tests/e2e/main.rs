@@ -6,6 +6,7 @@
 mod budget;
 mod churn;
 mod clock;
+mod compare;
 mod disk;
 mod disturb;
 mod faults;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         .chain(budgets())
         .chain(statistics())
         .chain(remembered())
+        .chain(comparisons())
         .chain(disturbed())
         .chain(watched())
         .chain(traced())
@@ -308,6 +310,32 @@ fn with_server(test: impl FnOnce() -> Result<(), Failed> + Send) -> Result<Compl
         (Ok(()), None) => Skip { reason: "PostgreSQL is not installed".into(), forced: false }.into_result(),
         (Ok(()), Some(_)) => in_namespace(test).map(|()| Completion::Completed),
     }
+}
+
+/// Tests of `qdiscope compare`.
+fn comparisons() -> Vec<Trial> {
+    let tests: &[(&str, Test)] = &[
+        ("compare::saved_runs_are_compared", compare::saved_runs_are_compared),
+        ("compare::what_fails_is_for_the_threshold_to_say", compare::what_fails_is_for_the_threshold_to_say),
+        ("compare::a_run_against_itself_is_no_change", compare::a_run_against_itself_is_no_change),
+        (
+            "compare::other_environments_are_refused_and_marked_by_force",
+            compare::other_environments_are_refused_and_marked_by_force,
+        ),
+        (
+            "compare::what_cannot_be_compared_is_told_in_one_line",
+            compare::what_cannot_be_compared_is_told_in_one_line,
+        ),
+        ("compare::two_commands_take_turns", compare::two_commands_take_turns),
+        (
+            "compare::an_alarm_that_fresh_runs_do_not_share_is_none",
+            compare::an_alarm_that_fresh_runs_do_not_share_is_none,
+        ),
+        ("compare::a_command_that_fails_ends_it", compare::a_command_that_fails_ends_it),
+        ("compare::interrupting_compares_what_there_is", compare::interrupting_compares_what_there_is),
+        ("compare::killing_it_ends_what_it_started", compare::killing_it_ends_what_it_started),
+    ];
+    tests.iter().map(|&(name, test)| support::trial(name, &NEEDS, test)).collect()
 }
 
 /// Tests of `qdiscope disturb`.

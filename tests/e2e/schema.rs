@@ -14,6 +14,7 @@ const SCALING: &str = include_str!("../../harness/schema/scaling.schema.json");
 const PROFILE: &str = include_str!("../../harness/schema/profile.schema.json");
 const BUDGET_CHECK: &str = include_str!("../../harness/schema/budget-check.schema.json");
 const GATE: &str = include_str!("../../harness/schema/gate.schema.json");
+const COMPARE: &str = include_str!("../../harness/schema/compare.schema.json");
 
 fn validator(committed: &str) -> Result<Validator, String> {
     let schema = serde_json::from_str(committed).map_err(|error| error.to_string())?;
@@ -50,6 +51,12 @@ pub(crate) fn check_gate(document: &Value) -> Result<(), Failed> {
     hold(document, VALIDATOR.get_or_init(|| validator(GATE)))
 }
 
+/// As [`check`], for what `compare --json` writes.
+pub(crate) fn check_compare(document: &Value) -> Result<(), Failed> {
+    static VALIDATOR: OnceLock<Result<Validator, String>> = OnceLock::new();
+    hold(document, VALIDATOR.get_or_init(|| validator(COMPARE)))
+}
+
 fn hold(document: &Value, validator: &Result<Validator, String>) -> Result<(), Failed> {
     let validator = validator.as_ref().map_err(|error| format!("the committed schema: {error}"))?;
     let faults: Vec<String> =
@@ -64,6 +71,7 @@ pub(crate) fn the_committed_schema_is_the_binarys() -> Result<(), Failed> {
         ("profile", PROFILE),
         ("budget-check", BUDGET_CHECK),
         ("gate", GATE),
+        ("compare", COMPARE),
     ] {
         let printed = Finished::of(&mut qdiscope(&format!("schema {document}"))?)?.expect(0)?.stdout;
         assert!(

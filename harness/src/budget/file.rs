@@ -20,7 +20,7 @@ pub const INIT_JSON: &str = include_str!("init.json");
 pub(super) const SCHEMA_VERSION: u32 = 1;
 
 /// A tenth: less is told apart from the machine's usual noise only with difficulty.
-const FOREIGN_RTNL_PERCENT: f64 = 10.0;
+pub const FOREIGN_RTNL_PERCENT: f64 = 10.0;
 
 /// A set of targets.
 #[derive(Debug, Clone)]

@@ -11,13 +11,13 @@ use crate::traffic::TrafficReport;
 
 /// Steal above this makes a *violated* timing target inconclusive: the hypervisor took the time.
 /// A target that holds under steal holds.
-const NOISY_STEAL_PERCENT: f64 = 10.0;
+pub const NOISY_STEAL_PERCENT: f64 = 10.0;
 
 /// A harness that is itself later than this, µs at the 99th percentile, measured itself as well, and offered less than it was to.
 pub const LATE_US: f64 = 1_000.0;
 
 /// Of a larger share of lost events the percentiles that targets speak of may be among what was lost.
-const MOST_LOST: f64 = 0.001;
+pub const MOST_LOST: f64 = 0.001;
 
 /// A budget's targets against a run.
 #[derive(Debug, Clone)]

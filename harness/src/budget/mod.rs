@@ -21,8 +21,8 @@ mod tests;
 
 pub use about::About;
 pub use check::{Check, CheckState, Checked, check};
-pub use file::{At, Budget, Fault, INIT_JSON, INIT_TOML, ParseError};
-pub use judge::{Judged, LATE_US, judge};
+pub use file::{At, Budget, FOREIGN_RTNL_PERCENT, Fault, INIT_JSON, INIT_TOML, ParseError};
+pub use judge::{Judged, LATE_US, MOST_LOST, NOISY_STEAL_PERCENT, judge};
 pub use limit::{Crossed, Direction, Factors, Levels, Limit};
 pub use measure::Reading;
 pub use metric::{Metric, Place};

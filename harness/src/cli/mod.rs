@@ -3,6 +3,7 @@
 mod bench;
 mod budget;
 mod capacity;
+mod compare;
 mod disturb;
 mod doctor;
 mod followed;
@@ -47,6 +48,7 @@ const EXIT_CODES: &str = "Exit codes:
     2  usage: the command line or a file given on it is wrong
     3  this environment cannot run it
     4  a target is violated: critical
+    5  of `qdiscope compare --fail-on-regression` only: a figure became worse
     6  inconclusive: something that a target needs was not measured
   7-9  of `qdiscope tc` and `qdiscope gate` only: see their help
   130  interrupted; what was measured until then is saved";
@@ -70,6 +72,20 @@ enum Command {
     /// Look for the highest rate that holds the budget
     #[command(after_help = capacity::AFTER_HELP)]
     Capacity(capacity::Arguments),
+    /// Say what became better or worse between two sides of several runs, with interval, test and effect size; or run two commands in turns and compare them
+    ///
+    /// A row a metric and workload: both medians, the change with its confidence interval, the probability of chance, the effect size, and the
+    /// verdict: regression, improvement, no-change or inconclusive. A row alarms where all of these agree, with all rows counted (Holm), and the
+    /// change is beyond its threshold: latency 15 % (critical from 25 %), throughput 10 (20), errors 5 (10), memory and CPU 10 (20).
+    ///
+    /// Runs of different machines, probes, settings or loads are not compared, unless by --force, and then have no verdict. Five runs a side
+    /// are the least for the metrics of one workload, and ten are better. Measured in turns (--interleave) they prove more than one side
+    /// after the other.
+    #[command(after_help = compare::AFTER_HELP)]
+    Compare(compare::Arguments),
+    /// End a command with its descendants, for `compare`
+    #[command(hide = true)]
+    GroupKeeper,
     /// Run a command while something stands in its way: another process that holds RTNL
     #[command(subcommand)]
     Disturb(disturb::Command),
@@ -184,6 +200,8 @@ pub fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(arguments, &spans.unwrap_or_default()),
         Command::Budget(command) => budget::run(&command),
         Command::Capacity(arguments) => capacity::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
+        Command::GroupKeeper => Ok(compare::keep()),
         Command::Disturb(command) => disturb::run(command),
         Command::RtnlHolder(arguments) => disturb::hold(&arguments),
         Command::CgroupKeeper(arguments) => Ok(disturb::keep(&arguments)),

@@ -4,8 +4,8 @@ use clap::Args;
 use comfy_table::Cell;
 
 use super::history::{Runs, StoreArgument};
-use super::trend::{json, read};
 use super::print;
+use super::trend::{json, read};
 use crate::budget::{Metric, Quantity};
 use crate::exit::{Exit, Failure};
 use crate::history::{Commit, Purpose, Series};
@@ -61,21 +61,27 @@ impl Arguments {
         }
         // Of others' runs everything: nobody knows which of their figures are the same in other words.
         let ours = Quantity::try_from(series.metric.clone());
-        ours.map_or(true, |quantity| quantity.phase.is_none() && FOLLOWED.contains(&quantity.metric) && series.operation.is_empty())
+        ours.map_or(true, |quantity| {
+            quantity.phase.is_none() && FOLLOWED.contains(&quantity.metric) && series.operation.is_empty()
+        })
     }
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let (trends, known) = arguments.store.with(Purpose::Read, async |history| {
         let all = history.series().await?;
-        if let Some(unknown) = arguments.metric.iter().find(|name| !all.iter().any(|of| of.metric == **name)) {
-            return Err(Failure::usage(format!("--metric {unknown}: no metric of this history; `qdiscope trend` names them")));
+        if let Some(unknown) = arguments.metric.iter().find(|name| !all.iter().any(|of| of.metric == **name))
+        {
+            return Err(Failure::usage(format!(
+                "--metric {unknown}: no metric of this history; `qdiscope trend` names them"
+            )));
         }
         let known = all.len();
         let series = all.into_iter().filter(|series| arguments.follows(series)).collect();
         Ok((read(history, series, &arguments.runs.filter()).await?, known))
     })?;
-    let found: Vec<&Trend> = trends.iter().map(|(trend, _)| trend).filter(|trend| arguments.has_something(trend)).collect();
+    let found: Vec<&Trend> =
+        trends.iter().map(|(trend, _)| trend).filter(|trend| arguments.has_something(trend)).collect();
     if arguments.json {
         for trend in &found {
             print(&format!("{}\n", json(trend)?))?;
@@ -84,7 +90,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         print(&render(arguments, &found, trends.len(), known))?;
     }
     let open = found.iter().any(|trend| {
-        trend.steps.iter().any(|step| step.worse && !step.over) || trend.drift.as_ref().is_some_and(|drift| drift.worse)
+        trend.steps.iter().any(|step| step.worse && !step.over)
+            || trend.drift.as_ref().is_some_and(|drift| drift.worse)
     });
     Ok(if arguments.fail_on_regression && open { Exit::Regression } else { Exit::Pass })
 }
@@ -131,7 +138,8 @@ fn render(arguments: &Arguments, found: &[&Trend], looked_at: usize, known: usiz
             notes.extend(note(step));
         }
         if let Some(drift) = trend.drift.as_ref().filter(|drift| drift.worse || arguments.all) {
-            let by = if drift.relative { format!("{:+.1} %", drift.change * 100.0) } else { number(drift.change) };
+            let by =
+                if drift.relative { format!("{:+.1} %", drift.change * 100.0) } else { number(drift.change) };
             rows.add_row(vec![
                 Cell::new("no one commit"),
                 Cell::new(place.trim()),
@@ -154,13 +162,19 @@ fn note(step: &Step) -> Option<String> {
     let (before, after) = (&step.last_before, &step.first_after);
     let hash = after.commit.as_ref()?;
     if before.commit == after.commit {
-        return Some(format!("{}: measured before and after: what changed is not in the commit", after.name()));
+        return Some(format!(
+            "{}: measured before and after: what changed is not in the commit",
+            after.name()
+        ));
     }
     let here = std::env::current_dir().ok()?;
     // Only a repository that has one of them is the one in question.
     let there = |hash: &String| Commit::named(&here, hash).is_some();
     if !there(hash) && before.commit.as_ref().is_some_and(there) {
-        return Some(format!("{}: no longer in this repository, as after a rebase; its subject may still be", after.name()));
+        return Some(format!(
+            "{}: no longer in this repository, as after a rebase; its subject may still be",
+            after.name()
+        ));
     }
     let others = Commit::distance(&here, before.commit.as_ref()?, hash)?.checked_sub(1)?;
     (others > 0).then(|| format!("{}: or one of {others} between it and {}", after.name(), before.name()))

@@ -1,10 +1,11 @@
-//! `qdiscope schema`: the contracts of `result.json`, `scaling.json`, `profile.json` and of what `budget check` and `gate` print, for validators.
+//! `qdiscope schema`: the contracts of `result.json`, `scaling.json`, `profile.json` and of what `budget check`, `gate` and `compare` print, for validators.
 
 use clap::{Args, ValueEnum};
 use schemars::{Schema, schema_for};
 
 use super::print;
 use crate::budget::Checked;
+use crate::compare::model::Comparison;
 use crate::exit::{Exit, Failure};
 use crate::gate::model::GateResult;
 use crate::observe::profile::model::Profile;
@@ -24,6 +25,8 @@ enum Document {
     BudgetCheck,
     /// What `gate … --json` prints
     Gate,
+    /// What `compare --json` writes
+    Compare,
 }
 
 #[derive(Args)]
@@ -41,6 +44,7 @@ impl Document {
             Self::Profile => schema_for!(Profile),
             Self::BudgetCheck => schema_for!(Checked),
             Self::Gate => schema_for!(GateResult),
+            Self::Compare => schema_for!(Comparison),
         }
     }
 }
@@ -68,6 +72,7 @@ mod tests {
             (Document::Profile, include_str!("../../schema/profile.schema.json")),
             (Document::BudgetCheck, include_str!("../../schema/budget-check.schema.json")),
             (Document::Gate, include_str!("../../schema/gate.schema.json")),
+            (Document::Compare, include_str!("../../schema/compare.schema.json")),
         ];
         for (document, committed) in committed {
             let name = document.to_possible_value().unwrap().get_name().to_owned();

@@ -1,5 +1,6 @@
 //! `qdiscope trend`: the history of a figure.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -23,7 +24,7 @@ Exit codes:
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// A metric, as in budgets: latency_p95_us
+    /// A metric, as in budgets: `latency_p95_us`
     metric: String,
     /// Of which workload or stage, as `lifecycle (closed)`; by default of each
     #[arg(long, value_name = "NAME")]
@@ -45,13 +46,17 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let trends = arguments.store.with(Purpose::Read, async |history| {
-        let series = chosen(arguments, history.series().await?)?;
+        let series = chosen(arguments, &history.series().await?)?;
         read(history, series, &arguments.runs.filter()).await
     })?;
     if let Some(path) = &arguments.svg {
         let [(trend, _)] = &trends[..] else {
-            let names: Vec<_> = trends.iter().map(|(trend, _)| format!("{:?}", trend.series.workload)).collect();
-            return Err(Failure::usage(format!("--svg draws one: say which by --workload: {}", names.join(", "))));
+            let names: Vec<_> =
+                trends.iter().map(|(trend, _)| format!("{:?}", trend.series.workload)).collect();
+            return Err(Failure::usage(format!(
+                "--svg draws one: say which by --workload: {}",
+                names.join(", ")
+            )));
         };
         let svg = trend::svg(trend).map_err(|error| Failure::internal(error.to_string()))?;
         std::fs::write(path, svg)
@@ -68,7 +73,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             text.push('\n');
         }
         if *others > 0 {
-            text += &format!("left out: {others} of other environments or repositories, or not whole\n");
+            let _ = writeln!(text, "left out: {others} of other environments or repositories, or not whole");
         }
         print(&(text + "\n"))?;
     }
@@ -95,7 +100,7 @@ pub(super) async fn read(
     Ok(trends)
 }
 
-fn chosen(arguments: &Arguments, all: Vec<Series>) -> Result<Vec<Series>, Failure> {
+fn chosen(arguments: &Arguments, all: &[Series]) -> Result<Vec<Series>, Failure> {
     let unknown = |what: &str, name: &str, known: Vec<String>| {
         let advice = match near(name, &known) {
             Some(near) => format!("did you mean {near:?}?"),
@@ -111,7 +116,7 @@ fn chosen(arguments: &Arguments, all: Vec<Series>) -> Result<Vec<Series>, Failur
     };
     let of_metric: Vec<Series> = all.iter().filter(|of| of.metric == arguments.metric).cloned().collect();
     if of_metric.is_empty() {
-        return Err(unknown("metric", &arguments.metric, names(&all, |of| &of.metric)));
+        return Err(unknown("metric", &arguments.metric, names(all, |of| &of.metric)));
     }
     let of_operation: Vec<Series> =
         of_metric.iter().filter(|of| of.operation == arguments.operation).cloned().collect();
@@ -119,7 +124,8 @@ fn chosen(arguments: &Arguments, all: Vec<Series>) -> Result<Vec<Series>, Failur
         return Err(unknown("operation", &arguments.operation, names(&of_metric, |of| &of.operation)));
     }
     let Some(workload) = &arguments.workload else { return Ok(of_operation) };
-    let of_workload: Vec<Series> = of_operation.iter().filter(|of| of.workload == *workload).cloned().collect();
+    let of_workload: Vec<Series> =
+        of_operation.iter().filter(|of| of.workload == *workload).cloned().collect();
     if of_workload.is_empty() {
         return Err(unknown("workload", workload, names(&of_operation, |of| &of.workload)));
     }

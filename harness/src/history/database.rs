@@ -70,7 +70,11 @@ impl History {
                 // A statement is not for the terminal; that it failed is told by its error.
                 .log_statements(LevelFilter::Off)
                 .log_slow_statements(LevelFilter::Off, Duration::MAX);
-            options.connect().await
+            let mut connection = options.connect().await?;
+            if matches!(location, Location::Sqlite(_)) {
+                make_ready(&mut connection).await?;
+            }
+            Ok(connection)
         };
         let connection = match connect("mode=rwc").await {
             Err(error) if purpose == Purpose::Read && cannot_open(&error) && is_settled(location) => {
@@ -80,26 +84,11 @@ impl History {
         };
         let connection = connection.map_err(failed("open it"))?;
         let mut history = Self { connection, location: location.clone() };
-        if matches!(location, Location::Sqlite(_)) {
-            history.make_ready().await.map_err(failed("open it"))?;
-        }
         history.migrate().await?;
         if let (true, Location::Sqlite(path)) = (begun, location) {
             give_to_user(path);
         }
         Ok(history)
-    }
-
-    /// Readers and a writer at the same time (sqlite.org/wal.html), and a writer that waits for another.
-    async fn make_ready(&mut self) -> Result<(), sqlx::Error> {
-        sqlx::query("PRAGMA busy_timeout = 10000").execute(&mut self.connection).await?;
-        let mode: String =
-            sqlx::query("PRAGMA journal_mode").fetch_one(&mut self.connection).await?.try_get(0)?;
-        if mode != "wal" {
-            // It is a property of the file, which one that may only be read keeps as it is.
-            let _ = sqlx::query("PRAGMA journal_mode = WAL").execute(&mut self.connection).await;
-        }
-        Ok(())
     }
 
     async fn migrate(&mut self) -> Result<(), HistoryError> {
@@ -172,9 +161,23 @@ impl History {
     }
 }
 
+/// Readers and a writer at the same time (sqlite.org/wal.html), and a writer that waits for another.
+async fn make_ready(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("PRAGMA busy_timeout = 10000").execute(&mut *connection).await?;
+    let mode: String = sqlx::query("PRAGMA journal_mode").fetch_one(&mut *connection).await?.try_get(0)?;
+    if mode != "wal" {
+        // It is a property of the file, which one that may only be read keeps as it is.
+        let _ = sqlx::query("PRAGMA journal_mode = WAL").execute(&mut *connection).await;
+    }
+    Ok(())
+}
+
 /// Of a file that is there: it cannot be written, or its folder, and the log beside it not be made (sqlite.org/wal.html, "Read-Only Databases").
 fn cannot_open(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == CANNOT_OPEN)
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| code == CANNOT_OPEN)
 }
 
 /// `SQLITE_CANTOPEN`

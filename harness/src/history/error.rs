@@ -106,10 +106,9 @@ impl HistoryError {
         match (sqlite, code.as_deref()) {
             (Some(5 | 6), _) => Self::Busy { store },
             // Of a file that is there, 14 says that nothing can be made beside it.
-            (Some(8 | 14), _) => Self::ReadOnly { store, reason: words() },
+            (Some(8 | 14), _) | (None, Some("25006")) => Self::ReadOnly { store, reason: words() },
             (Some(11 | 26), _) => Self::Damaged { store, reason: words() },
             (Some(13), _) | (None, Some("53100")) => Self::Full { store },
-            (None, Some("25006")) => Self::ReadOnly { store, reason: words() },
             _ => Self::Database { store, operation, source },
         }
     }

@@ -1,6 +1,7 @@
 //! Records as bytes for other programs. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::family::Family;
@@ -87,6 +88,9 @@ fn lines<const COLUMNS: usize>(
     Ok(writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))?)
 }
 
+/// Of one metric, by its labels.
+type Gauges = Family<Vec<(String, String)>, Gauge<f64, AtomicU64>>;
+
 /// The newest figures of each environment in the text format of Prometheus: a gauge for each metric, `qdiscope_latency_p95_us`, with the labels
 /// `workload`, `operation`, `environment`, `branch` and `commit`; and `qdiscope_run_timestamp_seconds`, by which old ones are told. For the textfile
 /// collector of `node_exporter`.
@@ -102,7 +106,6 @@ pub fn prometheus<'a>(records: impl IntoIterator<Item = &'a Record>) -> Result<S
             *last = record;
         }
     }
-    type Gauges = Family<Vec<(String, String)>, Gauge<f64, std::sync::atomic::AtomicU64>>;
     let mut gauges: BTreeMap<(String, String), Gauges> = BTreeMap::new();
     let mut set = |name: &str, help: String, labels: Vec<(String, String)>, value: f64| {
         gauges.entry((name.to_owned(), help)).or_default().get_or_create(&labels).set(value);

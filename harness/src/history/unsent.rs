@@ -1,5 +1,6 @@
 //! Runs that could not be put into their history yet: a file each, until it can be reached again.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -27,12 +28,11 @@ impl Unsent {
     }
 
     fn within(state: &Path, location: &Location) -> Self {
-        let digest = Sha256::digest(match location {
+        let of = match location {
             Location::Sqlite(path) => path.as_os_str().as_encoded_bytes(),
             Location::Postgres(url) => url.as_bytes(),
-        });
-        let name = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>();
-        Self { folder: state.join("unsent").join(name) }
+        };
+        Self { folder: state.join("unsent").join(name(of)) }
     }
 
     /// Keeps a run for later: whole, or not at all.
@@ -43,13 +43,11 @@ impl Unsent {
     pub fn put(&self, record: &Record) -> io::Result<PathBuf> {
         create_folder(&self.folder)?;
         // Ids of others may be no names of files.
-        let digest = Sha256::digest(&record.id);
-        let name = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>();
         let mut file = NamedTempFile::new_in(&self.folder)?;
         serde_json::to_writer(&mut file, record)?;
         file.write_all(b"\n")?;
         file.as_file().sync_all()?;
-        let path = self.folder.join(format!("{name}.json"));
+        let path = self.folder.join(format!("{}.json", name(record.id.as_bytes())));
         file.persist(&path)?;
         give_to_user(&path);
         Ok(path)
@@ -91,6 +89,14 @@ impl Unsent {
         }
         Ok(sent)
     }
+}
+
+/// A name for a file that says nothing of what it is made of: sixteen hexadecimal digits of a SHA-256.
+fn name(of: &[u8]) -> String {
+    Sha256::digest(of).iter().take(8).fold(String::new(), |mut digits, byte| {
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    })
 }
 
 /// What was sent.

@@ -34,7 +34,7 @@ pub use line::Duration;
 pub(crate) use line::plain;
 pub use message::{Message, TYPES, type_name};
 pub use request::{Holder, Measures, Phases, Request};
-pub(crate) use signals::Signals;
+pub(crate) use signals::{Signals, Taken};
 pub(crate) use sink::Sink;
 pub use summary::{Losses, Summary};
 pub use trace::{Format, Trace, trace};

@@ -56,7 +56,7 @@ pub fn render(sheet: &Sheet) -> String {
 }
 
 /// One line of plain text: neither a table's bar nor HTML nor emphasis.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

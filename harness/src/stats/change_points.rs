@@ -365,7 +365,7 @@ mod tests {
         // A spike is none.
         let mut spike = series(&[(40, 100.0)]);
         spike[20] = 400.0;
-        assert_eq!(places(&spike), []);
+        assert!(places(&spike).is_empty());
     }
 
     #[test]

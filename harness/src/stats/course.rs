@@ -122,7 +122,8 @@ fn best_with_drift(values: &[f64], stepped: &Model) -> Option<Model> {
     // One measure for all: that of the model that leaves least.
     let deviation = all().map(|model| deviations(&model.residuals).1).fold(f64::INFINITY, f64::min);
     let far = if deviation > 0.0 { CLIP * deviation } else { f64::INFINITY };
-    let squares = |model: &Model| clipped(&model.residuals, far).iter().map(|value| value * value).sum::<f64>();
+    let squares =
+        |model: &Model| clipped(&model.residuals, far).iter().map(|value| value * value).sum::<f64>();
     // What explains everything is still no better than anything can be.
     let left = |model: &Model| squares(model).max(f64::MIN_POSITIVE);
     let least = all().min_by(|one, other| left(one).total_cmp(&left(other)))?;
@@ -158,7 +159,9 @@ fn slope(values: &[f64], steps: &[(usize, f64)]) -> f64 {
     let mut pairs: Vec<(f64, f64)> = segments(steps, values.len())
         .flat_map(|segment| {
             let others = segment.clone();
-            segment.step_by(stride).flat_map(move |one| (one + 1..others.end).step_by(stride).map(move |other| (one, other)))
+            segment
+                .step_by(stride)
+                .flat_map(move |one| (one + 1..others.end).step_by(stride).map(move |other| (one, other)))
         })
         .map(|(one, other)| {
             let apart = (other - one) as f64;
@@ -185,7 +188,12 @@ fn steepest(values: &[f64]) -> Steps {
     // A long series is looked through in strides: its steps are found anew from there.
     let stride = values.len().div_ceil(60);
     let places = (SHORTEST..values.len() - SHORTEST).step_by(stride);
-    places.map(|at| (at, left(&at))).min_by(|one, other| one.1.total_cmp(&other.1)).map(|(at, _)| (at, 1.0)).into_iter().collect()
+    places
+        .map(|at| (at, left(&at)))
+        .min_by(|one, other| one.1.total_cmp(&other.1))
+        .map(|(at, _)| (at, 1.0))
+        .into_iter()
+        .collect()
 }
 
 #[cfg(test)]
@@ -217,9 +225,14 @@ mod tests {
             stairs += usize::from(!slow.steps.is_empty());
             let rise = rising(0.25, 40);
             let mixed = course(&series(seed, 40, 2.0, |at| step(at) * rise(at)));
-            both += usize::from(mixed.drift.is_some() && mixed.steps.iter().any(|step| step.at.abs_diff(16) <= 1));
+            both += usize::from(
+                mixed.drift.is_some() && mixed.steps.iter().any(|step| step.at.abs_diff(16) <= 1),
+            );
         }
-        assert!(false_drifts <= 1 && drifts >= 18 && stairs <= 5 && both >= 14, "{false_drifts} {drifts} {stairs} {both}");
+        assert!(
+            false_drifts <= 1 && drifts >= 18 && stairs <= 5 && both >= 14,
+            "{false_drifts} {drifts} {stairs} {both}"
+        );
     }
 
     #[test]
@@ -234,7 +247,9 @@ mod tests {
     #[test]
     fn what_is_short_constant_or_unmeasured_is_explained_all_the_same() {
         let nothing = Course { steps: Vec::new(), drift: None };
-        for values in [vec![], vec![1.0], vec![5.0; 30], vec![0.0; 30], vec![f64::NAN; 30], vec![1.0, 2.0, 3.0]] {
+        for values in
+            [vec![], vec![1.0], vec![5.0; 30], vec![0.0; 30], vec![f64::NAN; 30], vec![1.0, 2.0, 3.0]]
+        {
             assert_eq!(course(&values), nothing, "{values:?}");
         }
         // A straight line without noise.
@@ -246,6 +261,9 @@ mod tests {
         assert_eq!(course(&gap).steps.iter().map(|step| step.at).collect::<Vec<_>>(), [11]);
         // Where values are zero or less, a drift is an amount.
         let from_zero = course(&(0..30).map(f64::from).collect::<Vec<_>>());
-        assert!(from_zero.drift.is_some_and(|drift| !drift.relative && (drift.change - 29.0).abs() < 1.0), "{from_zero:?}");
+        assert!(
+            from_zero.drift.is_some_and(|drift| !drift.relative && (drift.change - 29.0).abs() < 1.0),
+            "{from_zero:?}"
+        );
     }
 }

@@ -3,14 +3,16 @@
 //! [`order`] summarises a sample by its order statistics; [`growth`] fits how a figure grows with a size; [`choice`] chooses
 //! among the laws of growth by how well they foretell what they have not seen; [`judgement`] says how sure that is; [`enough`] how many
 //! observations a figure needs. [`rank_sum`] and [`rates`] tell two samples, and two counts, apart.
-//! [`slope`] is how fast a figure grows with time. [`two_samples`] says whether a candidate is slower than a baseline, and
-//! [`change_points`] where the history of a figure changes its level; [`course`] tells such steps from a gradual drift.
+//! [`slope`] is how fast a figure grows with time. [`two_samples`] says whether a candidate is slower than a baseline, [`holm`] which of
+//! several such tests hold together, and [`change_points`] where the history of a figure changes its level; [`course`] tells such steps from
+//! a gradual drift.
 
 pub mod change_points;
 pub mod choice;
 pub mod course;
 pub mod enough;
 pub mod growth;
+pub mod holm;
 pub mod judgement;
 mod least_squares;
 pub mod order;

@@ -286,6 +286,15 @@ fn can_be_rare(before: usize, after: usize, level: f64) -> bool {
     ways(before + after, after).is_none_or(|ways| 2.0 / (ways as f64) < level)
 }
 
+/// The least probability that any values could have, with so many on each side: that of the one deal which was seen and its mirror image, or
+/// of one at random among those that are tried.
+pub fn least_p(before: usize, after: usize) -> f64 {
+    match ways(before + after, after) {
+        Some(ways) if ways <= COUNTED => (2.0 / ways as f64).min(1.0),
+        _ => 1.0 / (DEALS + 1) as f64,
+    }
+}
+
 /// How many ways there are to choose; `None` where that is more than can be counted.
 fn ways(count: usize, chosen: usize) -> Option<usize> {
     (0..chosen).try_fold(1_usize, |ways, taken| Some(ways.checked_mul(count - taken)? / (taken + 1)))

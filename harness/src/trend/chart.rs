@@ -73,13 +73,13 @@ fn draw(trend: &Trend, text: &mut String) -> Result<(), ChartError> {
     let series = &trend.series;
     let place = [&series.workload, &series.operation].map(String::as_str).join(" ");
     let [least, most] = range(trend).unwrap_or([0.0, 1.0]);
-    let last = (trend.values.len().max(2) - 1) as f64;
+    let end = (trend.values.len().max(2) - 1) as f64;
     let mut chart = ChartBuilder::on(&root)
         .caption(format!("{} of {}", series.metric, place.trim()), ("sans-serif", 20))
         .margin(18)
         .x_label_area_size(54)
         .y_label_area_size(84)
-        .build_cartesian_2d(-0.5..last + 0.5, least..most)
+        .build_cartesian_2d(-0.5..end + 0.5, least..most)
         .map_err(|error| failed(&error))?;
     chart
         .configure_mesh()
@@ -128,8 +128,8 @@ pub fn terminal(trend: &Trend) -> String {
         .into_iter()
         .map(|piece| piece.map(|(x, y)| (x as f32 + 1.0, y as f32)).to_vec())
         .collect();
-    let last = trend.values.len() as f32;
-    let mut chart = Chart::new_with_y_range(DOTS.0, DOTS.1, 1.0, last, least as f32, most as f32);
+    let end = trend.values.len() as f32;
+    let mut chart = Chart::new_with_y_range(DOTS.0, DOTS.1, 1.0, end, least as f32, most as f32);
     let shapes: Vec<Shape<'_>> =
         [Shape::Points(&points)].into_iter().chain(lines.iter().map(|line| Shape::Lines(line))).collect();
     let labelled = shapes.iter().fold(&mut chart, |chart, shape| chart.lineplot(shape));

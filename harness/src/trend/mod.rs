@@ -50,7 +50,10 @@ pub fn trend(series: Series, points: &[Point]) -> Trend {
     Trend {
         schema_version: SCHEMA_VERSION,
         environment: points.last().map(|point| point.run.environment.clone()),
-        values: points.iter().map(|point| Value { of: CommitOf::of(&point.run), value: point.value }).collect(),
+        values: points
+            .iter()
+            .map(|point| Value { of: CommitOf::of(&point.run), value: point.value })
+            .collect(),
         series,
         steps,
         drift,
@@ -77,7 +80,9 @@ fn newest(values: &[f64], since: usize) -> Option<Newest> {
 pub fn comparable(points: Vec<Point>) -> (Vec<Point>, usize) {
     let all = points.len();
     let whole: Vec<Point> = points.into_iter().filter(|point| point.run.incomplete.is_none()).collect();
-    let of = |run: &Row| (run.environment.clone(), run.commit.as_ref().and_then(|commit| commit.repository.clone()));
+    let of = |run: &Row| {
+        (run.environment.clone(), run.commit.as_ref().and_then(|commit| commit.repository.clone()))
+    };
     let Some(newest) = whole.last().map(|point| of(&point.run)) else { return (Vec::new(), all) };
     let points: Vec<Point> = whole.into_iter().filter(|point| of(&point.run) == newest).collect();
     let others = all - points.len();
@@ -95,12 +100,16 @@ pub(crate) mod fixtures {
             value: *value,
             run: Row {
                 id: format!("run-{nth}"),
-                started_at: jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_mins(i64::try_from(nth).unwrap()),
+                started_at: jiff::Timestamp::UNIX_EPOCH
+                    + jiff::SignedDuration::from_mins(i64::try_from(nth).unwrap()),
                 source: "qdiscope".into(),
                 verdict: None,
                 incomplete: None,
                 environment: "abc".into(),
-                commit: Some(Commit { subject: Some(format!("Change {nth}")), ..Commit::unknown(&format!("{nth:040x}")) }),
+                commit: Some(Commit {
+                    subject: Some(format!("Change {nth}")),
+                    ..Commit::unknown(&format!("{nth:040x}"))
+                }),
                 labels: std::collections::BTreeSet::new(),
             },
         };
@@ -139,7 +148,10 @@ mod tests {
         // Of throughput more is better.
         assert!(!trend(series("higher"), &points(&values)).steps[0].worse);
         let back = trend(series("lower"), &points(&[values, around(101.0, 15)].concat()));
-        assert_eq!(back.steps.iter().map(|step| (step.worse, step.over)).collect::<Vec<_>>(), [(true, true), (false, false)]);
+        assert_eq!(
+            back.steps.iter().map(|step| (step.worse, step.over)).collect::<Vec<_>>(),
+            [(true, true), (false, false)]
+        );
     }
 
     #[test]

@@ -12,7 +12,8 @@ pub fn lines(trend: &Trend) -> Vec<String> {
     let place = if place.trim().is_empty() { "the run".to_owned() } else { place.trim().to_owned() };
     let unit = if series.unit.is_empty() { String::new() } else { format!(", {}", series.unit) };
     let ends = trend.values.first().zip(trend.values.last());
-    let span = ends.map(|(first, last)| format!(", {} to {}", day(&first.of.started_at), day(&last.of.started_at)));
+    let span =
+        ends.map(|(first, last)| format!(", {} to {}", day(&first.of.started_at), day(&last.of.started_at)));
     let mut lines = vec![format!(
         "{} of {place}{unit} ({} is better): {} runs{}",
         series.metric,
@@ -28,7 +29,11 @@ pub fn lines(trend: &Trend) -> Vec<String> {
             format!("{:+} {}", number_signed(drift.change), series.unit)
         };
         let steps = if trend.steps.is_empty() { "" } else { " beside its steps" };
-        lines.push(format!("{}: it drifts{steps}, by {} from the first run to the last", badge(drift.worse), by.trim_end()));
+        lines.push(format!(
+            "{}: it drifts{steps}, by {} from the first run to the last",
+            badge(drift.worse),
+            by.trim_end()
+        ));
     }
     if trend.steps.is_empty() && trend.drift.is_none() {
         lines.push(match trend.values.len() {
@@ -40,7 +45,9 @@ pub fn lines(trend: &Trend) -> Vec<String> {
         });
     }
     if let Some(newest) = &trend.newest {
-        let percent = |share: Option<f64>| share.map_or_else(|| "not to be told".to_owned(), |of| format!("{:+.1} %", of * 100.0));
+        let percent = |share: Option<f64>| {
+            share.map_or_else(|| "not to be told".to_owned(), |of| format!("{:+.1} %", of * 100.0))
+        };
         let z = newest.z_score.map_or_else(|| "not to be told".to_owned(), |z| format!("{z:+.1}"));
         lines.push(format!(
             "newest: {}; level {}, {} above it, z-score {z}; {} above the run before (no verdicts: noise alone does as much)",

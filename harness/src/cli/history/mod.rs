@@ -130,23 +130,23 @@ fn parse_moment(text: &str) -> Result<Timestamp, String> {
 pub(super) fn run(command: &Command) -> Result<Exit, Failure> {
     match command {
         Command::List(arguments) => {
-            arguments.store.with(Purpose::Read, async |history| list::run(arguments, history).await)?
+            arguments.store.with(Purpose::Read, async |history| list::run(arguments, history).await)?;
         }
         Command::Show(arguments) => {
-            arguments.store.with(Purpose::Read, async |history| show::run(arguments, history).await)?
+            arguments.store.with(Purpose::Read, async |history| show::run(arguments, history).await)?;
         }
         Command::Label(arguments) => {
-            arguments.store.with(Purpose::Read, async |history| label(arguments, history).await)?
+            arguments.store.with(Purpose::Read, async |history| label(arguments, history).await)?;
         }
         Command::Prune(arguments) => {
-            arguments.store.with(Purpose::Read, async |history| prune::run(arguments, history).await)?
+            arguments.store.with(Purpose::Read, async |history| prune::run(arguments, history).await)?;
         }
         Command::Export(arguments) => {
             arguments.store.with(Purpose::Read, async |history| export::run(arguments, history).await)?;
         }
         Command::Import(arguments) => import::run(arguments)?,
         Command::Send(arguments) => {
-            arguments.store.with(Purpose::Write, async |history| send(arguments, history).await)?
+            arguments.store.with(Purpose::Write, async |history| send(arguments, history).await)?;
         }
         Command::Check(arguments) => arguments.store.with(Purpose::Read, async |history| {
             history.check().await?;

@@ -27,23 +27,21 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments, history: &mut History) -> Result<(), Failure> {
-    let mut runs = match arguments.before {
-        Some(before) => history.list(&Filter { before: Some(before), ..Filter::default() }).await?,
-        None => {
-            let mut runs = Vec::new();
-            for name in &arguments.run {
-                runs.extend(named(history, name).await?);
-            }
-            runs
-        }
-    };
+    let mut runs = Vec::new();
+    if let Some(before) = arguments.before {
+        runs = history.list(&Filter { before: Some(before), ..Filter::default() }).await?;
+    }
+    for name in &arguments.run {
+        runs.extend(named(history, name).await?);
+    }
     runs.retain(|run| !arguments.keep_labelled || run.labels.is_empty());
     let mut ids: Vec<String> = runs.into_iter().map(|run| run.id).collect();
     ids.sort();
     ids.dedup();
     if arguments.dry_run {
-        let lines: String = ids.iter().map(|id| format!("{id}\n")).collect();
-        return print(&format!("{lines}would be taken out: {}\n", count(ids.len(), "run")));
+        let would = format!("would be taken out: {}\n", count(ids.len(), "run"));
+        ids.push(would);
+        return print(&ids.join("\n"));
     }
     history.remove(&ids).await?;
     print(&format!("taken out: {}\n", count(ids.len(), "run")))

@@ -4,12 +4,14 @@ use clap::Args;
 
 use crate::exit::Failure;
 use crate::history::{History, Keeper, Location, Purpose};
+use crate::report::model::RunResult;
+
+const HELP: &str = "The history: a file, or postgres://USER@HOST/DATABASE; `none` keeps nothing [default: history.db in $XDG_STATE_HOME/qdiscope]";
 
 /// Where the history is.
 #[derive(Args, Debug, Clone, Default)]
 pub(in crate::cli) struct StoreArgument {
-    /// The history: a file, or postgres://USER@HOST/DATABASE; `none` keeps nothing [default: history.db in $XDG_STATE_HOME/qdiscope]
-    #[arg(long, value_name = "WHERE", env = "QDISCOPE_STORE", hide_env_values = true)]
+    #[arg(long, value_name = "WHERE", env = "QDISCOPE_STORE", hide_env_values = true, help = HELP)]
     store: Option<String>,
 }
 
@@ -54,6 +56,31 @@ impl StoreArgument {
             (chosen, _) => chosen?,
         };
         Ok(chosen.map(|location| Keeper::prepare(location, labels.labels.iter().cloned().collect())))
+    }
+
+    /// The results of the runs that a name stands for; `None` where there is no history, or nothing of that name.
+    pub(in crate::cli) fn runs_named(&self, name: &str) -> Result<Option<Vec<RunResult>>, Failure> {
+        match self.chosen()? {
+            None => return Ok(None),
+            Some(Location::Sqlite(path)) if !path.exists() => return Ok(None),
+            Some(_) => {}
+        }
+        self.with(Purpose::Read, async |history| {
+            let Some(find) = history.find(name).await? else { return Ok(None) };
+            let mut results = Vec::new();
+            for run in &find.runs {
+                let Some(result) = history.record(run).await?.result else {
+                    return Err(Failure::usage(format!(
+                        "run {}: others measured it, and only its figures are known; `qdiscope trend` shows them",
+                        run.id
+                    )));
+                };
+                let result = serde_json::from_value(result)
+                    .map_err(|error| Failure::usage(format!("run {}: {error}", run.id)))?;
+                results.push(result);
+            }
+            Ok(Some(results))
+        })
     }
 
     /// Opens it, has something done with it, and closes it.
