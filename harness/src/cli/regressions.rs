@@ -3,7 +3,7 @@
 use clap::Args;
 use comfy_table::Cell;
 
-use super::history::{Runs, StoreArgument};
+use super::history::{Newest, Runs, StoreArgument};
 use super::print;
 use super::trend::{json, read};
 use crate::budget::{Metric, Quantity};
@@ -38,6 +38,8 @@ const FOLLOWED: [Metric; 6] = [
 pub(super) struct Arguments {
     #[command(flatten)]
     runs: Runs,
+    #[command(flatten)]
+    newest: Newest,
     /// Look at this metric instead (may be repeated), of all together and of each operation
     #[arg(long, value_name = "NAME")]
     metric: Vec<String>,
@@ -78,7 +80,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         }
         let known = all.len();
         let series = all.into_iter().filter(|series| arguments.follows(series)).collect();
-        Ok((read(history, series, &arguments.runs.filter()).await?, known))
+        Ok((read(history, series, &arguments.newest.of(arguments.runs.filter())).await?, known))
     })?;
     let found: Vec<&Trend> =
         trends.iter().map(|(trend, _)| trend).filter(|trend| arguments.has_something(trend)).collect();

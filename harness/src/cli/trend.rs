@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::history::{Runs, StoreArgument};
+use super::history::{Newest, Runs, StoreArgument};
 use super::print;
 use crate::budget::near;
 use crate::exit::{Exit, Failure};
@@ -34,6 +34,8 @@ pub(super) struct Arguments {
     operation: String,
     #[command(flatten)]
     runs: Runs,
+    #[command(flatten)]
+    newest: Newest,
     /// Draw it into a file, too; of several workloads say which
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
@@ -47,7 +49,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let trends = arguments.store.with(Purpose::Read, async |history| {
         let series = chosen(arguments, &history.series().await?)?;
-        read(history, series, &arguments.runs.filter()).await
+        read(history, series, &arguments.newest.of(arguments.runs.filter())).await
     })?;
     if let Some(path) = &arguments.svg {
         let [(trend, _)] = &trends[..] else {

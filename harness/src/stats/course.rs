@@ -23,7 +23,7 @@ const EVIDENCE: f64 = 6.0;
 /// Standard deviations beyond which a residual is as far away as any.
 const CLIP: f64 = 4.5;
 /// So many values of a series are paired with each other.
-const MOST_PAIRED: usize = 200;
+const MOST_PAIRED: usize = 120;
 /// Steps and slope depend on each other: so often is each looked for anew.
 const ROUNDS: u8 = 3;
 
@@ -186,7 +186,7 @@ fn steepest(values: &[f64]) -> Steps {
         Model::of(values, step, slope).residuals.iter().map(|value| value.abs()).sum::<f64>()
     };
     // A long series is looked through in strides: its steps are found anew from there.
-    let stride = values.len().div_ceil(60);
+    let stride = values.len().div_ceil(40);
     let places = (SHORTEST..values.len() - SHORTEST).step_by(stride);
     places
         .map(|at| (at, left(&at)))

@@ -22,7 +22,7 @@ pub(super) const RUSTFLAGS: [&str; 6] =
 const BINARY: &str = "bpfel-unknown-none/release/qdiscope-probes";
 
 /// Variables that would change what is compiled, or with what.
-const HERMETIC: [&str; 11] = [
+const HERMETIC: [&str; 12] = [
     "CARGO",
     "CARGO_BUILD_TARGET",
     "CARGO_TARGET_DIR",
@@ -33,6 +33,7 @@ const HERMETIC: [&str; 11] = [
     "CARGO_INCREMENTAL",
     "CARGO_BUILD_RUSTFLAGS",
     "CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS",
+    "CARGO_PROFILE_RELEASE_OPT_LEVEL",
     "CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS",
 ];
 

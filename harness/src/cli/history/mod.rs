@@ -102,6 +102,20 @@ impl Runs {
     }
 }
 
+/// How much of a history is looked at. What is older than a thousand runs says little about the newest.
+#[derive(Args)]
+pub(in crate::cli) struct Newest {
+    /// Only the newest so many runs; 0 for all
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 1_000)]
+    newest: u32,
+}
+
+impl Newest {
+    pub(in crate::cli) fn of(&self, filter: Filter) -> Filter {
+        Filter { newest: Some(self.newest).filter(|newest| *newest > 0), ..filter }
+    }
+}
+
 fn parse_commit(text: &str) -> Result<String, String> {
     if !text.is_empty() && text.len() <= 64 && text.chars().all(|digit| digit.is_ascii_hexdigit()) {
         Ok(text.to_owned())
