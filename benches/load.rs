@@ -31,7 +31,7 @@ fn choose(criterion: &mut Criterion) {
 }
 
 fn time(criterion: &mut Criterion) {
-    let hour = Duration::from_secs(3_600);
+    let hour = Duration::from_hours(1);
     let constant = Schedule::new(1_000.0, hour);
     let poisson = Schedule::staged(Ramp { from: 0.0, to: 2_000.0 }, Arrivals::Poisson, 1, hour);
     for (name, schedule) in [("schedule/due", constant), ("schedule/due, Poisson, ramp", poisson)] {

@@ -9,7 +9,7 @@ const UNITS: [(&str, f64); 6] =
     [("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3_600.0)];
 
 /// Nothing that is run or waited for here takes longer.
-const LONGEST: Duration = Duration::from_secs(7 * 86_400);
+const LONGEST: Duration = Duration::from_hours(7 * 24);
 
 /// Reads a number with its unit; whole and broken numbers, zero too, up to a week.
 pub fn parse(text: &str) -> Result<Duration, String> {
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn without_a_unit_it_is_seconds_where_that_is_said() {
         assert_eq!(parse_or_seconds("1.5"), Ok(Duration::from_millis(1_500)));
-        assert_eq!(parse_or_seconds("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_or_seconds("2m"), Ok(Duration::from_mins(2)));
         for text in ["0", "0s", "-1", "nan", "1e9"] {
             parse_or_seconds(text).expect_err(text);
         }

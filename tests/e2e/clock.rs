@@ -13,7 +13,7 @@ use crate::qdiscope::{Running, Saved, qdiscope};
 /// Set where the clock is nobody else's.
 const MAY_BE_SET: &str = "QDISCOPE_TEST_CLOCK";
 
-const AHEAD: Duration = Duration::from_secs(3_600);
+const AHEAD: Duration = Duration::from_hours(1);
 
 pub(crate) fn a_clock_that_is_set_changes_no_duration() -> Result<Completion, Failed> {
     if std::env::var_os(MAY_BE_SET).is_none() {

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::qdiscope::plain;
 
 /// Nobody waits longer for a server on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Where Debian has the programs of the newest version that is installed.
 pub(crate) fn programs() -> Option<PathBuf> {

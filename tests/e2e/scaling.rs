@@ -17,7 +17,7 @@ use crate::qdiscope::{Finished, Running, files, qdiscope};
 use crate::schema;
 
 /// A virtual machine without KVM takes a minute for what is seconds elsewhere.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Adds from a few microseconds to hundreds.
 const GROWING: &str = "scaling --to 6000 --rounds 2 --samples 100 --operation add,change";

@@ -22,7 +22,7 @@ use nix::unistd::setsid;
 use crate::qdiscope::{Finished, Running};
 
 /// Nothing of this takes a tenth as long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The program and its terminal.
 pub(crate) struct OnTerminal {

@@ -24,7 +24,7 @@ pub(crate) fn attach_and_wait() -> Result<(), Failed> {
         io::stdout().write_all(b"!")?;
         io::stdout().flush()?;
         loop {
-            thread::sleep(Duration::from_secs(60));
+            thread::sleep(Duration::from_mins(1));
         }
     })
 }

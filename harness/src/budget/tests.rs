@@ -358,7 +358,7 @@ fn an_operation_is_judged_where_it_was_asked_for() {
 fn what_is_too_short_for_a_rule_is_left_out_and_said() {
     let run = fixtures::run();
     let mut slow = target(Metric::MemoryGrowthMbPerHour.into(), Limit::AtMost(10.0), Factors::LIMIT);
-    slow.scope.min_duration = Some(crate::duration::Span(std::time::Duration::from_secs(600)));
+    slow.scope.min_duration = Some(crate::duration::Span(std::time::Duration::from_mins(10)));
     let pass = target(Metric::LatencyP50Us.into(), Limit::AtMost(1e9), Factors::LIMIT);
     let all = judge(&budget(vec![pass, slow.clone()]), &run);
     assert_eq!((all.verdict, all.not_judged.len()), (State::Pass, 1));

@@ -53,7 +53,7 @@ pub(super) struct Arguments {
 
 fn parse_interval(text: &str) -> Result<Duration, String> {
     match parse_seconds(text) {
-        Ok(interval) if (Duration::from_millis(50)..=Duration::from_secs(86_400)).contains(&interval) => {
+        Ok(interval) if (Duration::from_millis(50)..=Duration::from_hours(24)).contains(&interval) => {
             Ok(interval)
         }
         _ => Err("give seconds from 0.05 to 86400".into()),

@@ -222,7 +222,7 @@ mod tests {
             length: Some(Span(Duration::from_millis(300))),
         };
         let late =
-            Disturbance::Leak { megabytes_per_hour: 1.0, at: Span(Duration::from_secs(60)), length: None };
+            Disturbance::Leak { megabytes_per_hour: 1.0, at: Span(Duration::from_mins(1)), length: None };
         let gone = Disturbance::DeviceGone { device: 3, at: Span::default() };
         let mut course = Course::prepare(&[leak, late, gone]).unwrap();
         course.begin(&[]).unwrap();

@@ -10,7 +10,7 @@ use nix::sched::{CloneFlags, setns};
 use super::{Added, Commit, History, HistoryError, Location, Purpose, Record, Unsent};
 
 /// A server that has not taken a run by then gets it later.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Prepared before the run, while the process still sees the network and the folder that it was started in.
 #[derive(Debug)]

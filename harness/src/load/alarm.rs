@@ -201,7 +201,7 @@ mod tests {
     fn a_stop_ends_every_wait() {
         let stop = Stop::default();
         let alarm = Alarm::start(stop.clone()).unwrap();
-        let hour = Instant::now() + Duration::from_secs(3_600);
+        let hour = Instant::now() + Duration::from_hours(1);
         let stopper = thread::spawn(move || {
             thread::sleep(Duration::from_millis(20));
             stop.set();

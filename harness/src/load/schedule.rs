@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn odd_rates_do_not_drift() {
-        let schedule = Schedule::new(7.0, Duration::from_secs(3_600));
+        let schedule = Schedule::new(7.0, Duration::from_hours(1));
         let dues: Vec<_> = schedule.dues().collect();
         assert_eq!(dues.len(), 25_200);
         assert_eq!(dues[25_193], Duration::from_secs(3_599));
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn poisson_arrivals_have_the_rate_and_the_spread_of_one() {
         let schedule =
-            Schedule::staged(Ramp::constant(1_000.0), Arrivals::Poisson, 7, Duration::from_secs(60));
+            Schedule::staged(Ramp::constant(1_000.0), Arrivals::Poisson, 7, Duration::from_mins(1));
         let dues: Vec<_> = schedule.dues().collect();
         // Within four standard deviations of 60,000.
         assert!(dues.len().abs_diff(60_000) < 980, "{}", dues.len());

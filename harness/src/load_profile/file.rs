@@ -29,7 +29,7 @@ const POPULATION: u64 = 1_000;
 const BURST: std::ops::RangeInclusive<u32> = 2..=100_000;
 
 /// Nobody waits longer for a profile.
-const LONGEST: Duration = Duration::from_secs(7 * 86_400);
+const LONGEST: Duration = Duration::from_hours(7 * 24);
 
 /// Why a profile was refused.
 #[derive(Debug, thiserror::Error)]

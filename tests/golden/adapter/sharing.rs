@@ -320,7 +320,7 @@ pub(crate) fn what_comes_too_late_is_not_sent() -> Result<(), Failed> {
             .map(|minor| {
                 let client = client.clone();
                 tokio::spawn(async move {
-                    let deadline = if minor % 2 == 0 { past } else { past + Duration::from_secs(60) };
+                    let deadline = if minor % 2 == 0 { past } else { past + Duration::from_mins(1) };
                     client.request_before(&add_class(device, QDISC, minor), deadline).await
                 })
             })

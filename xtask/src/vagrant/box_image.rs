@@ -19,7 +19,7 @@ use super::{
 
 const PREFIX: &str = "bookworm-";
 /// On one busy core, from a slow mirror.
-const LIMIT: Duration = Duration::from_secs(15 * 60);
+const LIMIT: Duration = Duration::from_mins(15);
 
 /// A box that is to be built, in a world where what is mounted or left running for it goes when that ends.
 #[derive(clap::Args)]

@@ -23,7 +23,7 @@ namespaces = []
 "#;
 
 const NAME: &str = "the start of libvirt";
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Ended when this goes; at the latest, with the world.
 pub(super) struct Daemons {

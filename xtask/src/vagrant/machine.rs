@@ -20,12 +20,12 @@ const PROGRAM: &str = "/tmp/qdiscope";
 const RUN: &str = "/tmp/run";
 
 /// How long the steps may take on a busy machine without KVM.
-const UP: Duration = Duration::from_secs(15 * 60);
-const COPY: Duration = Duration::from_secs(3 * 60);
-const BENCH: Duration = Duration::from_secs(10 * 60);
-const SHORT: Duration = Duration::from_secs(2 * 60);
+const UP: Duration = Duration::from_mins(15);
+const COPY: Duration = Duration::from_mins(3);
+const BENCH: Duration = Duration::from_mins(10);
+const SHORT: Duration = Duration::from_mins(2);
 /// All of it.
-pub(super) const LIMIT: Duration = Duration::from_secs(40 * 60);
+pub(super) const LIMIT: Duration = Duration::from_mins(40);
 
 /// `qdiscope bench` came to its end: all targets hold, one is violated, or one could not be judged. Times under TCG say nothing.
 const ENDS: [i32; 3] = [0, 4, 6];

@@ -40,7 +40,7 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
     for (name, provider) in
         [("vagrant validate libvirt", "libvirt"), ("vagrant validate virtualbox", "virtualbox")]
     {
-        let step = Step { name, limit: Duration::from_secs(60), logs: &folder };
+        let step = Step { name, limit: Duration::from_mins(1), logs: &folder };
         step.run(&mut command(&workspace.root, &folder, &programs, provider), &[0])?;
     }
     println!("vagrant/Vagrantfile is valid, with libvirt and with VirtualBox");

@@ -24,7 +24,7 @@ use super::{
 use crate::interrupt;
 
 /// The guest's first process shows that it is alive every 30 seconds.
-pub(super) const STALL: Duration = Duration::from_secs(120);
+pub(super) const STALL: Duration = Duration::from_mins(2);
 
 /// All that QEMU can emulate, but for what it emulates wrongly or slowly: after cmpxchg16b, on which the kernel's memory allocator
 /// builds, the flags of QEMU 7.2 are rubbish now and then, and the kernel ends in a double fault; a fifth level of page tables costs time.
@@ -248,7 +248,7 @@ mod tests {
             warning: None,
             version: "6.1.176-1".into(),
         };
-        Machine::new(&image, Path::new("/r/a,b"), accel, 512, 2, Duration::from_secs(60))
+        Machine::new(&image, Path::new("/r/a,b"), accel, 512, 2, Duration::from_mins(1))
     }
 
     #[test]
