@@ -19,7 +19,7 @@ pub fn json_line(record: &Record) -> serde_json::Result<String> {
     serde_json::to_string(record).map(|line| line + "\n")
 }
 
-/// The columns of [`csv`], RFC 4180. The units are those of the metrics.
+/// The columns of [`csv()`], RFC 4180. The units are those of the metrics.
 pub const CSV_COLUMNS: [&str; 13] = [
     "run",
     "started_at",

@@ -361,7 +361,7 @@ mod tests {
     #[test]
     fn what_was_left_and_come_back_to_is_found() {
         assert_eq!(places(&series(&[(15, 100.0), (15, 120.0), (15, 100.0)])), [15, 30]);
-        assert_eq!(places(&series(&[(20, 100.0), (5, 80.0), (20, 100.0)])), [20, 25]);
+        assert_eq!(places(&series(&[(20, 100.0), (8, 80.0), (20, 100.0)])), [20, 28]);
         // A spike is none.
         let mut spike = series(&[(40, 100.0)]);
         spike[20] = 400.0;
