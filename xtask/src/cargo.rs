@@ -102,10 +102,9 @@ impl Workspace {
         }
     }
 
-    /// Builds the `qdiscope` executable as it is measured: in the release profile. With the features that its dependencies have in all packages
-    /// together, so that tests in that profile (see [`test_profile`]) share them.
+    /// Builds the `qdiscope` executable as it is measured: in the release profile.
     pub(crate) fn build_qdiscope(&self) -> Result<PathBuf, Error> {
-        self.build_one(&["build", "--release", "--workspace", "--bin", "qdiscope"], "qdiscope")
+        self.build_one(&["build", "--release", "--package", "qdiscope", "--bin", "qdiscope"], "qdiscope")
     }
 
     /// Runs a cargo command that builds the program `name`, and returns its path.
@@ -143,16 +142,6 @@ impl Executable {
             test: message["profile"]["test"] == true,
             package_id: message["package_id"].as_str()?.to_owned(),
         })
-    }
-}
-
-/// In which profile tests are built: cargo's own for tests, or that of what they test, where `QDISCOPE_TEST_PROFILE` is `release`. Then each
-/// dependency is compiled once instead of twice, as in CI, where nothing is compiled again.
-pub(crate) fn test_profile() -> &'static [&'static str] {
-    if std::env::var("QDISCOPE_TEST_PROFILE").is_ok_and(|profile| profile == "release") {
-        &["--release"]
-    } else {
-        &[]
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) const RUSTFLAGS: [&str; 6] =
 const BINARY: &str = "bpfel-unknown-none/release/qdiscope-probes";
 
 /// Variables that would change what is compiled, or with what.
-const HERMETIC: [&str; 12] = [
+const HERMETIC: [&str; 10] = [
     "CARGO",
     "CARGO_BUILD_TARGET",
     "CARGO_TARGET_DIR",
@@ -32,9 +32,7 @@ const HERMETIC: [&str; 12] = [
     "RUSTUP_TOOLCHAIN",
     "CARGO_INCREMENTAL",
     "CARGO_BUILD_RUSTFLAGS",
-    "CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS",
     "CARGO_PROFILE_RELEASE_OPT_LEVEL",
-    "CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS",
 ];
 
 /// Compiles the probes and returns the object.

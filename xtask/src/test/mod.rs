@@ -58,8 +58,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Error> {
         vars.push(("QDISCOPE_NO_SKIP", OsString::from("1")));
     }
 
-    let executables =
-        workspace.build(&[&["test", "--workspace", "--no-run"], cargo::test_profile()].concat())?;
+    let executables = workspace.build(&["test", "--workspace", "--no-run"])?;
     let mut suites = Vec::new();
     for executable in executables.into_iter().filter(|executable| executable.test) {
         let package = workspace.package_of(&executable)?;
@@ -169,8 +168,7 @@ pub(crate) fn list(executable: &Executable, filter: Option<&str>) -> Result<Vec<
 /// the dependencies anew for each set.
 fn run_doc_tests(workspace: &Workspace, filter: Option<&str>) -> Result<Option<Row>, Error> {
     let mut command = cargo::command();
-    command.current_dir(&workspace.root).args(["test", "--doc", "--workspace", "--no-fail-fast"]);
-    command.args(cargo::test_profile()).arg("--");
+    command.current_dir(&workspace.root).args(["test", "--doc", "--workspace", "--no-fail-fast", "--"]);
     command.args(["--color", "never"]).args(filter);
     let (report, died) = watch(&mut command)?;
     let died = died.map(|status| status.to_string());

@@ -11,7 +11,7 @@ use super::{
     program,
 };
 use crate::{
-    cargo::{Executable, Workspace, test_profile},
+    cargo::{Executable, Workspace},
     error::Error as TaskError,
 };
 
@@ -32,8 +32,7 @@ const INIT: &str = "qdiscope-guest";
 /// dependencies other features, and compile them anew for minutes.
 pub(super) fn build(workspace: &Workspace) -> Result<Executables, Error> {
     let qdiscope = workspace.build_qdiscope()?;
-    let mut executables = workspace
-        .build(&[&["build", "--workspace", "--bin", INIT, "--test", "*"], test_profile()].concat())?;
+    let mut executables = workspace.build(&["build", "--workspace", "--bin", INIT, "--test", "*"])?;
     let stripped = workspace.target_dir.join("vm/executables");
     fs::create_dir_all(&stripped).map_err(file(&stripped))?;
     for executable in &mut executables {
