@@ -3,13 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::Deserializer;
-use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
-use crate::record::nanoseconds;
+use crate::record::{nanoseconds, read_log};
 
 /// What is shorter is the rest of a second, with few values.
 const SHORTEST: Duration = Duration::from_millis(500);
@@ -28,24 +24,15 @@ pub struct SecondsError(String);
 ///
 /// [`SecondsError`] where it is no interval log as `bench` writes it.
 pub fn read(log: &[u8]) -> Result<Seconds, SecondsError> {
-    let failed = |what: String| SecondsError(what);
-    let mut deserializer = Deserializer::new();
     let mut seconds: BTreeMap<String, BTreeMap<Duration, Histogram<u64>>> = BTreeMap::new();
-    for entry in IntervalLogIterator::new(log) {
-        let entry = entry.map_err(|error| failed(format!("{error:?}")))?;
-        let LogEntry::Interval(interval) = entry else { continue };
-        let (Some(tag), true) = (interval.tag(), interval.duration() >= SHORTEST) else { continue };
-        let Some((workload, _)) = tag.as_str().rsplit_once(':') else { continue };
-        let raw = STANDARD.decode(interval.encoded_histogram()).map_err(|error| failed(error.to_string()))?;
-        let histogram: Histogram<u64> =
-            deserializer.deserialize(&mut &raw[..]).map_err(|error| failed(error.to_string()))?;
+    for logged in read_log(log, SHORTEST).map_err(SecondsError)? {
         seconds
-            .entry(workload.to_owned())
+            .entry(logged.workload)
             .or_default()
-            .entry(interval.start_timestamp())
+            .entry(logged.begin)
             .or_insert_with(nanoseconds)
-            .add(&histogram)
-            .map_err(|error| failed(error.to_string()))?;
+            .add(&logged.latencies)
+            .map_err(|error| SecondsError(error.to_string()))?;
     }
     Ok(seconds.into_iter().map(|(workload, seconds)| (workload, seconds.into_values().collect())).collect())
 }

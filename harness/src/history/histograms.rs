@@ -1,15 +1,15 @@
 //! A run's latencies by operation, out of its `latency.hdr`: its seconds added up.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
-use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
+use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer};
 
 use super::record::KeptHistogram;
-use crate::record::nanoseconds;
+use crate::record::{nanoseconds, read_log};
 
 /// The log, or what is kept of one, is damaged.
 #[derive(Debug, thiserror::Error)]
@@ -21,20 +21,11 @@ fn damaged(error: impl std::fmt::Display) -> Damaged {
 }
 
 pub(super) fn of_log(log: &[u8]) -> Result<Vec<KeptHistogram>, Damaged> {
-    let mut deserializer = Deserializer::new();
     let mut sums: BTreeMap<(String, String), Histogram<u64>> = BTreeMap::new();
-    for entry in IntervalLogIterator::new(log) {
-        let LogEntry::Interval(interval) = entry.map_err(|error| damaged(format!("{error:?}")))? else {
-            continue;
-        };
-        let Some((workload, operation)) = interval.tag().and_then(|tag| tag.as_str().rsplit_once(':')) else {
-            continue;
-        };
-        let raw = STANDARD.decode(interval.encoded_histogram()).map_err(damaged)?;
-        let histogram: Histogram<u64> = deserializer.deserialize(&mut &raw[..]).map_err(damaged)?;
-        sums.entry((workload.to_owned(), operation.to_owned()))
+    for logged in read_log(log, Duration::ZERO).map_err(Damaged)? {
+        sums.entry((logged.workload, logged.operation))
             .or_insert_with(nanoseconds)
-            .add(&histogram)
+            .add(&logged.latencies)
             .map_err(damaged)?;
     }
     let mut serializer = V2DeflateSerializer::new();
@@ -49,7 +40,9 @@ pub(super) fn of_log(log: &[u8]) -> Result<Vec<KeptHistogram>, Damaged> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
+
+    use hdrhistogram::serialization::Deserializer;
 
     use super::*;
     use crate::record::{HdrLog, Recorder};

@@ -6,12 +6,52 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::time::{Duration, SystemTime};
 
-use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
-use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer};
-
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::interval_log::{
+    IntervalLogIterator, IntervalLogWriterBuilder, LogEntry, Tag,
+};
+use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::{Interval, ROOM, nanoseconds, record};
+
+/// What a log has of one operation in one interval.
+#[derive(Debug)]
+pub struct Logged {
+    /// The workload and its mode, or the stage: `lifecycle-open`.
+    pub workload: String,
+    /// The operation.
+    pub operation: String,
+    /// When the interval began, since the log did.
+    pub begin: Duration,
+    /// Nanoseconds.
+    pub latencies: Histogram<u64>,
+}
+
+/// Reads a log as [`HdrLog`] writes it; intervals that are shorter than `shortest` are passed over.
+///
+/// # Errors
+///
+/// What is wrong with it, in words.
+pub fn read_log(log: &[u8], shortest: Duration) -> Result<Vec<Logged>, String> {
+    let mut deserializer = Deserializer::new();
+    let mut all = Vec::new();
+    for entry in IntervalLogIterator::new(log) {
+        let LogEntry::Interval(interval) = entry.map_err(|error| format!("{error:?}"))? else { continue };
+        let tag = interval.tag().filter(|_| interval.duration() >= shortest);
+        let Some((workload, operation)) = tag.and_then(|tag| tag.as_str().rsplit_once(':')) else { continue };
+        let raw = STANDARD.decode(interval.encoded_histogram()).map_err(|error| error.to_string())?;
+        all.push(Logged {
+            workload: workload.to_owned(),
+            operation: operation.to_owned(),
+            begin: interval.start_timestamp(),
+            latencies: deserializer.deserialize(&mut &raw[..]).map_err(|error| error.to_string())?,
+        });
+    }
+    Ok(all)
+}
 
 /// A log in the making. Intervals are compressed as they come, and put into a file without a name: some kilobytes a second in our own memory
 /// would be a leak of megabytes an hour, in a run that looks for leaks.
@@ -128,8 +168,8 @@ mod tests {
             .collect();
         assert_eq!(intervals.len(), 1);
         assert_eq!(intervals[0].tag().unwrap().as_str(), "lifecycle-open:class-read");
-        let raw = base64::engine::general_purpose::STANDARD.decode(intervals[0].encoded_histogram()).unwrap();
-        let histogram: hdrhistogram::Histogram<u64> = Deserializer::new().deserialize(&mut &raw[..]).unwrap();
+        let raw = STANDARD.decode(intervals[0].encoded_histogram()).unwrap();
+        let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut &raw[..]).unwrap();
         assert_eq!(histogram.len(), 100);
         assert!(histogram.max() >= 100_000 && histogram.max() < 100_100);
     }

@@ -10,7 +10,7 @@ mod resources;
 mod slab;
 
 pub use growth::{GrowthMeter, Samples};
-pub use hdr_log::HdrLog;
+pub use hdr_log::{HdrLog, Logged, read_log};
 pub use kernel::{KernelCollector, KernelFigures, Stacks, Window};
 pub use phases::Phases;
 pub use recorder::{Interval, Recorder, Totals};
