@@ -4,6 +4,7 @@
 //! configuration file or from the workspace, and only cargo knows which of them holds.
 
 use std::{
+    env,
     ffi::OsString,
     io::{BufRead, BufReader},
     path::PathBuf,
@@ -13,6 +14,11 @@ use std::{
 use serde_json::Value;
 
 use crate::error::Error;
+
+/// The variable that names the profile of cargo in which qdiscope is compiled, instead of release.
+const PROFILE: &str = "QDISCOPE_CARGO_PROFILE";
+/// The profile of the tests.
+const TESTED: &str = "dev";
 
 /// The workspace as cargo sees it.
 #[derive(Debug, PartialEq, Eq)]
@@ -102,9 +108,14 @@ impl Workspace {
         }
     }
 
-    /// Builds the `qdiscope` executable as it is measured: in the release profile.
+    /// Builds the `qdiscope` executable as it is measured, in the release profile, or in that which `QDISCOPE_CARGO_PROFILE` names.
     pub(crate) fn build_qdiscope(&self) -> Result<PathBuf, Error> {
-        self.build_one(&["build", "--release", "--package", "qdiscope", "--bin", "qdiscope"], "qdiscope")
+        let profile = env::var(PROFILE).unwrap_or_else(|_| "release".to_owned());
+        let mut args = vec!["build", "--profile", &profile, "--bin", "qdiscope"];
+        // With the tests, where it shares a profile with them: alone it would be given its dependencies with other features, and those be
+        // compiled anew.
+        args.extend(if profile == TESTED { ["--workspace", "--tests"] } else { ["--package", "qdiscope"] });
+        self.build_one(&args, "qdiscope")
     }
 
     /// Runs a cargo command that builds the program `name`, and returns its path.
@@ -147,12 +158,12 @@ impl Executable {
 
 /// The cargo that runs this task, so that a `cargo +toolchain xtask` stays with its toolchain.
 pub(crate) fn command() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
+    Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
 }
 
 /// A command as a person would type it.
 pub(crate) fn shown(command: &Command) -> String {
-    let cargo = std::env::var_os("CARGO");
+    let cargo = env::var_os("CARGO");
     let program = command.get_program();
     let program = if Some(program) == cargo.as_deref() { "cargo".into() } else { program.to_string_lossy() };
     std::iter::once(program)
