@@ -17,6 +17,8 @@ use crate::error::Error;
 
 /// The variable that names the profile of cargo in which qdiscope is compiled, instead of release.
 const PROFILE: &str = "QDISCOPE_CARGO_PROFILE";
+/// How the variables begin that `cargo run` sets for a package.
+const OURS: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
 /// The profile of the tests.
 const TESTED: &str = "dev";
 
@@ -157,8 +159,16 @@ impl Executable {
 }
 
 /// The cargo that runs this task, so that a `cargo +toolchain xtask` stays with its toolchain.
+///
+/// Without what it said of this package to us: build scripts of others (ring's) ask for it, and would be run anew after each cargo by hand.
 pub(crate) fn command() -> Command {
-    Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    for (name, _) in env::vars_os() {
+        if OURS.iter().any(|ours| name.as_encoded_bytes().starts_with(ours.as_bytes())) {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// A command as a person would type it.
