@@ -15,7 +15,8 @@
 //!    cumulative sums: Csörgő and Horváth, Limit Theorems in Change-Point Analysis, 1997, chapter 2).
 //!
 //! A level that is left and come back to, as a regression that was mended, differs little from the rest when it is cut in two. Where no cut is found,
-//! each stretch inside is held against what surrounds it, by the same means.
+//! each stretch inside is held against what surrounds it, by the same means. And around one cut several levels look like neighbours that resemble
+//! each other; so where neither is found, the series is cut into as many pieces as it may have, at once ([`super::pieces`]).
 //!
 //! How often it is wrong, and what it finds, `cargo xtask stats-bench` prints.
 
@@ -24,6 +25,7 @@ use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
 
 use super::order::median;
+use super::pieces::Pieces;
 use super::scores::{Scale, clipped, deviations, standardised};
 
 /// Runs of a regime, at least: of two nobody could tell whether they are one.
@@ -40,6 +42,12 @@ const ARC_CAUTION: f64 = 2.0;
 const ARC_CORRELATION: f64 = 0.2;
 /// So many places are ends of stretches.
 const MOST_ARCS: usize = 200;
+/// What a cut of several has to explain, as a number of times the logarithm of the count; less is left to the pieces, which are looked through
+/// again. Schwarz's criterion has 1 for a level and its place (Estimating the Dimension of a Model, 1978).
+const PIECE_COST: f64 = 3.0;
+/// As above, for several cuts.
+const PIECE_CAUTION: f64 = 1.2;
+const PIECE_CORRELATION: f64 = 0.1;
 /// How often the values are shuffled.
 const SHUFFLES: u16 = 499;
 /// Standard deviations beyond which a value is as far away as any.
@@ -76,7 +84,7 @@ impl ChangePoint {
 pub fn change_points(values: &[f64]) -> Vec<ChangePoint> {
     let (places, kept): (Vec<usize>, Vec<f64>) =
         values.iter().copied().enumerate().filter(|(_, value)| value.is_finite()).unzip();
-    let cuts = change_points_of(&Scale::of(&kept).scaled(&kept));
+    let cuts = change_points_of(&Scale::of(&kept).scaled(&kept), Search::Thorough);
     let ends = |index: usize| cuts.get(index).map_or(kept.len(), |&(at, _)| at);
     let level = |from: usize, to: usize| median(&kept[from..to]).unwrap_or(f64::NAN);
     let mut before = 0;
@@ -90,25 +98,39 @@ pub fn change_points(values: &[f64]) -> Vec<ChangePoint> {
 }
 
 /// The places of the changes of finite values whose differences count, with the share of shuffles that showed as great a difference.
-pub(super) fn change_points_of(scaled: &[f64]) -> Vec<(usize, f64)> {
+pub(super) fn change_points_of(scaled: &[f64], search: Search) -> Vec<(usize, f64)> {
     let mut cuts = Vec::new();
     // The same series has the same changes whenever it is asked.
-    cut(scaled, 0, &mut ChaCha8Rng::seed_from_u64(0), &mut cuts);
+    cut(scaled, search, 0, &mut ChaCha8Rng::seed_from_u64(0), &mut cuts);
     cuts
 }
 
+/// How hard changes are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Search {
+    /// One cut after the other.
+    Quick,
+    /// Several at once, too: a hundred times as long where there are several.
+    Thorough,
+}
+
 /// Cuts where the difference is greatest, as long as it is no chance; and where no cut is, around what differs from all that surrounds it.
-fn cut(values: &[f64], offset: usize, random: &mut ChaCha8Rng, cuts: &mut Vec<(usize, f64)>) {
+fn cut(values: &[f64], search: Search, offset: usize, random: &mut ChaCha8Rng, cuts: &mut Vec<(usize, f64)>) {
     if values.len() < FEWEST {
         return;
     }
     let Some(scores) = scores(values) else { return };
     let found = cut_in_two(values, &scores, random).map(|(at, p)| (vec![at], p));
-    let Some((places, p)) = found.or_else(|| cut_out(values, scores, random)) else { return };
+    let found = found.or_else(|| cut_out(values, scores.clone(), random));
+    let found = found.or_else(|| match search {
+        Search::Quick => None,
+        Search::Thorough => cut_to_pieces(values, scores, random),
+    });
+    let Some((places, p)) = found else { return };
     let ends = places.iter().copied().chain([values.len()]);
     let mut from = 0;
     for to in ends {
-        cut(&values[from..to], offset + from, random, cuts);
+        cut(&values[from..to], search, offset + from, random, cuts);
         if to < values.len() {
             cuts.push((offset + to, p));
         }
@@ -138,6 +160,44 @@ fn cut_out(values: &[f64], scores: Vec<f64>, random: &mut ChaCha8Rng) -> Option<
     let greatest = greatest * ((1.0 - correlation) / (1.0 + correlation)).sqrt();
     let p = share_of_shuffles(scores, random, ARC_LEVEL, |shuffled| arcs.greatest(shuffled).0 >= greatest)?;
     Some((vec![begin, end], p))
+}
+
+/// Several levels at once: how many of them explain most, for what they cost, against what as many explain in shuffles.
+fn cut_to_pieces(values: &[f64], scores: Vec<f64>, random: &mut ChaCha8Rng) -> Option<(Vec<usize>, f64)> {
+    let pieces = Pieces::new(values.len())?;
+    let count = values.len() as f64;
+    // The logarithm of a likelihood ratio of so many independent values.
+    let gain = |left: f64, cuts: usize, independent: f64| {
+        independent / 2.0 * ((count - 1.0) / left.max(1e-9)).ln() - PIECE_COST * cuts as f64 * count.ln()
+    };
+    let best = pieces.best(&scores);
+    let gains = best.iter().map(|cuts| {
+        let correlation = correlation(&around_medians(values, &cuts.places), cuts.places.len() + 1);
+        let correlation = (correlation * PIECE_CAUTION + PIECE_CORRELATION).clamp(0.0, MOST_CORRELATED);
+        gain(cuts.left, cuts.places.len(), count * (1.0 - correlation) / (1.0 + correlation))
+    });
+    let (greatest, cuts) = gains.zip(&best).max_by(|one, other| one.0.total_cmp(&other.0))?;
+    let p = share_of_shuffles(scores, random, ARC_LEVEL, |shuffled| {
+        pieces.least(shuffled).into_iter().zip(2..).any(|(left, cuts)| gain(left, cuts, count) >= greatest)
+    })?;
+    let standing = standing(values, cuts.places.clone(), random);
+    (!standing.is_empty()).then_some((standing, p))
+}
+
+/// Of several cuts those that are found as well between the pieces beside them alone.
+fn standing(values: &[f64], mut cuts: Vec<usize>, random: &mut ChaCha8Rng) -> Vec<usize> {
+    let mut nth = 0;
+    while nth < cuts.len() {
+        let from = nth.checked_sub(1).map_or(0, |before| cuts[before]);
+        let both = &values[from..cuts.get(nth + 1).copied().unwrap_or(values.len())];
+        if both.len() >= FEWEST && scores(both).and_then(|scores| cut_in_two(both, &scores, random)).is_some()
+        {
+            nth += 1;
+        } else {
+            cuts.remove(nth);
+        }
+    }
+    cuts
 }
 
 /// The share of shuffles of which something holds that holds of the series; `None` where that is more than a level.
@@ -185,15 +245,19 @@ fn around_medians(values: &[f64], cuts: &[usize]) -> Vec<f64> {
         .collect()
 }
 
-/// By how much neighbours resemble each other beyond chance, 0 to [`MOST_CORRELATED`]; corrected for what estimating the middle takes from it
-/// (Kendall, Note on Bias in the Estimation of Autocorrelation, 1954).
+/// By how much neighbours resemble each other beyond chance, 0 to [`MOST_CORRELATED`].
 pub(super) fn correlation_of_neighbours(residuals: &[f64]) -> f64 {
+    ((correlation(residuals, 1) - CHANCE) * CAUTION).clamp(0.0, MOST_CORRELATED)
+}
+
+/// By how much neighbours resemble each other, corrected for what estimating so many middles takes from it (Kendall, Note on Bias in the Estimation
+/// of Autocorrelation, 1954).
+fn correlation(residuals: &[f64], middles: usize) -> f64 {
     let Some(scores) = scores(residuals) else { return 0.0 };
     let products: f64 = scores.windows(2).map(|pair| pair[0] * pair[1]).sum();
     let count = residuals.len() as f64;
     let correlation = products / (count - 1.0);
-    let corrected = correlation + (1.0 + 3.0 * correlation) / count;
-    ((corrected - CHANCE) * CAUTION).clamp(0.0, MOST_CORRELATED)
+    correlation + middles as f64 * (1.0 + 3.0 * correlation) / count
 }
 
 /// All cuts of a series of one length, by what a difference of means weighs at each.
@@ -366,6 +430,20 @@ mod tests {
         let mut spike = series(&[(40, 100.0)]);
         spike[20] = 400.0;
         assert!(places(&spike).is_empty());
+    }
+
+    #[test]
+    fn several_levels_are_found_at_once() {
+        assert_eq!(places(&series(&[(15, 100.0), (15, 130.0), (15, 169.0)])), [15, 30]);
+        assert_eq!(places(&series(&[(15, 100.0), (15, 130.0), (15, 100.0), (15, 130.0)])), [15, 30, 45]);
+        let levels =
+            [(40, 100.0), (30, 110.0), (25, 130.0), (40, 115.0), (20, 140.0), (40, 120.0), (30, 100.0)];
+        let found = places(&series(&levels));
+        let near = found
+            .iter()
+            .zip([40, 70, 95, 135, 155, 195_usize])
+            .all(|(found, step)| found.abs_diff(step) <= 1);
+        assert!(found.len() == 6 && near, "{found:?}");
     }
 
     #[test]

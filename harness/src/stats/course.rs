@@ -12,7 +12,7 @@
 
 use std::ops::Range;
 
-use super::change_points::{ChangePoint, SHORTEST, change_points_of, correlation_of_neighbours};
+use super::change_points::{ChangePoint, SHORTEST, Search, change_points_of, correlation_of_neighbours};
 use super::order::median;
 use super::scores::{Scale, clipped, deviations};
 
@@ -51,7 +51,7 @@ pub fn course(values: &[f64]) -> Course {
         values.iter().copied().enumerate().filter(|(_, value)| value.is_finite()).unzip();
     let scale = Scale::of(&kept);
     let scaled = scale.scaled(&kept);
-    let stepped = Model::of(&scaled, steps(&scaled, 0.0), 0.0);
+    let stepped = Model::of(&scaled, change_points_of(&scaled, Search::Thorough), 0.0);
     let drifting = (kept.len() >= FEWEST).then(|| best_with_drift(&scaled, &stepped)).flatten();
     let drift = drifting.as_ref().map(|model| Drift {
         change: scale.change(model.slope * (kept.len() - 1) as f64),
@@ -143,7 +143,7 @@ fn without(values: &[f64], slope: f64) -> Vec<f64> {
 }
 
 fn steps(values: &[f64], slope: f64) -> Steps {
-    change_points_of(&without(values, slope))
+    change_points_of(&without(values, slope), Search::Quick)
 }
 
 /// The stretches between steps.

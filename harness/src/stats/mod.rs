@@ -16,6 +16,7 @@ pub mod holm;
 pub mod judgement;
 mod least_squares;
 pub mod order;
+mod pieces;
 pub mod rank_sum;
 pub mod rates;
 pub mod runs;

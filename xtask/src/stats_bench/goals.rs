@@ -120,8 +120,42 @@ pub(super) fn of_series(cases: &Cases, statistics: &mut Statistics) -> Result<Ve
         })?;
         rows.push(Row { what, goal: Goal::AtLeast(least), share, cases: of });
     }
+    // A real history has more than one: all are to be found, and nothing else.
+    for (name, levels) in HISTORIES {
+        const VARIATION: f64 = 0.03;
+        const NEAR: u64 = 3;
+        let what = format!("found: all of {name}, values vary by 3 %");
+        let (share, of) = cases.share(&what, &[Series::Normal], |noise, random| {
+            let count = levels.iter().map(|(count, _)| count).sum();
+            let mut values = noise.values(count, VARIATION, random);
+            let factors = levels.iter().flat_map(|&(count, level)| std::iter::repeat_n(level, count));
+            values.iter_mut().zip(factors).for_each(|(value, level)| *value *= level);
+            let mut at = 0;
+            let steps = levels[..levels.len() - 1].iter().map(|&(count, _)| {
+                at += count as u64;
+                at
+            });
+            let found = statistics.changes(&values)?;
+            Ok(found.len() == levels.len() - 1
+                && found.iter().zip(steps).all(|(found, step)| found.abs_diff(step) <= NEAR))
+        })?;
+        rows.push(Row { what, goal: Goal::AtLeast(0.80), share, cases: of });
+    }
     Ok(rows)
 }
+
+/// Levels, each of so many values.
+type Levels = &'static [(usize, f64)];
+
+/// Histories with several steps, by what they are called.
+const HISTORIES: [(&str, Levels); 3] = [
+    ("two steps up by 20 %", &[(15, 1.0), (15, 1.2), (15, 1.44)]),
+    ("three steps, up and down by 20 %", &[(15, 1.0), (15, 1.2), (15, 1.0), (15, 1.2)]),
+    (
+        "seven steps of 10 to 25 %",
+        &[(40, 1.0), (30, 1.1), (25, 1.3), (40, 1.15), (20, 1.4), (40, 1.2), (30, 1.0), (40, 1.1)],
+    ),
+];
 
 /// How two sides are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
