@@ -38,7 +38,7 @@ fn row<'a>(document: &'a Value, metric: &str) -> Result<&'a Value, Failed> {
 }
 
 /// A real run, which two commands in turns have made: what all saved runs of these tests are made of.
-fn measured() -> Result<&'static Value, Failed> {
+pub(crate) fn measured() -> Result<&'static Value, Failed> {
     static RUN: OnceLock<Result<Value, String>> = OnceLock::new();
     let run =
         RUN.get_or_init(|| in_turns().map_err(|failed| failed.message().unwrap_or("failed").to_owned()));
@@ -342,7 +342,7 @@ pub(crate) fn killing_it_ends_what_it_started() -> Result<(), Failed> {
 }
 
 /// Waits until there is, or no longer is, a `sleep` of so many seconds.
-fn wait_for(seconds: &str, there: bool) -> Result<(), Failed> {
+pub(crate) fn wait_for(seconds: &str, there: bool) -> Result<(), Failed> {
     let deadline = Instant::now() + Duration::from_secs(20);
     let line = format!("sleep\0{seconds}\0").into_bytes();
     loop {

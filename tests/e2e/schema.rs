@@ -14,6 +14,7 @@ const SCALING: &str = include_str!("../../harness/schema/scaling.schema.json");
 const PROFILE: &str = include_str!("../../harness/schema/profile.schema.json");
 const BUDGET_CHECK: &str = include_str!("../../harness/schema/budget-check.schema.json");
 const GATE: &str = include_str!("../../harness/schema/gate.schema.json");
+const BISECT: &str = include_str!("../../harness/schema/bisect.schema.json");
 const COMPARE: &str = include_str!("../../harness/schema/compare.schema.json");
 
 fn validator(committed: &str) -> Result<Validator, String> {
@@ -57,6 +58,12 @@ pub(crate) fn check_compare(document: &Value) -> Result<(), Failed> {
     hold(document, VALIDATOR.get_or_init(|| validator(COMPARE)))
 }
 
+/// As [`check`], for what `bisect --json` prints.
+pub(crate) fn check_bisect(document: &Value) -> Result<(), Failed> {
+    static VALIDATOR: OnceLock<Result<Validator, String>> = OnceLock::new();
+    hold(document, VALIDATOR.get_or_init(|| validator(BISECT)))
+}
+
 fn hold(document: &Value, validator: &Result<Validator, String>) -> Result<(), Failed> {
     let validator = validator.as_ref().map_err(|error| format!("the committed schema: {error}"))?;
     let faults: Vec<String> =
@@ -72,6 +79,7 @@ pub(crate) fn the_committed_schema_is_the_binarys() -> Result<(), Failed> {
         ("budget-check", BUDGET_CHECK),
         ("gate", GATE),
         ("compare", COMPARE),
+        ("bisect", BISECT),
     ] {
         let printed = Finished::of(&mut qdiscope(&format!("schema {document}"))?)?.expect(0)?.stdout;
         assert!(

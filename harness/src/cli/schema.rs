@@ -1,9 +1,10 @@
-//! `qdiscope schema`: the contracts of `result.json`, `scaling.json`, `profile.json` and of what `budget check`, `gate` and `compare` print, for validators.
+//! `qdiscope schema`: the contracts of `result.json`, `scaling.json`, `profile.json` and of what `budget check`, `gate`, `compare` and `bisect` print, for validators.
 
 use clap::{Args, ValueEnum};
 use schemars::{Schema, schema_for};
 
 use super::print;
+use crate::bisect::model::Bisection;
 use crate::budget::Checked;
 use crate::compare::model::Comparison;
 use crate::exit::{Exit, Failure};
@@ -27,6 +28,8 @@ enum Document {
     Gate,
     /// What `compare --json` writes
     Compare,
+    /// What `bisect --json` prints
+    Bisect,
 }
 
 #[derive(Args)]
@@ -45,6 +48,7 @@ impl Document {
             Self::BudgetCheck => schema_for!(Checked),
             Self::Gate => schema_for!(GateResult),
             Self::Compare => schema_for!(Comparison),
+            Self::Bisect => schema_for!(Bisection),
         }
     }
 }
@@ -73,6 +77,7 @@ mod tests {
             (Document::BudgetCheck, include_str!("../../schema/budget-check.schema.json")),
             (Document::Gate, include_str!("../../schema/gate.schema.json")),
             (Document::Compare, include_str!("../../schema/compare.schema.json")),
+            (Document::Bisect, include_str!("../../schema/bisect.schema.json")),
         ];
         for (document, committed) in committed {
             let name = document.to_possible_value().unwrap().get_name().to_owned();

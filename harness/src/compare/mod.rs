@@ -10,6 +10,7 @@
 mod doubt;
 mod execution;
 pub mod markdown;
+mod measured;
 pub mod model;
 mod order;
 mod row;
@@ -20,9 +21,11 @@ mod verdict;
 mod words;
 
 pub use execution::{EXECUTION_VERSION, Execution};
+pub use measured::{Measured, measured};
 pub use series::Selection;
 pub use side::{Runs, Side};
 pub use verdict::{confirmed, exit, unconfirmed};
+pub(crate) use words::tenths as percent;
 
 use crate::stats::two_samples::{Certainty, Order};
 use model::{Comparison, SCHEMA_VERSION, Severity, Verdict};

@@ -174,7 +174,7 @@ fn between([least, most]: [f64; 2], unit: &str) -> String {
 }
 
 /// A percentage of a change: its tenths are the most that means anything.
-fn tenths(percent: f64) -> String {
+pub(crate) fn tenths(percent: f64) -> String {
     let text = if percent.abs() < 100.0 { format!("{percent:+.1}") } else { format!("{percent:+.0}") };
     unsigned_zero(text)
 }

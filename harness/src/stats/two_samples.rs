@@ -39,8 +39,12 @@ const RANKED: usize = 12;
 const SLOPED: usize = 8;
 /// The share of a change that a slope has to explain to make it doubtful.
 const EXPLAINED: f64 = 0.8;
-/// Deals at random, where there are too many to count.
+/// Deals at random, where there are too many to count; more where the level asks for it ([`DEALS_BELOW`]).
 const DEALS: usize = 1_999;
+/// So many deals at random are to be expected below the level, at least.
+const DEALS_BELOW: f64 = 10.0;
+/// No level asks for more deals than this, which take a second.
+const MOST_DEALS: usize = 200_000;
 /// So many are counted.
 const COUNTED: usize = 8_000;
 /// Standard deviations, by the median absolute deviation, at which values are clipped so that only what is wild is touched.
@@ -124,6 +128,11 @@ pub struct Comparison {
 
 /// Compares two sides of which greater values are worse.
 pub fn compare(baseline: &[f64], candidate: &[f64], certainty: Certainty, order: Order) -> Comparison {
+    at_level(baseline, candidate, certainty.level(), order)
+}
+
+/// As [`compare`], where a share `level` (above 0, below 1) of comparisons of the same with the same may alarm; the interval's confidence is the rest.
+pub fn at_level(baseline: &[f64], candidate: &[f64], level: f64, order: Order) -> Comparison {
     let all = [baseline, candidate].concat();
     if !all.iter().all(|value| value.is_finite()) {
         return Comparison::doubtful(Doubt::NotFinite);
@@ -137,11 +146,10 @@ pub fn compare(baseline: &[f64], candidate: &[f64], certainty: Certainty, order:
     }
     let effect = dominance(&before, &after);
     let known = Comparison { change, relative, effect, ..Comparison::doubtful(Doubt::TooFew) };
-    let level = certainty.level();
     if before.len().min(after.len()) < FEWEST || !can_be_rare(before.len(), after.len(), level) {
         return known;
     }
-    let deals = Deals::of(before.len(), after.len());
+    let deals = Deals::of(before.len(), after.len(), level);
     let found = deals.probability(&before, &after, 0.0);
     let side = if found.above { 1.0 } else { -1.0 };
     let interval = deals.interval(&before, &after, shift, level);
@@ -219,7 +227,7 @@ struct Deals {
 }
 
 impl Deals {
-    fn of(before: usize, after: usize) -> Self {
+    fn of(before: usize, after: usize, level: f64) -> Self {
         let count = before + after;
         if ways(count, after).is_some_and(|ways| ways <= COUNTED) {
             return Self { places: combinations(count, after), all: true };
@@ -228,7 +236,7 @@ impl Deals {
         let mut random = ChaCha8Rng::seed_from_u64(0);
         let mut places: Vec<u16> = (0..count).map(|place| u16::try_from(place).unwrap_or(u16::MAX)).collect();
         let deal = |_| places.partial_shuffle(&mut random, after).0.to_vec();
-        Self { places: (0..DEALS).map(deal).collect(), all: false }
+        Self { places: (0..deals(level)).map(deal).collect(), all: false }
     }
 
     /// Tests whether the second side, lowered by a shift, has the law of the first.
@@ -302,6 +310,17 @@ fn ways(count: usize, chosen: usize) -> Option<usize> {
     (0..chosen).try_fold(1_usize, |ways, taken| Some(ways.checked_mul(count - taken)? / (taken + 1)))
 }
 
+/// How many deals at random a level asks for.
+fn deals(level: f64) -> usize {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it saturates, and is clamped"
+    )]
+    let asked = (DEALS_BELOW / level).ceil() as usize;
+    asked.clamp(DEALS, MOST_DEALS)
+}
+
 /// All ways to choose, in lexicographic order.
 fn combinations(count: usize, chosen: usize) -> Vec<Vec<u16>> {
     let mut current: Vec<usize> = (0..chosen).collect();
@@ -369,6 +388,21 @@ mod tests {
         assert!((comparison.effect - 1.0).abs() < 1e-12);
         assert_eq!(combinations(5, 2).len(), 10);
         assert_eq!((ways(40, 20), ways(10_000, 5_000)), (Some(137_846_528_820), None));
+    }
+
+    #[test]
+    fn a_lower_level_is_asked_of_more_deals_and_has_a_wider_interval() {
+        assert_eq!([0.05, 0.01, 1e-3, 1e-9].map(deals), [DEALS, DEALS, 10_000, MOST_DEALS]);
+        let noisy: Vec<f64> = BELOW.iter().cycle().take(16).copied().collect();
+        let slower = times(&noisy, 1.1);
+        let at = |level| at_level(&noisy, &slower, level, Order::Interleaved);
+        let (usual, low) = (at(0.05), at(1e-3));
+        let ([least, most], [lower, upper]) = (usual.interval.unwrap(), low.interval.unwrap());
+        assert!(lower < least && most < upper && low.p < 1e-3, "{usual:?} and {low:?}");
+        assert_eq!(usual, compare(&noisy, &slower, Certainty::Usual, Order::Interleaved));
+        // Two of 70 ways are more than the level.
+        let few = at_level(&BELOW[..4], &slower[..4], 1e-3, Order::Interleaved);
+        assert_eq!(few.verdict, Verdict::Inconclusive(Doubt::TooFew));
     }
 
     #[test]

@@ -1,19 +1,15 @@
 //! `qdiscope compare`.
 
-mod command;
-mod keeper;
 mod output;
-mod sides;
-mod turns;
+pub(super) mod sides;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
-pub(super) use keeper::keep;
-
 use crate::cli::history::StoreArgument;
+use crate::cli::turns::{Lane, Progress, Round, Stop, Surroundings, Turns};
 use crate::compare::model::Comparison;
 use crate::compare::{self, Options, Refusal, Runs, Selection, Side};
 use crate::duration;
@@ -21,7 +17,6 @@ use crate::exit::{Exit, Failure};
 use crate::stats::two_samples::Certainty;
 use output::Outputs;
 use sides::SideError;
-use turns::Turns;
 
 pub(super) const AFTER_HELP: &str = "Exit codes:
     0  compared, whatever the verdict
@@ -39,7 +34,7 @@ const MOST_RUNS: i64 = 10_000;
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(super) struct Arguments {
     /// What is compared with, and what is compared: a saved run's folder or its result.json, a folder of such folders, each a run; or of the history
-    /// a run, all runs with a label, or all of a commit
+    /// a run, all runs with a label, all of a commit, or `baseline:NAME`
     #[arg(value_names = ["A", "B"], num_args = 2, required_unless_present = "interleave", conflicts_with = "interleave")]
     sides: Vec<String>,
     /// Run two command lines in turns instead, each by `sh -c`, in blocks of both in random order. What a command saves in
@@ -97,7 +92,7 @@ struct TurnArguments {
     confirm: bool,
 }
 
-fn parse_percent(text: &str) -> Result<f64, String> {
+pub(super) fn parse_percent(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(percent) if (0.0..=10_000.0).contains(&percent) => Ok(percent),
         _ => Err("give a percentage, as 3".into()),
@@ -170,18 +165,37 @@ fn interleaved(
     options: &Options,
 ) -> Result<Comparison, Failure> {
     let [baseline, candidate] = commands else { return Err(Failure::internal("two commands take turns")) };
-    let commands = [baseline.clone(), candidate.clone()];
-    let mut turns = Turns::prepare(commands, arguments, options.force)?;
-    let first = turns.round(arguments.warm_up, arguments.runs)?.compared(options)?;
+    let lane = |line: &String| Lane { line: line.clone(), surroundings: Surroundings::default() };
+    let lanes = [lane(baseline), lane(candidate)];
+    let mut turns = Turns::new(lanes, arguments.seed, options.force, Progress::new(true))?;
+    if let Some(keep) = &arguments.keep {
+        turns.keep_in(keep)?;
+    }
+    let first =
+        round(&mut turns, arguments.warm_up, arguments.runs, arguments.max_time)?.compared(options)?;
     if !(arguments.confirm && first.alarm) || first.interrupted {
         return Ok(first);
     }
     let blocks = first.interleaved.map_or(arguments.runs, |turns| turns.blocks);
-    turns.begin_confirmation()?;
-    let Some(fresh) = turns.round(0, blocks)?.compared_if_any(options)? else {
+    turns.progress.line("an alarm: the same again");
+    // In a folder of its own, so that the first round can be compared again by itself.
+    if let Some(keep) = &arguments.keep {
+        turns.keep_in(&keep.join("confirmation"))?;
+    }
+    let Some(fresh) = round(&mut turns, 0, blocks, arguments.max_time)?.compared_if_any(options)? else {
         return Ok(compare::unconfirmed(first));
     };
     Ok(compare::confirmed(first, fresh))
+}
+
+fn round(turns: &mut Turns, warm_up: u32, blocks: u32, most: Option<Duration>) -> Result<Round, Failure> {
+    // What is beyond the clock is never.
+    let until = most.and_then(|most| Instant::now().checked_add(most));
+    let mut round = turns.begin(warm_up, blocks);
+    if turns.run(&mut round, warm_up, blocks, until)? == Stop::Late {
+        turns.progress.line(&format!("--max-time: {} of {blocks} blocks", round.blocks()));
+    }
+    Ok(round)
 }
 
 #[cfg(test)]

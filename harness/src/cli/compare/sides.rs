@@ -11,7 +11,7 @@ use crate::store::{ReadError, SavedRun};
 pub(super) const RESULT: &str = "result.json";
 
 /// The document of a command that was kept.
-pub(super) const EXECUTION: &str = "execution.json";
+pub(in crate::cli) const EXECUTION: &str = "execution.json";
 
 /// Why a name stands for nothing.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +59,7 @@ fn document(folder: &Path) -> Option<&'static str> {
 }
 
 /// The run folders in a folder. A link, as `latest` is one, is a second name of a run.
-pub(super) fn folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
+pub(in crate::cli) fn folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut folders = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;

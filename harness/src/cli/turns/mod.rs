@@ -3,27 +3,31 @@
 //! In blocks of both in random order (a randomised block design: Fisher, The Arrangement of Field Experiments, 1926): what drifts meets both
 //! alike, and what comes at regular times meets neither by preference.
 
+mod command;
+mod keeper;
+mod progress;
+
 use std::fs;
-use std::io::{self, IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::{Path, PathBuf, absolute};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
 use tempfile::TempDir;
 
-use super::TurnArguments;
-use super::command::{Ended, Runner};
-use super::sides::{self, EXECUTION};
+pub(super) use command::{Ended, Runner, Surroundings};
+pub(super) use keeper::keep;
+pub(super) use progress::Progress;
+
+use super::compare::sides::{self, EXECUTION};
 use crate::compare::model::{Comparison, Interleaved};
 use crate::compare::{self, EXECUTION_VERSION, Execution, Options, Refusal, Runs, Side};
 use crate::environment;
 use crate::exit::{Exit, Failure};
 use crate::report::model::RunResult;
-use crate::report::words::duration;
 use crate::store::SavedRun;
 
 /// Where runs of qdiscope are saved.
@@ -41,88 +45,124 @@ enum Outcome {
     Command(Execution),
 }
 
+/// A command, and in what it runs.
+#[derive(Debug, Clone)]
+pub(super) struct Lane {
+    pub(super) line: String,
+    pub(super) surroundings: Surroundings,
+}
+
 /// Two commands, ready to run.
 pub(super) struct Turns {
-    commands: [String; 2],
+    pub(super) lanes: [Lane; 2],
+    pub(super) runner: Runner,
+    pub(super) progress: Progress,
     seed: u64,
-    max_time: Option<Duration>,
     keep: Option<PathBuf>,
     force: bool,
     random: ChaCha8Rng,
-    runner: Runner,
-    progress: Progress,
+}
+
+/// Why blocks are no longer run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// All have been.
+    Done,
+    /// The time is up.
+    Late,
+    /// A signal asked to end.
+    Interrupted,
+}
+
+/// What has kept a block from being whole.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    /// Whose fault it is, where it is a side's.
+    pub(super) side: Option<usize>,
+    pub(super) failure: Failure,
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self { side: None, failure }
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        trouble.failure
+    }
 }
 
 impl Turns {
-    pub(super) fn prepare(
-        commands: [String; 2],
-        arguments: &TurnArguments,
-        force: bool,
-    ) -> Result<Self, Failure> {
-        if let Some(keep) = &arguments.keep {
-            check_new(keep)?;
-        }
+    pub(super) fn new(lanes: [Lane; 2], seed: u64, force: bool, progress: Progress) -> Result<Self, Failure> {
         let runner =
             Runner::new().map_err(|error| Failure::internal(format!("be ready to run commands: {error}")))?;
-        Ok(Self {
-            commands,
-            seed: arguments.seed,
-            max_time: arguments.max_time,
-            keep: arguments.keep.clone(),
-            force,
-            random: ChaCha8Rng::seed_from_u64(arguments.seed),
-            runner,
-            progress: Progress::new(),
-        })
+        Ok(Self { lanes, runner, progress, seed, keep: None, force, random: ChaCha8Rng::seed_from_u64(seed) })
     }
 
-    /// What follows is kept in a folder of its own, so that the first round can be compared again by itself.
-    pub(super) fn begin_confirmation(&mut self) -> Result<(), Failure> {
-        self.progress.line("an alarm: the same again");
-        let Some(keep) = &mut self.keep else { return Ok(()) };
-        keep.push("confirmation");
-        check_new(keep)
+    /// What follows is kept in this folder, which must not have runs yet.
+    pub(super) fn keep_in(&mut self, keep: &Path) -> Result<(), Failure> {
+        check_new(keep)?;
+        // Commands may run in other folders.
+        let keep = absolute(keep)
+            .map_err(|error| Failure::environment(format!("--keep {}: {error}", keep.display())))?;
+        self.keep = Some(keep);
+        Ok(())
     }
 
-    /// Runs blocks that do not count, and blocks that do, until they are done, the time is up, or a signal comes.
-    pub(super) fn round(&mut self, warm_up: u32, blocks: u32) -> Result<Round, Failure> {
-        let began = Instant::now();
-        let mut round = Round {
-            names: self.commands.clone(),
+    /// Of so many blocks, none of which has run yet.
+    pub(super) fn begin(&self, warm_up: u32, blocks: u32) -> Round {
+        Round {
+            names: self.lanes.each_ref().map(|lane| lane.line.clone()),
             sides: [Vec::new(), Vec::new()],
             turns: Interleaved { seed: self.seed, blocks: 0, blocks_asked: blocks, warm_up_blocks: warm_up },
             interrupted: false,
-        };
-        self.progress.begin(warm_up + blocks);
-        for number in 1..=warm_up + blocks {
-            let late = self.max_time.is_some_and(|most| began.elapsed() >= most);
-            if late && number > warm_up + 1 {
-                self.progress.line(&format!("--max-time: {} of {blocks} blocks", round.turns.blocks));
-                break;
-            }
-            let counts = number > warm_up;
-            let Some(block) = self.block(counts.then(|| number - warm_up))? else {
-                round.interrupted = true;
-                break;
-            };
-            let named = if counts {
-                format!("block {} of {blocks}", number - warm_up)
-            } else {
-                format!("warm-up {number} of {warm_up}")
-            };
-            let took = block.each_ref().map(|(_, took)| *took);
-            if counts {
-                round.push(block.map(|(outcome, _)| outcome));
-                round.check(self.force)?;
-            }
-            self.progress.block(&named, took);
         }
+    }
+
+    /// Runs blocks that do not count, and blocks that do, until there are so many in all, the time is up, or a signal comes. One that counts is
+    /// run in any case.
+    pub(super) fn run(
+        &mut self,
+        round: &mut Round,
+        warm_up: u32,
+        blocks: u32,
+        until: Option<Instant>,
+    ) -> Result<Stop, Trouble> {
+        self.progress.begin(warm_up, round.turns.blocks, blocks);
+        let stop = self.blocks(round, warm_up, blocks, until);
         self.progress.end();
-        Ok(round)
+        stop
+    }
+
+    fn blocks(
+        &mut self,
+        round: &mut Round,
+        warm_up: u32,
+        blocks: u32,
+        until: Option<Instant>,
+    ) -> Result<Stop, Trouble> {
+        for number in 1..=warm_up {
+            let Some(block) = self.block(None)? else { return Ok(round.interrupt()) };
+            let took = block.each_ref().map(|(_, took)| *took);
+            self.progress.block(&format!("warm-up {number} of {warm_up}"), took);
+        }
+        while round.turns.blocks < blocks {
+            if round.turns.blocks > 0 && until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(Stop::Late);
+            }
+            let Some(block) = self.block(Some(round.turns.blocks + 1))? else { return Ok(round.interrupt()) };
+            let took = block.each_ref().map(|(_, took)| *took);
+            round.push(block.map(|(outcome, _)| outcome));
+            round.check(self.force).map_err(|failure| Trouble { side: Some(1), failure })?;
+            self.progress.block(&format!("block {} of {blocks}", round.turns.blocks), took);
+        }
+        Ok(Stop::Done)
     }
 
     /// Both commands, each once. `None`: a signal asked to end.
-    fn block(&mut self, number: Option<u32>) -> Result<Option<[(Outcome, Duration); 2]>, Failure> {
+    fn block(&mut self, number: Option<u32>) -> Result<Option<[(Outcome, Duration); 2]>, Trouble> {
         let mut done = [None, None];
         for side in order(&mut self.random) {
             match self.once(side, number)? {
@@ -134,8 +174,8 @@ impl Turns {
         Ok(Some([baseline, candidate]))
     }
 
-    fn once(&mut self, side: usize, number: Option<u32>) -> Result<Option<(Outcome, Duration)>, Failure> {
-        let line = &self.commands[side];
+    fn once(&mut self, side: usize, number: Option<u32>) -> Result<Option<(Outcome, Duration)>, Trouble> {
+        let Lane { line, surroundings } = &self.lanes[side];
         let failed = |error: io::Error| Failure::environment(format!("run `{line}`: {error}"));
         let keep = self.keep.clone().filter(|_| number.is_some());
         let folder = self.keep.as_deref().map_or_else(TempDir::new, TempDir::new_in).map_err(failed)?;
@@ -143,14 +183,19 @@ impl Turns {
             return Ok(None);
         }
         let started = Timestamp::now();
-        let Some(ended) = self.runner.run(line, (TARGET, folder.path())).map_err(failed)? else {
+        // As the command sees it, from wherever it runs.
+        let target = absolute(folder.path()).map_err(failed)?;
+        let surroundings = surroundings.clone().with(TARGET, &target);
+        let Some(ended) = self.runner.run(line, &surroundings).map_err(failed)? else {
             return Ok(None);
         };
-        let saved = sides::folders(&folder.path().join("qdiscope")).unwrap_or_default();
-        check(line, &ended, &saved)?;
+        let saved = sides::folders(&target.join("qdiscope")).unwrap_or_default();
+        let of_side = |failure| Trouble { side: Some(side), failure };
+        check(line, &ended, &saved).map_err(of_side)?;
         let place = keep.map(|keep| keep.join(FOLDERS[side]).join(number.unwrap_or_default().to_string()));
         let outcome = if let Some(saved) = saved.first() {
-            let run = SavedRun::read(saved).map_err(|error| Failure::environment(error.to_string()))?.result;
+            let unread = |error: crate::store::ReadError| of_side(Failure::environment(error.to_string()));
+            let run = SavedRun::read(saved).map_err(unread)?.result;
             if let Some(place) = &place {
                 keep_run(saved, place)?;
             }
@@ -252,6 +297,22 @@ pub(super) struct Round {
 }
 
 impl Round {
+    fn interrupt(&mut self) -> Stop {
+        self.interrupted = true;
+        Stop::Interrupted
+    }
+
+    /// Blocks that count.
+    pub(super) fn blocks(&self) -> u32 {
+        self.turns.blocks
+    }
+
+    /// The runs of both sides.
+    pub(super) fn runs(&self) -> Result<[Runs; 2], Failure> {
+        let [baseline, candidate] = &self.sides;
+        Ok([runs(baseline)?, runs(candidate)?])
+    }
+
     fn push(&mut self, block: [Outcome; 2]) {
         for (side, outcome) in self.sides.iter_mut().zip(block) {
             side.push(outcome);
@@ -280,8 +341,7 @@ impl Round {
         if self.turns.blocks == 0 {
             return Ok(None);
         }
-        let [baseline, candidate] = &self.sides;
-        let (baseline, candidate) = (runs(baseline)?, runs(candidate)?);
+        let [baseline, candidate] = self.runs()?;
         let side = |at: usize, runs: Runs| Side { name: self.names[at].clone(), runs };
         let comparison = compare::compare(side(0, baseline), side(1, candidate), options)?;
         Ok(Some(Comparison { interleaved: Some(self.turns), interrupted: self.interrupted, ..comparison }))
@@ -301,60 +361,6 @@ fn runs<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Result<Runs, Fai
         (_, true) => Ok(Runs::Saved(saved)),
         (true, false) => Ok(Runs::Commands(commands)),
         (false, false) => Err(Refusal::Mixed.into()),
-    }
-}
-
-/// Tells stderr how it goes on: a bar on a terminal, a line a block elsewhere.
-struct Progress {
-    bar: Option<ProgressBar>,
-}
-
-impl Progress {
-    fn new() -> Self {
-        let bar = io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(0);
-            if let Ok(style) = ProgressStyle::with_template(
-                "{spinner} {bar:30} {pos} of {len} blocks, {elapsed} of about {duration}, {msg}",
-            ) {
-                bar.set_style(style);
-            }
-            bar
-        });
-        Self { bar }
-    }
-
-    fn begin(&self, blocks: u32) {
-        if let Some(bar) = &self.bar {
-            bar.reset();
-            bar.set_length(blocks.into());
-        }
-    }
-
-    fn block(&self, name: &str, took: [Duration; 2]) {
-        let [a, b] = took.map(|took| duration(took.as_secs_f64() * 1e6));
-        let text = format!("A took {a}, B took {b}");
-        match &self.bar {
-            Some(bar) => {
-                bar.inc(1);
-                bar.set_message(text);
-            }
-            None => self.line(&format!("{name}: {text}")),
-        }
-    }
-
-    fn line(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(text),
-            None => {
-                let _ = writeln!(io::stderr(), "{text}");
-            }
-        }
-    }
-
-    fn end(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
     }
 }
 

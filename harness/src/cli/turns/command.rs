@@ -4,11 +4,12 @@
 //! of ours that would be our own size, more than many a command's. So a shell forks what becomes the command, and leaves, and the command is
 //! inherited by us (`PR_SET_CHILD_SUBREAPER`): nothing but a shell was there before it.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::mem::zeroed;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -32,35 +33,56 @@ const TAIL_BYTES: u64 = 4_096;
 
 /// What a run took.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Ended {
+pub(in crate::cli) struct Ended {
     /// As a shell has it: 128 and the signal's number for one that was killed.
-    pub(super) code: i32,
-    pub(super) wall: Duration,
-    pub(super) cpu: Duration,
-    pub(super) peak_rss_bytes: u64,
+    pub(in crate::cli) code: i32,
+    pub(in crate::cli) wall: Duration,
+    pub(in crate::cli) cpu: Duration,
+    pub(in crate::cli) peak_rss_bytes: u64,
     /// The last line of its standard error that is not empty.
-    pub(super) last_words: Option<String>,
+    pub(in crate::cli) last_words: Option<String>,
+}
+
+/// In what a command line runs, as far as it is not what we run in ourselves.
+#[derive(Debug, Clone, Default)]
+pub(in crate::cli) struct Surroundings {
+    /// Another working directory.
+    pub(in crate::cli) folder: Option<PathBuf>,
+    /// Variables that are set, or removed.
+    pub(in crate::cli) variables: Vec<(OsString, Option<OsString>)>,
+}
+
+impl Surroundings {
+    /// With one more variable.
+    pub(in crate::cli) fn with(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.variables.push((name.into(), Some(value.into())));
+        self
+    }
 }
 
 /// Runs command lines one after the other.
-pub(super) struct Runner {
+pub(in crate::cli) struct Runner {
     signals: Signals,
     keeper: Keeper,
 }
 
 impl Runner {
     /// From here on signals are taken between two ticks, and orphans are ours.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(in crate::cli) fn new() -> io::Result<Self> {
         // The keeper starts first: it is to have signals as usual.
         let keeper = Keeper::start()?;
         set_child_subreaper(true)?;
         Ok(Self { signals: Signals::block()?, keeper })
     }
 
-    /// Runs one to its end, with this variable set. `None`: a signal asked us to end, and it has been ended.
-    pub(super) fn run(&mut self, line: &str, variable: (&str, &Path)) -> io::Result<Option<Ended>> {
+    /// Runs one to its end. `None`: a signal asked us to end, and it has been ended.
+    pub(in crate::cli) fn run(
+        &mut self,
+        line: &str,
+        surroundings: &Surroundings,
+    ) -> io::Result<Option<Ended>> {
         let mut errors = tempfile::tempfile()?;
-        let starter = Starter::new(line, variable, &errors, self.signals.before())?;
+        let starter = Starter::new(line, surroundings, &errors, self.signals.before())?;
         let group = starter.group();
         // Before there is anything to be ended.
         self.keeper.watch(group)?;
@@ -102,7 +124,7 @@ impl Runner {
     }
 
     /// Whether a signal asks us to end.
-    pub(super) fn asked(&self) -> bool {
+    pub(in crate::cli) fn asked(&self) -> bool {
         self.signals.wait(Duration::ZERO).is_some_and(Taken::asks_to_end)
     }
 }
@@ -116,17 +138,25 @@ const START: &str =
 struct Starter(Child);
 
 impl Starter {
-    fn new(line: &str, variable: (&str, &Path), errors: &File, signals: SigSet) -> io::Result<Self> {
+    fn new(line: &str, surroundings: &Surroundings, errors: &File, signals: SigSet) -> io::Result<Self> {
         let mut command = Command::new("sh");
         command
             .args(["-c", START, "sh", line])
-            .env(variable.0, variable.1)
             // Half of these runs are of another version than the folder that we are in.
             .env("QDISCOPE_STORE", "none")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(errors.try_clone()?)
             .process_group(0);
+        if let Some(folder) = &surroundings.folder {
+            command.current_dir(folder);
+        }
+        for (name, value) in &surroundings.variables {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
         let unblock = move || {
             sigprocmask(SigmaskHow::SIG_SETMASK, Some(&signals), None)?;
             Ok(())
@@ -215,7 +245,11 @@ mod tests {
     fn waited(line: &str) -> Ended {
         set_child_subreaper(true).unwrap();
         let mut errors = tempfile::tempfile().unwrap();
-        let starter = Starter::new(line, ("PLACE", Path::new("/x y")), &errors, SigSet::empty()).unwrap();
+        let mut surroundings =
+            Surroundings { folder: Some("/".into()), ..Surroundings::default() }.with("PLACE", "/x y");
+        surroundings.variables.push(("PATHS".into(), Some("none".into())));
+        surroundings.variables.push(("PATHS".into(), None));
+        let starter = Starter::new(line, &surroundings, &errors, SigSet::empty()).unwrap();
         let (id, began) = starter.go().unwrap();
         let ended = wait(id, began).unwrap();
         Ended { last_words: last_line(&mut errors).unwrap(), ..ended }
@@ -229,7 +263,7 @@ mod tests {
         let busy = waited("i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); done");
         assert!(busy.cpu > Duration::from_millis(1), "{busy:?}");
         assert_eq!(waited("kill -9 $$").code, 137);
-        assert_eq!(waited("echo $PLACE >&2").last_words.as_deref(), Some("/x y"));
+        assert_eq!(waited("echo $PLACE ${PATHS-gone} $(pwd) >&2").last_words.as_deref(), Some("/x y gone /"));
     }
 
     /// Not that of the process that started it, which takes more on purpose here.

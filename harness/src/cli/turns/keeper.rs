@@ -1,4 +1,4 @@
-//! A process that ends what a comparison has started, if the comparison itself is killed.
+//! A process that ends what we have started, if we are killed ourselves.
 //!
 //! `PR_SET_PDEATHSIG` would end the shell, and not what that has started. So a process beside ours knows the process group of the command
 //! that runs, and kills it when the pipe from us ends before we say that it is over.
