@@ -173,6 +173,10 @@ pub enum Error {
     /// The request makes no sense to HTB; nothing was sent.
     #[error(transparent)]
     Invalid(#[from] InvalidRequest),
+    /// The connection was not opened: the delay that is to be put in is none.
+    #[cfg(feature = "fault-injection")]
+    #[error(transparent)]
+    Delay(#[from] crate::fault::InvalidDelay),
 }
 
 /// How an answer was lost.

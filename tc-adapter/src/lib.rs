@@ -128,6 +128,8 @@ mod entry;
 mod error;
 mod events;
 mod exchange;
+#[cfg(feature = "fault-injection")]
+pub mod fault;
 pub mod filter;
 mod handle;
 mod htb;

@@ -112,11 +112,27 @@ impl Workspace {
 
     /// Builds the `qdiscope` executable as it is measured, in the release profile, or in that which `QDISCOPE_CARGO_PROFILE` names.
     pub(crate) fn build_qdiscope(&self) -> Result<PathBuf, Error> {
+        self.build_qdiscope_with(&[])
+    }
+
+    /// The same with the faults that it can be given to try it, in a target folder of its own: what is measured otherwise is not replaced.
+    pub(crate) fn build_faulty_qdiscope(&self) -> Result<PathBuf, Error> {
+        let folder = self.target_dir.join("trials");
+        self.build_qdiscope_with(&[
+            "--features",
+            "qdiscope/fault-injection",
+            "--target-dir",
+            &folder.to_string_lossy(),
+        ])
+    }
+
+    fn build_qdiscope_with(&self, more: &[&str]) -> Result<PathBuf, Error> {
         let profile = env::var(PROFILE).unwrap_or_else(|_| "release".to_owned());
         let mut args = vec!["build", "--profile", &profile, "--bin", "qdiscope"];
         // With the tests, where it shares a profile with them: alone it would be given its dependencies with other features, and those be
         // compiled anew.
         args.extend(if profile == TESTED { ["--workspace", "--tests"] } else { ["--package", "qdiscope"] });
+        args.extend(more);
         self.build_one(&args, "qdiscope")
     }
 
@@ -184,7 +200,7 @@ pub(crate) fn shown(command: &Command) -> String {
 }
 
 /// Quotes a word for a POSIX shell where it needs that.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

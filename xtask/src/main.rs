@@ -16,6 +16,7 @@ mod privilege;
 mod run;
 mod stats_bench;
 mod test;
+mod trials;
 mod vagrant;
 mod vm;
 
@@ -39,6 +40,7 @@ enum Task {
     Run(run::Options),
     StatsBench(stats_bench::Options),
     Test(test::Options),
+    Trials(trials::Options),
     Vagrant(vagrant::Options),
     Vm(vm::Options),
 }
@@ -59,6 +61,9 @@ fn main() -> ExitCode {
             return stats_bench::run(&options).unwrap_or_else(|error| failure(&error, error.exit_code()));
         }
         Task::Test(options) => test::run(&options),
+        Task::Trials(options) => {
+            return trials::run(&options).unwrap_or_else(|error| failure(&error, error.exit_code()));
+        }
         Task::Vagrant(options) => {
             return vagrant::run(options).unwrap_or_else(|error| failure(&error, error.exit_code()));
         }

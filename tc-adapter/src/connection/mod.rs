@@ -35,6 +35,8 @@ pub struct Connection {
     heard: Vec<Told>,
     incoming: Vec<u8>,
     stamps: Stamps,
+    #[cfg(feature = "fault-injection")]
+    delay: Option<std::time::Duration>,
 }
 
 /// What the kernel said to a request that it carried out.
@@ -114,6 +116,8 @@ impl Connection {
             heard: Vec::new(),
             incoming: Vec::with_capacity(DATAGRAM),
             stamps: Stamps::new(options.timed),
+            #[cfg(feature = "fault-injection")]
+            delay: crate::fault::delay()?,
         })
     }
 
@@ -312,6 +316,8 @@ impl Connection {
         self.stamps.sent();
         self.socket.send(self.packet.bytes())?;
         self.stamps.returned();
+        #[cfg(feature = "fault-injection")]
+        crate::fault::spin(self.delay);
         Ok(first)
     }
 
