@@ -6,12 +6,11 @@ use comfy_table::Cell;
 use super::history::{Newest, Runs, StoreArgument};
 use super::print;
 use super::trend::{json, read};
-use crate::budget::{Metric, Quantity};
 use crate::exit::{Exit, Failure};
 use crate::history::{Commit, Purpose, Series};
 use crate::report::sheet::number;
 use crate::report::terminal::table;
-use crate::trend::{Step, Trend};
+use crate::trend::{Step, Trend, is_followed};
 
 pub(super) const AFTER_HELP: &str = "Looked at are latencies (p50, p95, p99), throughput, error rate and peak memory of each workload, in the environment and the repository of
 the newest run. `qdiscope trend` shows the history of one of them. A commit is one between the last run before and the first run after:
@@ -23,16 +22,6 @@ Exit codes:
     2  usage, or no history
     3  the history cannot be read
     5  --fail-on-regression, and something is worse";
-
-/// What people follow. More figures would be more false alarms, and say the same.
-const FOLLOWED: [Metric; 6] = [
-    Metric::LatencyP50Us,
-    Metric::LatencyP95Us,
-    Metric::LatencyP99Us,
-    Metric::ThroughputMeanOpsPerS,
-    Metric::ErrorRatePercent,
-    Metric::PeakRssBytes,
-];
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -58,14 +47,7 @@ pub(super) struct Arguments {
 
 impl Arguments {
     fn follows(&self, series: &Series) -> bool {
-        if !self.metric.is_empty() {
-            return self.metric.contains(&series.metric);
-        }
-        // Of others' runs everything: nobody knows which of their figures are the same in other words.
-        let ours = Quantity::try_from(series.metric.clone());
-        ours.map_or(true, |quantity| {
-            quantity.phase.is_none() && FOLLOWED.contains(&quantity.metric) && series.operation.is_empty()
-        })
+        if self.metric.is_empty() { is_followed(series) } else { self.metric.contains(&series.metric) }
     }
 }
 

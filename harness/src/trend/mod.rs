@@ -1,6 +1,7 @@
 //! The history of one figure in one environment: where it stepped, with the commits between which that happened, and whether it drifts. Pure.
 
 mod chart;
+mod followed;
 mod model;
 mod text;
 
@@ -10,6 +11,7 @@ use crate::stats::order::median;
 use crate::stats::robust_deviation;
 
 pub use chart::{ChartError, svg, terminal};
+pub use followed::{is_followed, is_steady};
 pub use model::{CommitOf, DriftOf, Newest, SCHEMA_VERSION, Step, Trend, Value};
 pub use text::lines;
 
@@ -26,8 +28,9 @@ pub fn trend(series: Series, points: &[Point]) -> Trend {
     let steps = course.steps.iter().enumerate().filter_map(|(nth, step)| {
         let (before, first) = (points.get(step.at.checked_sub(1)?)?, points.get(step.at)?);
         let [from, to] = step.levels;
-        // Whether a later level is nearer to the one before the step than to the one after it.
-        let over = levels[nth + 1..].iter().any(|[_, later]| (later - to) / (from - to) > TAKEN_BACK);
+        // The first later level that is nearer to the one before the step than to the one after it.
+        let back = levels[nth + 1..].iter().position(|[_, later]| (later - to) / (from - to) > TAKEN_BACK);
+        let over_at = back.map(|back| course.steps[nth + 1 + back].at);
         Some(Step {
             at: step.at,
             from,
@@ -35,7 +38,8 @@ pub fn trend(series: Series, points: &[Point]) -> Trend {
             change: Some(step.change()).filter(|change| change.is_finite()),
             p: step.p,
             worse: worse(to - from),
-            over,
+            over: over_at.is_some(),
+            over_at,
             last_before: CommitOf::of(&before.run),
             first_after: CommitOf::of(&first.run),
         })
@@ -149,8 +153,8 @@ mod tests {
         assert!(!trend(series("higher"), &points(&values)).steps[0].worse);
         let back = trend(series("lower"), &points(&[values, around(101.0, 15)].concat()));
         assert_eq!(
-            back.steps.iter().map(|step| (step.worse, step.over)).collect::<Vec<_>>(),
-            [(true, true), (false, false)]
+            back.steps.iter().map(|step| (step.worse, step.over, step.over_at)).collect::<Vec<_>>(),
+            [(true, true, Some(30)), (false, false, None)]
         );
     }
 

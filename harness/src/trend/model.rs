@@ -43,6 +43,8 @@ pub struct CommitOf {
     pub run: String,
     /// When it began, RFC 3339.
     pub started_at: String,
+    /// When its commit was written, RFC 3339, where that is known.
+    pub author_date: Option<String>,
     /// Its commit's hash, where that is known.
     pub commit: Option<String>,
     /// The first line of its message.
@@ -52,11 +54,12 @@ pub struct CommitOf {
 }
 
 impl CommitOf {
-    pub(super) fn of(run: &Row) -> Self {
+    pub(crate) fn of(run: &Row) -> Self {
         let commit = run.commit.as_ref();
         Self {
             run: run.id.clone(),
             started_at: run.started_at.to_string(),
+            author_date: commit.and_then(|commit| commit.author_date).map(|date| date.to_string()),
             commit: commit.map(|commit| commit.hash.clone()),
             subject: commit.and_then(|commit| commit.subject.clone()),
             dirty: commit.and_then(|commit| commit.dirty),
@@ -90,6 +93,8 @@ pub struct Step {
     pub worse: bool,
     /// Whether a later step has taken most of it back.
     pub over: bool,
+    /// The first value of the level that has taken it back, counted from 0; null where none has.
+    pub over_at: Option<usize>,
     /// The last run before it.
     pub last_before: CommitOf,
     /// The first after: what changed it came with this commit, or with one between the two.
