@@ -75,9 +75,20 @@ impl Failure {
         Self { exit: Exit::Environment, message: message.into() }
     }
 
+    /// It cannot be told, for want of what was measured.
+    pub fn inconclusive(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Inconclusive, message: message.into() }
+    }
+
     /// The kernel did not take a change, or a command could not be started.
     pub fn refused(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into() }
+    }
+
+    /// The same, and where it happened.
+    #[must_use]
+    pub fn at(self, place: impl std::fmt::Display) -> Self {
+        Self { message: format!("{place}: {}", self.message), ..self }
     }
 
     /// A defect of ours.

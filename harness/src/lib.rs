@@ -4,10 +4,12 @@
 //! A folder is a role: [`cli`] parses, [`session`] orchestrates, [`workload`] yields requests, [`load`]
 //! times them, [`record`] keeps figures, [`attribution`] says where time went, [`profile`] keeps stacks, [`spans`] what the harness was
 //! at, [`observe`] follows other programs, [`top`] shows which of them keep it busy, [`disturb`] stands in a run's way on purpose,
-//! [`budget`] judges, [`compare`] holds two sides of runs against each other, [`gate`] lets a change pass or not, with [`traffic`] flowing
+//! [`budget`] judges, [`compare`] holds two sides of runs against each other, [`bisect`] decides of commits, [`gate`] lets a change pass or not, with [`traffic`] flowing
 //! through classes meanwhile, [`report`] renders and [`store`] saves. Only `session` knows all of them.
 
 pub mod attribution;
+pub mod baseline;
+pub mod bisect;
 pub mod budget;
 pub mod capacity;
 pub mod cli;
@@ -20,6 +22,7 @@ pub mod exit;
 pub mod fingerprint;
 pub mod gate;
 pub mod history;
+pub mod incident;
 pub mod investigate;
 pub mod isolation;
 pub mod load;

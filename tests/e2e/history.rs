@@ -22,7 +22,7 @@ pub(crate) struct Store {
     server: Option<Server>,
 }
 
-type Suite = &'static [(&'static str, fn(&mut Store) -> Result<(), Failed>)];
+pub(crate) type Suite = &'static [(&'static str, fn(&mut Store) -> Result<(), Failed>)];
 
 /// What both databases do alike.
 pub(crate) const BOTH: Suite = &[
@@ -46,6 +46,10 @@ impl Store {
         Ok(Self { home: tempfile::tempdir()?, server: Some(Server::start()?) })
     }
 
+    pub(crate) fn is_postgres(&self) -> bool {
+        self.server.is_some()
+    }
+
     fn name(&self) -> String {
         match &self.server {
             None => self.file().display().to_string(),
@@ -58,18 +62,18 @@ impl Store {
     }
 
     /// A command that works with it.
-    fn command(&self, line: &str) -> Result<Command, Failed> {
+    pub(crate) fn command(&self, line: &str) -> Result<Command, Failed> {
         let mut command = qdiscope(line)?;
         command.env("QDISCOPE_STORE", self.name()).env("XDG_STATE_HOME", self.home.path());
         Ok(command)
     }
 
-    fn does(&self, line: &str) -> Result<Finished, Failed> {
+    pub(crate) fn does(&self, line: &str) -> Result<Finished, Failed> {
         Finished::of(&mut self.command(line)?)?.expect(0)
     }
 
     /// A statement, past qdiscope.
-    fn sql(&self, statement: &str) -> Result<(), Failed> {
+    pub(crate) fn sql(&self, statement: &str) -> Result<(), Failed> {
         if let Some(server) = &self.server {
             return server.sql("perf", statement).map(drop);
         }
@@ -80,19 +84,19 @@ impl Store {
     }
 
     /// A run that was measured, and is in it.
-    fn bench(&self, more: &str) -> Result<Finished, Failed> {
+    pub(crate) fn bench(&self, more: &str) -> Result<Finished, Failed> {
         let out = tempfile::tempdir()?;
         let finished = Finished::of(self.command(&format!("{QUICK} {more}"))?.arg("--out").arg(out.path()))?;
         // A run of less than a second is inconclusive.
         finished.expect(6)
     }
 
-    fn records(&self) -> Result<Vec<Value>, Failed> {
+    pub(crate) fn records(&self) -> Result<Vec<Value>, Failed> {
         lines(&self.does("history export")?.stdout)
     }
 }
 
-fn lines(text: &str) -> Result<Vec<Value>, Failed> {
+pub(crate) fn lines(text: &str) -> Result<Vec<Value>, Failed> {
     text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
 
@@ -108,7 +112,7 @@ fn copies(of: &Value, numbers: std::ops::Range<u32>) -> String {
 }
 
 /// A line each.
-fn as_lines(lines: impl Iterator<Item = String>) -> String {
+pub(crate) fn as_lines(lines: impl Iterator<Item = String>) -> String {
     lines.fold(String::new(), |text, line| text + &line + "\n")
 }
 

@@ -3,6 +3,8 @@
 //! Needs `QDISCOPE_BIN`, which `cargo xtask test` sets. Each test has a network namespace of its own, which stands
 //! for the host's: a run must leave it as it is.
 
+mod baseline;
+mod bisect;
 mod budget;
 mod churn;
 mod clock;
@@ -52,7 +54,11 @@ fn main() -> ExitCode {
         return exit;
     }
     let mut arguments = Arguments::from_args();
-    // What they measure, and the host that they compare, is the same for all of them.
+    // Databases and searches mostly wait, and measure nothing that has to be right.
+    arguments.test_threads = Some(3);
+    let waiting = remembered().into_iter().chain(bisections()).collect();
+    let first = libtest_mimic::run(&arguments, waiting);
+    // What the others measure, and the host that they compare, is the same for all of them.
     arguments.test_threads = Some(1);
     let trials = anywhere()
         .into_iter()
@@ -60,7 +66,6 @@ fn main() -> ExitCode {
         .chain(loads())
         .chain(budgets())
         .chain(statistics())
-        .chain(remembered())
         .chain(comparisons())
         .chain(disturbed())
         .chain(watched())
@@ -71,7 +76,8 @@ fn main() -> ExitCode {
             clock::a_clock_that_is_set_changes_no_duration,
         )])
         .collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let second = libtest_mimic::run(&arguments, trials);
+    if first.has_failed() { first.exit_code() } else { second.exit_code() }
 }
 
 type Test = fn() -> Result<(), Failed>;
@@ -272,7 +278,7 @@ fn statistics() -> Vec<Trial> {
 fn remembered() -> Vec<Trial> {
     let python: &'static [Need] = &[Need::Root, Need::Htb, Need::Program("python3")];
     let mut trials = Vec::new();
-    for &(name, test) in history::BOTH {
+    for &(name, test) in history::BOTH.iter().chain(baseline::BOTH) {
         trials.push(support::trial_with(&format!("history::sqlite::{name}"), python, move || {
             test(&mut history::Store::sqlite()?)
         }));
@@ -336,6 +342,47 @@ fn comparisons() -> Vec<Trial> {
         ("compare::killing_it_ends_what_it_started", compare::killing_it_ends_what_it_started),
     ];
     tests.iter().map(|&(name, test)| support::trial(name, &NEEDS, test)).collect()
+}
+
+/// Tests of `qdiscope bisect`.
+fn bisections() -> Vec<Trial> {
+    const GIT: [Need; 5] = [NEEDS[0], NEEDS[1], NEEDS[2], NEEDS[3], Need::Program("git")];
+    let tests: &[(&str, Test)] = &[
+        (
+            "bisect::the_commit_that_is_slow_is_found_and_nothing_is_touched",
+            bisect::the_commit_that_is_slow_is_found_and_nothing_is_touched,
+        ),
+        ("bisect::people_read_the_answer_first", bisect::people_read_the_answer_first),
+        ("bisect::what_was_merged_is_found_or_its_merge", bisect::what_was_merged_is_found_or_its_merge),
+        ("bisect::what_cannot_be_built_is_skipped", bisect::what_cannot_be_built_is_skipped),
+        (
+            "bisect::a_build_finds_its_cache_and_nothing_else",
+            bisect::a_build_finds_its_cache_and_nothing_else,
+        ),
+        (
+            "bisect::where_there_is_nothing_to_find_nothing_is_found",
+            bisect::where_there_is_nothing_to_find_nothing_is_found,
+        ),
+        ("bisect::a_ramp_is_nobodys", bisect::a_ramp_is_nobodys),
+        (
+            "bisect::what_cannot_be_searched_is_told_in_one_line",
+            bisect::what_cannot_be_searched_is_told_in_one_line,
+        ),
+        ("bisect::interrupting_says_what_remains", bisect::interrupting_says_what_remains),
+        (
+            "bisect::killing_it_leaves_a_folder_that_the_next_removes",
+            bisect::killing_it_leaves_a_folder_that_the_next_removes,
+        ),
+        (
+            "bisect::runs_of_qdiscope_are_judged_by_their_latency",
+            bisect::runs_of_qdiscope_are_judged_by_their_latency,
+        ),
+        (
+            "bisect::whose_repository_it_is_matters_and_where_in_it_does_not",
+            bisect::whose_repository_it_is_matters_and_where_in_it_does_not,
+        ),
+    ];
+    tests.iter().map(|&(name, test)| support::trial(name, &GIT, test)).collect()
 }
 
 /// Tests of `qdiscope disturb`.

@@ -1,15 +1,20 @@
 //! The command line: one file a subcommand.
 
+mod baseline;
 mod bench;
+mod bisect;
 mod budget;
 mod capacity;
 mod compare;
 mod disturb;
 mod doctor;
+#[cfg(feature = "fault-injection")]
+mod fault;
 mod followed;
 mod gate;
 mod generate;
 mod history;
+mod incidents;
 mod investigate;
 mod outputs;
 mod overhead;
@@ -25,6 +30,7 @@ mod tc;
 mod top;
 mod trace;
 mod trend;
+mod turns;
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
@@ -63,9 +69,23 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Name the runs that are as it should be, for what comes later to be held against
+    #[command(subcommand, after_help = baseline::AFTER_HELP)]
+    Baseline(baseline::Command),
     /// Drive HTB under concurrent load in a network namespace of its own, and hold the result against a budget
     #[command(after_help = EXIT_CODES)]
     Bench(bench::Arguments),
+    /// Look for the commit that made something slower, by git bisect and runs in turns, and stop when that is sure
+    ///
+    /// Good and bad are measured in turns first; then each commit that git bisect proposes, against good: bad is whose change lies above half of the
+    /// whole change with all of its interval, good whose lies below, and others are measured more often (--runs up to --max-runs), and
+    /// skipped if that does not help. What was found is measured again, against its parent. All intervals hold together with 95 % confidence.
+    ///
+    /// The repository is only read: everything happens in two private clones among temporary files (TMPDIR), which share its objects. Changes that
+    /// are not committed play no part. What a build leaves in ignored files stays in its clone from commit to commit, everything else is
+    /// reset; submodules are not checked out.
+    #[command(after_help = bisect::AFTER_HELP)]
+    Bisect(bisect::Arguments),
     /// Write a budget, say what it asks for, or hold a saved run against it; without root
     #[command(subcommand)]
     Budget(budget::Command),
@@ -83,7 +103,7 @@ enum Command {
     /// after the other.
     #[command(after_help = compare::AFTER_HELP)]
     Compare(compare::Arguments),
-    /// End a command with its descendants, for `compare`
+    /// End a command with its descendants, for `compare` and `bisect`
     #[command(hide = true)]
     GroupKeeper,
     /// Run a command while something stands in its way: another process that holds RTNL
@@ -107,6 +127,9 @@ enum Command {
     /// What was measured before: list, show, label, export and import runs
     #[command(subcommand, after_help = history::AFTER_HELP)]
     History(history::Command),
+    /// Say what became worse in the history, how soon that was known, and how soon mended
+    #[command(after_help = incidents::AFTER_HELP)]
+    Incidents(incidents::Arguments),
     /// Say why a saved run was slow: a folder with a page that leads from the verdict to the phase to the stack
     #[command(
         after_help = "Exit codes:\n    0  written\n    1  internal error\n    2  usage: no such run\n    3  the folder cannot be written"
@@ -196,12 +219,16 @@ pub fn main() -> ExitCode {
         spans.with_filter(filter_fn(SpanRecorder::wants).with_max_level_hint(LevelFilter::INFO))
     });
     tracing_subscriber::registry().with(said).with(steps).init();
+    #[cfg(feature = "fault-injection")]
+    fault::warn();
     let outcome = catch_unwind(|| match cli.command {
+        Command::Baseline(command) => baseline::run(&command),
         Command::Bench(arguments) => bench::run(arguments, &spans.unwrap_or_default()),
+        Command::Bisect(arguments) => bisect::run(&arguments),
         Command::Budget(command) => budget::run(&command),
         Command::Capacity(arguments) => capacity::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
-        Command::GroupKeeper => Ok(compare::keep()),
+        Command::GroupKeeper => Ok(turns::keep()),
         Command::Disturb(command) => disturb::run(command),
         Command::RtnlHolder(arguments) => disturb::hold(&arguments),
         Command::CgroupKeeper(arguments) => Ok(disturb::keep(&arguments)),
@@ -209,6 +236,7 @@ pub fn main() -> ExitCode {
         Command::Gate(command) => gate::run(&command, &spans.unwrap_or_default()),
         Command::Generate(command) => generate::run(&command),
         Command::History(command) => history::run(&command),
+        Command::Incidents(arguments) => incidents::run(&arguments),
         Command::Investigate(arguments) => investigate::run(&arguments),
         Command::Overhead(arguments) => overhead::run(&arguments),
         Command::OverheadLoad(arguments) => overhead::serve(&arguments),

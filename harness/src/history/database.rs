@@ -16,7 +16,11 @@ use super::{HistoryError, Location};
 /// The layouts, oldest first. One that was released is never changed, for it would be another one's checksum.
 fn migrations() -> Vec<Migration> {
     let runs = include_str!("migrations/1_runs.sql").into_sql_str();
-    vec![Migration::new(1, Cow::Borrowed("runs"), MigrationType::Simple, runs, false)]
+    let baselines = include_str!("migrations/2_baselines.sql").into_sql_str();
+    vec![
+        Migration::new(1, Cow::Borrowed("runs"), MigrationType::Simple, runs, false),
+        Migration::new(2, Cow::Borrowed("baselines"), MigrationType::Simple, baselines, false),
+    ]
 }
 
 /// What a server may take to answer, at most.

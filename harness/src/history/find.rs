@@ -1,6 +1,7 @@
 //! Runs by what people call them.
 
 use super::{Filter, History, HistoryError, Row};
+use crate::baseline::PREFIX;
 
 /// So many digits of a commit may be a label as well; fewer are nobody's.
 const SHORTEST_COMMIT: usize = 7;
@@ -14,6 +15,8 @@ pub enum Found {
     Label,
     /// A commit or its beginning: all runs of it.
     Commit,
+    /// `baseline:NAME`: the runs that it consists of.
+    Baseline,
 }
 
 /// What a name stands for.
@@ -27,7 +30,7 @@ pub struct Find {
 
 impl History {
     /// The runs that a name stands for: `latest`, the name of a run or its beginning where only one begins so, a label, a commit of at least seven
-    /// digits. In this order: what is a run's name is never a label's.
+    /// digits, `baseline:NAME`. In this order: what is a run's name is never a label's.
     ///
     /// # Errors
     ///
@@ -37,6 +40,11 @@ impl History {
             let newest = Filter { newest: Some(1), ..Filter::default() };
             let runs = self.list(&newest).await?;
             return Ok(Some(Find { found: Found::Run, runs }).filter(|find| !find.runs.is_empty()));
+        }
+        if let Some(baseline) = name.strip_prefix(PREFIX) {
+            let Some(baseline) = self.baselines(Some(baseline)).await?.pop() else { return Ok(None) };
+            let runs = self.list(&Filter { ids: baseline.runs, ..Filter::default() }).await?;
+            return Ok(Some(Find { found: Found::Baseline, runs }).filter(|find| !find.runs.is_empty()));
         }
         let mut filters = vec![
             (Found::Run, Filter { ids: vec![name.to_owned()], ..Filter::default() }),

@@ -5,9 +5,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use nix::sched::{CloneFlags, setns};
 
-use super::{Added, Commit, History, HistoryError, Location, Purpose, Record, Unsent};
+use super::{Added, Commit, History, HistoryError, Location, Purpose, Record, Renewed, Unsent};
 
 /// A server that has not taken a run by then gets it later.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -31,6 +32,8 @@ pub enum Kept {
         location: Location,
         /// Runs that were sent with it.
         sent: usize,
+        /// Baselines that have renewed themselves of it and those before it.
+        renewed: Vec<Renewed>,
         /// What is missing of it, or of those that wait.
         notes: Vec<String>,
     },
@@ -65,9 +68,9 @@ impl Keeper {
         let unsent = Unsent::of(&self.location);
         let outcome = self.store(&record, unsent.as_ref().ok());
         let reason = match outcome {
-            Ok(Stored { sent, mut notes }) => {
+            Ok(Stored { sent, renewed, mut notes }) => {
                 notes.extend(lost);
-                return Kept::Stored { location: self.location.clone(), sent, notes };
+                return Kept::Stored { location: self.location.clone(), sent, renewed, notes };
             }
             Err(error) => error.to_string(),
         };
@@ -111,6 +114,7 @@ impl Keeper {
 
 struct Stored {
     sent: usize,
+    renewed: Vec<Renewed>,
     notes: Vec<String>,
 }
 
@@ -122,7 +126,7 @@ async fn store(
 ) -> Result<Stored, HistoryError> {
     let mut history = History::open(location, Purpose::Write).await?;
     let added = history.add(record).await?;
-    let mut stored = Stored { sent: 0, notes: Vec::new() };
+    let mut stored = Stored { sent: 0, renewed: Vec::new(), notes: Vec::new() };
     if added == Added::Known {
         stored.notes.push(format!("a run {} was there already, and stays as it was", record.id));
     }
@@ -135,6 +139,11 @@ async fn store(
             }
             Err(error) => stored.notes.push(error.to_string()),
         }
+    }
+    // The run is kept, whatever becomes of them.
+    match history.renew_baselines(Timestamp::now()).await {
+        Ok(renewed) => stored.renewed = renewed,
+        Err(error) => stored.notes.push(format!("no baseline was renewed: {error}")),
     }
     history.close().await;
     Ok(stored)

@@ -4,6 +4,7 @@
 //! (`migrations/`, numbers and text only). A [`Keeper`] puts a run there, and where that cannot be done now, into a file that is sent later
 //! ([`Unsent`]): nothing is lost. What is asked of a history ([`Filter`]) is data; `export` makes bytes of what it answers.
 
+mod baselines;
 mod commit;
 mod database;
 mod error;
@@ -19,6 +20,7 @@ mod record;
 mod unsent;
 mod write;
 
+pub use baselines::Renewed;
 pub use commit::Commit;
 pub use database::{History, Purpose};
 pub use error::HistoryError;

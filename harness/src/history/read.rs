@@ -88,7 +88,7 @@ const COLUMNS: &str = "run.number, run.id, run.started_us, run.source, run.versi
 
 /// A value of a condition.
 #[derive(Debug, Clone)]
-enum Bound {
+pub(super) enum Bound {
     Text(String),
     Number(i64),
 }
@@ -290,7 +290,7 @@ impl History {
         rows.iter().map(read).collect::<Result<_, _>>().map_err(|error| self.odd(error))
     }
 
-    async fn fetch(
+    pub(super) async fn fetch(
         &mut self,
         operation: &'static str,
         sql: String,
@@ -311,7 +311,7 @@ impl History {
     }
 
     /// A row that is none of ours.
-    fn odd(&self, error: sqlx::Error) -> HistoryError {
+    pub(super) fn odd(&self, error: sqlx::Error) -> HistoryError {
         HistoryError::of(&self.location, "understand a row", error)
     }
 

@@ -359,9 +359,12 @@ fn report(run: &RunResult, saved: Option<&Path>, kept: Option<&KeptRun>) -> Resu
             let _ = writeln!(text, "       {}", dir.join(name).display());
         }
     }
-    if let Some(KeptRun::Stored { location, sent, .. }) = kept {
+    if let Some(KeptRun::Stored { location, sent, renewed, .. }) = kept {
         let waited = if *sent > 0 { format!(", with {sent} that had waited") } else { String::new() };
         let _ = writeln!(text, "kept:  {location}{waited}");
+        for renewed in renewed {
+            let _ = writeln!(text, "       renewed: {renewed}");
+        }
     }
     print(&text)
 }

@@ -1,8 +1,10 @@
 //! `qdiscope history import`
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
+use jiff::Timestamp;
 
 use super::{Labels, StoreArgument, count};
 use crate::cli::print;
@@ -58,6 +60,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             0 => String::new(),
             known => format!("; {known} were there already"),
         };
-        print(&format!("imported: {}{known}\n", count(new, "run")))
+        let mut text = format!("imported: {}{known}\n", count(new, "run"));
+        for renewed in history.renew_baselines(Timestamp::now()).await? {
+            let _ = writeln!(text, "renewed: {renewed}");
+        }
+        print(&text)
     })
 }

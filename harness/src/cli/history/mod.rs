@@ -35,7 +35,7 @@ pub(super) enum Command {
     /// Give runs a name, by which they are found and compared
     #[command(after_help = AFTER_HELP)]
     Label(LabelArguments),
-    /// Take runs out for good
+    /// Take runs out for good; those that a baseline consists of stay
     #[command(after_help = AFTER_HELP)]
     Prune(prune::Arguments),
     /// Write runs for other programs: JSON lines, CSV, or the text format of Prometheus
@@ -188,7 +188,7 @@ async fn send(arguments: &SendArguments, history: &mut History) -> Result<(), Fa
 }
 
 /// The runs that a name stands for; at least one.
-async fn named(history: &mut History, name: &str) -> Result<Vec<Row>, Failure> {
+pub(in crate::cli) async fn named(history: &mut History, name: &str) -> Result<Vec<Row>, Failure> {
     let found = history.find(name).await?.map(|find| find.runs).unwrap_or_default();
     if found.is_empty() {
         return Err(Failure::usage(format!(

@@ -38,11 +38,18 @@ pub(super) async fn run(arguments: &Arguments, history: &mut History) -> Result<
     let mut ids: Vec<String> = runs.into_iter().map(|run| run.id).collect();
     ids.sort();
     ids.dedup();
+    let of_baselines = history.runs_of_baselines().await?;
+    let all = ids.len();
+    ids.retain(|id| !of_baselines.contains(id));
+    let stay = match all - ids.len() {
+        0 => String::new(),
+        stay => format!("; {} of baselines stay", count(stay, "run")),
+    };
     if arguments.dry_run {
-        let would = format!("would be taken out: {}\n", count(ids.len(), "run"));
+        let would = format!("would be taken out: {}{stay}\n", count(ids.len(), "run"));
         ids.push(would);
         return print(&ids.join("\n"));
     }
     history.remove(&ids).await?;
-    print(&format!("taken out: {}\n", count(ids.len(), "run")))
+    print(&format!("taken out: {}{stay}\n", count(ids.len(), "run")))
 }

@@ -24,8 +24,9 @@ pub(in crate::cli) struct Labels {
 }
 
 pub(super) fn parse_label(text: &str) -> Result<String, String> {
-    if text.trim().is_empty() || text == "latest" || text.chars().any(char::is_control) {
-        Err("a label is a word or several, and not `latest`, which is the newest run's".into())
+    let is_taken = text == "latest" || text.starts_with(crate::baseline::PREFIX);
+    if text.trim().is_empty() || is_taken || text.chars().any(char::is_control) {
+        Err("a label is a word or several, and neither `latest`, which is the newest run's, nor a baseline's `baseline:…`".into())
     } else {
         Ok(text.to_owned())
     }
