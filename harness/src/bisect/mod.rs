@@ -2,7 +2,7 @@
 //!
 //! Bad is held against good first, then each commit that git proposes, then the one that was found against its parent. A commit is bad where the
 //! interval of its change lies above half of the whole change, and good where it lies below: of a single step both are as far from it as
-//! can be. Values are looked at several times and many commits are asked; [`plan`] shares the error out so that all intervals hold together.
+//! can be. Values are looked at several times and many commits are asked; `plan.rs` shares the error out so that all intervals hold together.
 
 mod decision;
 pub mod model;

@@ -16,7 +16,7 @@
 //!
 //! A level that is left and come back to, as a regression that was mended, differs little from the rest when it is cut in two. Where no cut is found,
 //! each stretch inside is held against what surrounds it, by the same means. And around one cut several levels look like neighbours that resemble
-//! each other; so where neither is found, the series is cut into as many pieces as it may have, at once ([`super::pieces`]).
+//! each other; so where neither is found, the series is cut into as many pieces as it may have, at once (`pieces.rs`).
 //!
 //! How often it is wrong, and what it finds, `cargo xtask stats-bench` prints.
 
