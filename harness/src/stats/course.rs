@@ -30,7 +30,7 @@ const ROUNDS: u8 = 3;
 /// A series, explained.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Course {
-    /// Where it steps, in its order; with a drift, beside that.
+    /// Where it steps, in its order; with a drift, beside that: the levels are those that it has where it steps.
     pub steps: Vec<ChangePoint>,
     /// How it drifts.
     pub drift: Option<Drift>,
@@ -57,13 +57,23 @@ pub fn course(values: &[f64]) -> Course {
         change: scale.change(model.slope * (kept.len() - 1) as f64),
         relative: scale == Scale::Ratios,
     });
-    let steps = drifting.unwrap_or(stepped).steps;
+    let Model { steps, slope, .. } = drifting.unwrap_or(stepped);
     let ends: Vec<Range<usize>> = segments(&steps, kept.len()).collect();
-    let level = |segment: &Range<usize>| median(&kept[segment.clone()]).unwrap_or(f64::NAN);
+    let straight = without(&scaled, slope);
+    // Beside a drift a level is not the same at both of its ends: what counts is what it is where the step is.
+    let level = |segment: &Range<usize>, at: usize| match drift {
+        None => median(&kept[segment.clone()]).unwrap_or(f64::NAN),
+        Some(_) => median(&straight[segment.clone()])
+            .map_or(f64::NAN, |middle| scale.unscaled(middle + slope * (at as f64 - 0.5))),
+    };
     let steps = steps
         .iter()
         .zip(ends.windows(2))
-        .map(|(&(at, p), ends)| ChangePoint { at: places[at], p, levels: [level(&ends[0]), level(&ends[1])] })
+        .map(|(&(at, p), ends)| ChangePoint {
+            at: places[at],
+            p,
+            levels: [level(&ends[0], at), level(&ends[1], at)],
+        })
         .collect();
     Course { steps, drift }
 }
@@ -233,6 +243,19 @@ mod tests {
             false_drifts <= 1 && drifts >= 18 && stairs <= 5 && both >= 14,
             "{false_drifts} {drifts} {stairs} {both}"
         );
+    }
+
+    /// A level that a drift has raised says nothing of the step.
+    #[test]
+    fn beside_a_drift_a_step_is_what_happens_there() {
+        let mended =
+            series(3, 60, 1.0, |at| 1.8_f64.powf(at as f64 / 59.0) * if at < 40 { 1.0 } else { 0.85 });
+        let Course { steps, drift } = course(&mended);
+        let [step] = &steps[..] else { panic!("{steps:?}") };
+        assert!(drift.is_some_and(|drift| (drift.change - 0.8).abs() < 0.1), "{drift:?}");
+        assert!(step.at.abs_diff(40) <= 1 && (step.change() + 0.15).abs() < 0.03, "{step:?}");
+        // 100 × 1.8^(39.5 / 59)
+        assert!((step.levels[0] - 148.0).abs() < 5.0, "{step:?}");
     }
 
     #[test]

@@ -29,6 +29,14 @@ impl Scale {
         values.iter().map(scaled).collect()
     }
 
+    /// The value of a scaled one.
+    pub(super) fn unscaled(self, scaled: f64) -> f64 {
+        match self {
+            Self::Ratios => scaled.exp(),
+            Self::Differences(greatest) => scaled * greatest,
+        }
+    }
+
     /// What a shift of scaled values is: by what share values are greater, or by how much.
     pub(super) fn change(self, shift: f64) -> f64 {
         match self {

@@ -31,28 +31,33 @@ fn range(trend: &Trend) -> Option<[f64; 2]> {
     Some([least - room, most + room])
 }
 
-/// The straight pieces of what explains the series: level after level, sloped where it drifts. A drift goes through each level's middle.
+/// The straight pieces of what explains the series: level after level, sloped where it drifts. Each passes through the level that it has at a step;
+/// where there is none, through its middle.
 fn pieces(trend: &Trend) -> Vec<[(f64, f64); 2]> {
     let count = trend.values.len();
-    let Some(first) = trend.values.first() else { return Vec::new() };
-    let mut from = 0;
-    let mut pieces = Vec::new();
-    let levels = trend.steps.iter().map(|step| (step.at, step.from));
-    let last = trend.steps.last().map(|step| step.to).or_else(|| {
-        crate::stats::order::median(&trend.values.iter().map(|value| value.value).collect::<Vec<_>>())
-    });
-    for (to, level) in levels.chain([(count, last.unwrap_or(first.value))]) {
-        let half = (to - from).saturating_sub(1) as f64 / 2.0;
-        let share = |drift: &super::DriftOf| {
-            let all = count.saturating_sub(1).max(1) as f64;
-            if drift.relative { level * drift.change.ln_1p() / all } else { drift.change / all }
-        };
-        let slope = trend.drift.as_ref().map_or(0.0, share);
-        let (left, right) = (from as f64, to.saturating_sub(1) as f64);
-        pieces.push([(left, level - slope * half), (right, level + slope * half)]);
-        from = to;
-    }
-    pieces
+    let all = count.saturating_sub(1).max(1) as f64;
+    let slope = |level: f64| match &trend.drift {
+        None => 0.0,
+        Some(drift) if drift.relative => level * drift.change.ln_1p() / all,
+        Some(drift) => drift.change / all,
+    };
+    let values: Vec<f64> = trend.values.iter().map(|value| value.value).collect();
+    let Some(middle) = crate::stats::order::median(&values) else { return Vec::new() };
+    let begins = [None].into_iter().chain(trend.steps.iter().map(Some));
+    let ends = trend.steps.iter().map(Some).chain([None]);
+    begins
+        .zip(ends)
+        .map(|(begin, end)| {
+            let (from, to) = (begin.map_or(0, |step| step.at), end.map_or(count, |step| step.at));
+            let (place, level) = match (begin, end) {
+                (_, Some(step)) => (step.at as f64 - 0.5, step.from),
+                (Some(step), None) => (step.at as f64 - 0.5, step.to),
+                (None, None) => (all / 2.0, middle),
+            };
+            let at = |x: f64| (x, level + slope(level) * (x - place));
+            [at(from as f64), at(to.saturating_sub(1) as f64)]
+        })
+        .collect()
 }
 
 /// An SVG.

@@ -81,9 +81,9 @@ impl CommitOf {
 pub struct Step {
     /// The first value of the new level, counted from 0.
     pub at: usize,
-    /// The median before.
+    /// The median before; beside a drift, what it has become until then.
     pub from: f64,
-    /// The median after.
+    /// The median after; beside a drift, what it begins with.
     pub to: f64,
     /// The change as a share of the level before; null from zero.
     pub change: Option<f64>,

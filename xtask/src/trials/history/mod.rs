@@ -30,7 +30,7 @@ use crate::cargo;
 /// Two git repositories are written, whose software is the load with a delay that is committed with it (`delay_ns`). In `stepped` one commit of 40 makes an
 /// operation 20 % slower, and the others change nothing; in `drifting` each makes it 0.6 % slower. Each commit is checked out and measured by
 /// `qdiscope bench`, into a history of its own. Of the first, `qdiscope regressions` must name the bad commit (and of the median latency no other: what else became worse
-/// is the machine's), and `qdiscope bisect` find it; of the second `qdiscope trend` must tell the drift. In both a baseline of the first eight runs, which may renew itself
+/// is the machine's), and `qdiscope bisect` find it; of the second `qdiscope trend` must tell the drift. In both a baseline of the first six runs, which may renew itself
 /// after some seconds, must not take in what became worse. All of it stays in --folder, to be looked at again.
 #[derive(clap::Args)]
 pub(super) struct Options {
@@ -51,8 +51,8 @@ const DURATION: &str = "1s";
 /// What the baselines are called, of how many runs a person makes them, and for how long it has to be stable until they renew themselves: of runs that
 /// take seconds a week is a short time.
 const BASELINE: &str = "good";
-const NAMED_RUNS: usize = 8;
-const RENEW_AFTER: &str = "12s";
+const NAMED_RUNS: usize = 6;
+const RENEW_AFTER: &str = "9s";
 /// Less than this share worse is not taken in, by `qdiscope baseline`'s own word.
 const CREEP: f64 = 0.05;
 /// `qdiscope bench` has measured, whatever its own budget says of a machine that somebody else uses, too.
@@ -172,7 +172,9 @@ impl<'a> Site<'a> {
                 self.name_baseline()?;
             }
         }
-        self.repository.check_out(repository::BRANCH)
+        self.repository.check_out(repository::BRANCH)?;
+        // What holds it now is forgotten when time has gone by.
+        self.show(&["baseline", "show", BASELINE])
     }
 
     /// Makes a baseline of the runs until now.
@@ -246,7 +248,6 @@ impl<'a> Site<'a> {
 
     /// That the baseline of the first runs is no worse than those.
     fn check_baseline(&self) -> Result<Check, Error> {
-        self.show(&["baseline", "show", BASELINE])?;
         let latency = self.ask::<Trend>(&["trend", LATENCY])?;
         let baseline = self.ask::<Baseline>(&["baseline", "show", BASELINE])?;
         let pair = latency.first().zip(baseline.first());
