@@ -1,5 +1,7 @@
 //! Whether a baseline renews itself. Pure.
 
+use std::ops::RangeInclusive;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::Baseline;
@@ -47,7 +49,9 @@ pub fn renewal(baseline: &Baseline, now: Timestamp, histories: &[(Series, Vec<Po
     let recent = Recent::of(histories, began, now);
     let mut reasons = recent.reasons(period);
     if reasons.is_empty() {
-        reasons.extend(histories.iter().flat_map(|(series, points)| held(baseline, series, points, began)));
+        reasons.extend(
+            histories.iter().flat_map(|(series, points)| held(baseline, series, points, began..=now)),
+        );
     }
     if !reasons.is_empty() {
         return Renewal::Held(reasons);
@@ -110,7 +114,12 @@ impl Recent {
 }
 
 /// Why one figure forbids it.
-fn held(baseline: &Baseline, series: &Series, points: &[Point], began: Timestamp) -> Vec<String> {
+fn held(
+    baseline: &Baseline,
+    series: &Series,
+    points: &[Point],
+    period: RangeInclusive<Timestamp>,
+) -> Vec<String> {
     let usable: Vec<Point> = points.iter().filter(|point| counts(&point.run).is_ok()).cloned().collect();
     let place = format!("{} of {} {}", series.metric, series.workload, series.operation);
     let name = place.trim();
@@ -122,13 +131,18 @@ fn held(baseline: &Baseline, series: &Series, points: &[Point], began: Timestamp
     if course.drift.is_some_and(|drift| drift.worse) {
         reasons.push(format!("{name}: it drifts to the worse"));
     }
-    if !is_steady(series) {
-        return reasons;
-    }
     let of = |chosen: &dyn Fn(&Point) -> bool| -> Vec<f64> {
         usable.iter().filter(|point| chosen(point)).map(|point| point.value).collect()
     };
-    let recent = of(&|point| point.run.started_at >= began);
+    let recent = of(&|point| period.contains(&point.run.started_at));
+    if recent.len() < FEWEST {
+        // What is no longer measured may have become anything.
+        reasons.push(format!("{name}: {} have it lately, and {FEWEST} are needed", runs(recent.len())));
+        return reasons;
+    }
+    if !is_steady(series) {
+        return reasons;
+    }
     let (Some(level), Some(deviation)) = (median(&recent), robust_deviation(&recent)) else { return reasons };
     let variation = deviation / level.abs();
     // Zeros that do not vary have no share.
@@ -158,7 +172,7 @@ fn runs(count: usize) -> String {
 }
 
 /// `7 days`, `36 hours`, `90 seconds`
-pub(super) fn words(period: SignedDuration) -> String {
+fn words(period: SignedDuration) -> String {
     let seconds = period.as_secs();
     let (count, unit) = match seconds {
         _ if seconds > 0 && seconds % 86_400 == 0 => (seconds / 86_400, "day"),
@@ -295,6 +309,23 @@ mod tests {
         assert!(night.contains("lie within less than half"), "{night}");
         let foreign = [Change { runs: vec!["gone".into()], ..created().remove(0) }].to_vec();
         assert!(reasons(foreign, &around(100.0, 40)).contains("no run has it that a person named"));
+    }
+
+    /// Also where it is a figure that differs from run to run.
+    #[test]
+    fn what_is_no_longer_measured_is_not_stable() {
+        let steady = days(&around(100.0, 40));
+        let now = steady[39].run.started_at;
+        for metric in ["latency_p50_us", "latency_p99_us"] {
+            let lost = (Series { metric: metric.into(), ..series("lower") }, steady[..14].to_vec());
+            let Renewal::Held(reasons) =
+                renewal(&baseline(created()), now, &[(series("lower"), steady.clone()), lost])
+            else {
+                panic!("{metric} was not missed");
+            };
+            let missed = format!("{metric} of lifecycle (closed): 3 runs have it lately, and 5 are needed");
+            assert_eq!(reasons, [missed]);
+        }
     }
 
     #[test]
