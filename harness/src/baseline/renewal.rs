@@ -121,8 +121,7 @@ fn held(
     period: RangeInclusive<Timestamp>,
 ) -> Vec<String> {
     let usable: Vec<Point> = points.iter().filter(|point| counts(&point.run).is_ok()).cloned().collect();
-    let place = format!("{} of {} {}", series.metric, series.workload, series.operation);
-    let name = place.trim();
+    let name = format!("{} of {}", series.metric, series.place());
     let course = trend(series.clone(), &usable);
     let mut reasons = Vec::new();
     if let Some(step) = course.steps.iter().rev().find(|step| step.worse && !step.over) {

@@ -121,20 +121,18 @@ fn figure(worse: &crate::incident::Worse) -> String {
         Some(change) => format!("{:+.1} %", change * 100.0),
         None => format!("{} → {}", number(worse.from), number(worse.to)),
     };
-    let place = format!("{} {}", worse.series.workload, worse.series.operation);
-    format!("{} of {} {by}", worse.series.metric, place.trim())
+    format!("{} of {} {by}", worse.series.metric, worse.series.place())
 }
 
 fn quarterly(quarter: &Quarter) -> String {
     let series = &quarter.series;
-    let place = format!("{} {}", series.workload, series.operation);
     let improvement = quarter.improvement.unwrap_or_default() * 100.0;
     let word = if improvement >= 0.0 { "better" } else { "worse" };
     format!(
         "{}: {} of {} {} {}, {:.1} % {word} than the quarter before",
         quarter.quarter,
         series.metric,
-        place.trim(),
+        series.place(),
         number(quarter.median),
         series.unit,
         improvement.abs()

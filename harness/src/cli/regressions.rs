@@ -103,12 +103,12 @@ fn render(arguments: &Arguments, found: &[&Trend], looked_at: usize, known: usiz
     let mut notes = Vec::new();
     for trend in found {
         let series = &trend.series;
-        let place = format!("{} {}", series.workload, series.operation);
+        let place = series.place();
         for step in trend.steps.iter().filter(|step| arguments.shows(step)) {
             let by = step.change.map_or_else(|| "–".to_owned(), |change| format!("{:+.1} %", change * 100.0));
             rows.add_row(vec![
                 Cell::new(step.first_after.name()),
-                Cell::new(place.trim()),
+                Cell::new(&place),
                 Cell::new(&series.metric),
                 Cell::new(by),
                 Cell::new(format!("{} → {} {}", number(step.from), number(step.to), series.unit).trim_end()),
@@ -126,7 +126,7 @@ fn render(arguments: &Arguments, found: &[&Trend], looked_at: usize, known: usiz
                 if drift.relative { format!("{:+.1} %", drift.change * 100.0) } else { number(drift.change) };
             rows.add_row(vec![
                 Cell::new("no one commit"),
-                Cell::new(place.trim()),
+                Cell::new(&place),
                 Cell::new(&series.metric),
                 Cell::new(by),
                 Cell::new(format!("drifts over {} runs", trend.values.len())),

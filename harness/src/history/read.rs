@@ -73,6 +73,13 @@ pub struct Series {
     pub better: String,
 }
 
+impl Series {
+    /// Of what it is, in words: the workload, and the operation where it is of one.
+    pub fn place(&self) -> String {
+        format!("{} {}", self.workload, self.operation).trim().to_owned()
+    }
+}
+
 /// A value of a series, and the run that it is of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point {

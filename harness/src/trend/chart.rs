@@ -76,11 +76,10 @@ fn draw(trend: &Trend, text: &mut String) -> Result<(), ChartError> {
     let root = SVGBackend::with_string(text, SIZE).into_drawing_area();
     root.fill(&WHITE).map_err(|error| failed(&error))?;
     let series = &trend.series;
-    let place = [&series.workload, &series.operation].map(String::as_str).join(" ");
     let [least, most] = range(trend).unwrap_or([0.0, 1.0]);
     let end = (trend.values.len().max(2) - 1) as f64;
     let mut chart = ChartBuilder::on(&root)
-        .caption(format!("{} of {}", series.metric, place.trim()), ("sans-serif", 20))
+        .caption(format!("{} of {}", series.metric, series.place()), ("sans-serif", 20))
         .margin(18)
         .x_label_area_size(54)
         .y_label_area_size(84)

@@ -8,8 +8,8 @@ use crate::report::sheet::number;
 /// What is to be said of it, a line each.
 pub fn lines(trend: &Trend) -> Vec<String> {
     let series = &trend.series;
-    let place = [&series.workload, &series.operation].map(String::as_str).join(" ");
-    let place = if place.trim().is_empty() { "the run".to_owned() } else { place.trim().to_owned() };
+    let place = series.place();
+    let place = if place.is_empty() { "the run" } else { &place };
     let unit = if series.unit.is_empty() { String::new() } else { format!(", {}", series.unit) };
     let ends = trend.values.first().zip(trend.values.last());
     let span =

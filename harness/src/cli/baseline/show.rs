@@ -173,11 +173,10 @@ fn render(shown: &Shown) -> String {
     let mut rows = table(&["of", "metric", "median", "varies by", "runs"], 2);
     for figure in &shown.figures {
         let series = &figure.series;
-        let of = format!("{} {}", series.workload, series.operation);
         let variation =
             figure.variation.map_or_else(|| "–".to_owned(), |share| format!("{:.1} %", share * 100.0));
         rows.add_row(vec![
-            Cell::new(of.trim()),
+            Cell::new(series.place()),
             Cell::new(&series.metric),
             Cell::new(format!("{} {}", number(figure.median), series.unit).trim_end()),
             Cell::new(variation),
